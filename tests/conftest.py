@@ -1,0 +1,42 @@
+"""Fixtures that several test modules use; the suite never opens a socket off this machine."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real task files that stands beside a checkout; tests skip without it."""
+    folder = Path(os.environ.get("MIDWAY_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"real task files are not at {folder} (set MIDWAY_SHARED to their folder)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Refuse every connection that would leave this machine."""
+    real = socket.socket.connect
+
+    def connect(self, address):
+        host = address[0] if isinstance(address, tuple) else ""
+        if host and not (host.startswith("127.") or host in ("localhost", "::1")):
+            raise OSError(f"tests must not use the network: {address}")
+        return real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
