@@ -1,0 +1,334 @@
+"""What each step depends on, as named hashes, so that every rerun has a reason and none is missed.
+
+A step depends on the settings it reads, on its notebook's code cells, on the library files that the
+notebook imports (directly or not), on encoder, data and the records of earlier steps.
+"""
+
+import ast
+import copy
+import functools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import midway
+from midway import tasks
+from midway.errors import InputError
+from midway.params import Study, split_variant
+from midway.records import StepRecord, content, digest, load, sha256, write_atomic
+
+LIB = Path(midway.__file__).resolve().parent
+STEPS = ("01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report")
+# They keep the books and cannot change a number; a change in them must not cost a training.
+BOOKKEEPING = {"records.py", "provenance.py", "errors.py", "__init__.py"}
+PROBES = ("mnli", "qqp", "tatoeba")  # tasks whose sentences 01 probes every variant with
+INDEX = ".hashes.json"  # sizes and times of hashed data files, so that plan need not read them
+
+
+def root() -> Path:
+    """The project: the folder of notebooks/, params/, outputs/ and Snakefile."""
+    return Path(os.environ.get("MIDWAY_ROOT") or midway.ROOT).resolve()
+
+
+@dataclass(frozen=True)
+class StepId:
+    """One job: a notebook with its variant, seed and part of the targets."""
+
+    step: str
+    variant: str | None = None
+    seed: int | None = None
+    part: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Folder below outputs/<study>, e.g. 02_transfer/mnli/seed1/part1."""
+        seed = None if self.seed is None else f"seed{self.seed}"
+        return "/".join(p for p in (self.step, self.variant, seed, self.part) if p)
+
+    @property
+    def notebook(self) -> Path:
+        return root() / "notebooks" / f"{self.step}.ipynb"
+
+
+def steps(study: Study) -> list[StepId]:
+    """Every job of a study, each after what it reads."""
+    runs = [(v, s) for s in study.seeds for v in study.intermediate.variants]
+    return (
+        [StepId(STEPS[3])]
+        + [StepId(STEPS[0], v, s) for v, s in runs]
+        + [StepId(STEPS[1], v, s, p) for v, s in runs for p in study.parts()]
+        + [StepId(STEPS[2]), StepId(STEPS[4])]
+    )
+
+
+def upstream(study: Study, sid: StepId) -> list[StepId]:
+    """The jobs whose records a job reads."""
+    if sid.step == STEPS[1]:
+        return [StepId(STEPS[0], sid.variant, sid.seed)]
+    if sid.step == STEPS[2]:
+        return [s for s in steps(study) if s.step in STEPS[:2]]
+    if sid.step == STEPS[4]:
+        return [s for s in steps(study) if s.step != STEPS[4]]
+    return []
+
+
+def trained_on(variant: str) -> tuple[str, ...]:
+    """Intermediate tasks in a variant: none, one, or all nine for multi."""
+    base, _ = split_variant(variant)
+    return {"none": (), "multi": tuple(tasks.INTERMEDIATE)}.get(base, (base,))
+
+
+def targets_of(study: Study, sid: StepId) -> list[str]:
+    """Targets of a 02 job (all of the study's when the part is None)."""
+    return study.parts()[sid.part] if sid.part else list(study.transfer.targets)
+
+
+def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dict:
+    """The settings that decide a job's numbers, as plain values; everything else is left out."""
+    all_ = copy.deepcopy(study.fold())
+    compute = {k: all_["compute"][k] for k in ("device", "precision")}
+    run = {
+        "variant": sid.variant,
+        "seed": sid.seed,
+        "encoder": all_["encoder"],
+        "data": all_["data"],
+    }
+    if sid.step == STEPS[0]:
+        own = all_["intermediate"]
+        base, suffixes = split_variant(sid.variant)
+        own.pop("variants")
+        own["tasks"] = {t: v for t, v in own["tasks"].items() if t in trained_on(sid.variant)}
+        unused = [] if base == "multi" else ["multi_cap"]
+        unused += [] if "mlm" in suffixes else ["mlm_alpha", "mlm_share"]
+        unused += [] if "translated" in suffixes else ["translated_languages"]
+        for key in unused:
+            own.pop(key)
+        return run | {"intermediate": own, "compute": compute}
+    if sid.step == STEPS[1]:
+        own, names = all_["transfer"], targets or targets_of(study, sid)
+        own.pop("targets_per_job")
+        used = {*names, *(tasks.TARGETS[t].train_key for t in names)}
+        own["targets"] = names
+        for key in ("languages", "tasks"):
+            own[key] = {t: v for t, v in own[key].items() if t in used}
+        return run | {"transfer": own, "compute": compute}
+    return {"correlation": all_["correlation"]}
+
+
+@functools.cache
+def _cells(notebook: Path, _stamp) -> tuple[str, ...]:
+    try:
+        tree = json.loads(notebook.read_text(encoding="utf-8"))
+        cells = [c for c in tree["cells"] if c["cell_type"] == "code"]
+        return tuple("".join(c["source"]) for c in cells)
+    except FileNotFoundError:
+        raise InputError(f"{notebook}: no such notebook") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{notebook}: not a notebook ({error})") from None
+
+
+def cells(notebook: Path) -> tuple[str, ...]:
+    """Source of a notebook's code cells (prose and outputs cannot change a number)."""
+    return _cells(notebook, notebook.stat().st_mtime_ns if notebook.exists() else None)
+
+
+def _imported(source: str, here: Path | None) -> set[Path]:
+    """Library files that a source imports anywhere, functions included."""
+    lines = [x for x in source.splitlines() if not x.lstrip().startswith(("%", "!"))]
+    try:
+        tree = ast.parse("\n".join(lines))
+    except SyntaxError:
+        return set()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level and here is not None:
+                parent = here.parents[node.level - 1].relative_to(LIB.parent)
+                module = ".".join([*parent.parts, *([module] if module else [])])
+            names |= {module} | {f"{module}.{a.name}" for a in node.names}
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        if parts[0] != "midway":
+            continue
+        path = LIB.joinpath(*parts[1:])
+        found |= {p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()}
+    return found
+
+
+@functools.cache
+def _file(path: Path, _stamp) -> tuple[str, frozenset[Path]]:
+    data = path.read_bytes()
+    return digest(data.decode()), frozenset(_imported(data.decode(), path))
+
+
+def library(notebook: Path, source: str | None = None) -> dict[str, str]:
+    """Library files below a notebook -> hash; data beside a package's code counts as its code.
+
+    ``source``: where the study's data come from; code of the other sources is left out.
+    """
+    others = {"mini", "local", "hub"} - {source} if source else set()
+    unused = {LIB / "sources" / f"{o}.py" for o in others} | {LIB / o for o in others}
+    todo = set().union(*(_imported(c, None) for c in cells(notebook)))
+    seen: dict[Path, str] = {}
+    while todo:
+        path = todo.pop()
+        if path in seen or any(path == u or u in path.parents for u in unused):
+            continue
+        seen[path], more = _file(path, path.stat().st_mtime_ns)
+        todo |= more
+    folders = {p.parent for p in seen} - {LIB}
+    if LIB / "sources" in folders and source == "mini":
+        folders.add(LIB / "mini")  # imported by name, which an import statement does not show
+    for folder in folders:  # a package counts as a whole, its data included
+        for item in folder.rglob("*"):
+            skip = item in seen or any(item == u or u in item.parents for u in unused)
+            if not skip and item.is_file() and "__pycache__" not in item.parts:
+                seen[item] = sha256(item)
+    if LIB / "tasks.py" in seen:
+        seen[LIB / "cards.yaml"] = sha256(LIB / "cards.yaml")
+    names = {p.relative_to(LIB).as_posix(): h for p, h in seen.items()}
+    return dict(sorted((n, h) for n, h in names.items() if n not in BOOKKEEPING))
+
+
+def file_hash(path: Path, index: Path | None) -> str:
+    """sha256 of a file, remembered in ``index`` while its size and time stay the same."""
+    stat = path.stat()
+    stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    known = _index(index)
+    entry = known.get(str(path))
+    if entry and entry[0] == stamp:
+        return entry[1]
+    known[str(path)] = [stamp, sha256(path)]
+    if index is not None:
+        try:
+            write_atomic(index, json.dumps(known))
+        except OSError:
+            pass  # an unwritable outputs folder only makes the next plan slower
+    return known[str(path)][1]
+
+
+@functools.cache
+def _index(path: Path | None) -> dict:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def encoder_hash(study: Study, index: Path | None = None) -> str:
+    """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
+    enc = study.encoder
+    if enc.kind == "path":
+        folder = Path(enc.path) if Path(enc.path).is_absolute() else root() / enc.path
+        if not folder.is_dir():
+            raise InputError(f"encoder.path: {folder} is not a folder")
+        names = [p for p in sorted(folder.iterdir()) if p.suffix in (".json", ".safetensors")]
+        return digest({p.name: file_hash(p, index) for p in names})
+    return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
+
+
+def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
+    """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
+    if study.data.source == "mini":
+        return {name: digest(["mini", study.data.seed]) for name in names}
+    if study.data.source == "hub":
+        return {n: digest(dict(tasks.get(n).hub or {})) for n in names}
+    from midway.sources import local
+
+    folder = (
+        Path(study.data.root) if Path(study.data.root).is_absolute() else root() / study.data.root
+    )
+    hashes = {}
+    for name in names:
+        files = sorted({Path(p) for p in local.files(name, folder)})
+        found = {p.name: file_hash(p, index) for p in files if p.is_file()}
+        hashes[name] = digest(found) if found else "absent"
+    return hashes
+
+
+def data_names(study: Study, sid: StepId) -> list[str]:
+    """Tasks whose rows a job reads."""
+    if sid.step == STEPS[0]:
+        return sorted({*trained_on(sid.variant), *PROBES})
+    if sid.step == STEPS[1]:
+        names = targets_of(study, sid)
+        return sorted({*names, *(tasks.TARGETS[t].train_key for t in names)})
+    return []
+
+
+def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing: bool = False) -> dict:
+    """All that a job depends on, named. ``out`` is its folder, e.g. outputs/mini/04_published.
+
+    Raises InputError when an upstream record is missing, unless ``ignore_missing``.
+    """
+    study_dir = Path(out).parents[sid.path.count("/")]
+    index = study_dir / INDEX
+    above = {}
+    for up in upstream(study, sid):
+        path = study_dir / up.path / "record.json"
+        try:
+            record = load(path)
+            assert isinstance(record, StepRecord)
+            above[up.path] = content(record)
+        except (InputError, AssertionError):
+            # the report shows what there is; the others need all they read
+            if ignore_missing or sid.step == STEPS[4]:
+                above[up.path] = "missing"
+            else:
+                raise
+    heavy = sid.step in STEPS[:2]
+    return {
+        "params": digest(relevant(study, sid)),
+        "lib": library(sid.notebook, study.data.source if heavy else None),
+        "notebook": digest(cells(sid.notebook)),
+        "encoder": encoder_hash(study, index) if heavy else "",
+        "data": data_hashes(study, data_names(study, sid), index),
+        "upstream": above,
+    }
+
+
+def score_key(study: Study, sid: StepId, own: dict, target: str) -> str:
+    """Key of one target's scores: a change of another target of the same part does not touch it."""
+    used = {target, tasks.TARGETS[target].train_key}
+    data = {k: v for k, v in own["data"].items() if k in used}
+    return digest(own | {"params": digest(relevant(study, sid, [target])), "data": data})
+
+
+def _flat(tree, prefix: str = "") -> dict[str, object]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    join = f"{prefix}." if prefix else ""
+    return {k: v for key, value in tree.items() for k, v in _flat(value, join + str(key)).items()}
+
+
+def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> list[str]:
+    """What changed since a record was written; empty when nothing did."""
+    before, found = record.hashes, []
+    if before == current:
+        return found
+    if before.get("params") != current["params"]:
+        old, new = _flat(record.params), _flat(relevant(study, sid))
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                found.append(f"params: {key} {_short(old.get(key))} -> {_short(new.get(key))}")
+    if before.get("notebook") != current["notebook"]:
+        found.append(f"notebook: {sid.step}.ipynb")
+    for name in ("lib", "data", "upstream"):
+        old, new = before.get(name) or {}, current[name]
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                how = "" if key in old and key in new else (" (new)" if key in new else " (gone)")
+                found.append(f"{name}: {key}{how}")
+    if before.get("encoder") != current["encoder"]:
+        found.append("encoder: other weights or tokenizer")
+    return found or ["inputs: recorded differently"]
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
