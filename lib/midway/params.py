@@ -37,7 +37,8 @@ class Encoder(Strict):
     frozen_layers: int = Field(0, ge=0)  # lowest layers that are never trained
     frozen_embeddings: bool = False
     retrieval_layer: int | None = Field(None, ge=1)  # hidden_states index; None is the last kept
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["mean", "cls"] = "mean"  # of sentence vectors (retrieval, probes)
+    head_pooling: Literal["mean", "cls"] = "mean"  # under classification heads
     aggregation: Literal["last", "attention"] = "last"  # attention over layers: 2205.08497
     dropout: float | None = Field(None, ge=0, lt=1)  # None keeps the model's own
 
@@ -87,6 +88,7 @@ class Training(Strict):
     decay: float = Field(1.0, ge=0, le=1)  # share of the steps over which lr falls to 0 at the end
     weight_decay: float = Field(0.0, ge=0, le=1)
     max_grad_norm: float = Field(1.0, gt=0)
+    selections: int = Field(0, ge=0, le=100)  # looks at English dev; the best one is kept; 0: last
     max_length: int = Field(128, ge=8)  # pieces per example, pair included
     stride: int = Field(64, ge=0)  # overlap of windows over long contexts
 

@@ -1,0 +1,252 @@
+"""Canonical rows to token ids, and token ids to batches with little padding.
+
+A *sequence* is one line of token ids; an *example* owns one sequence (pair), one per option
+(choice), one per window (span, long tags), or one per text (parallel, mining).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+BLANK = "▁"  # SentencePiece's word-start mark; alone it carries no text
+
+
+@dataclass
+class Features:
+    """Tokenised rows of one task and language.
+
+    sequences: list of int32 arrays (token ids, specials included); owner[s]: the example of
+    sequence s; labels: (examples,) int64 (pair, choice); spans: (sequences, 2) first and last
+    piece of the answer, (0, 0) for none; words[s]: (words, 2) array of (piece position, word
+    index); tags[s]: label ids of these words; offsets[s]: (pieces, 2) characters of the context,
+    -1 outside it; types[s]: token type ids or None for encoders without them.
+    """
+
+    kind: str
+    sequences: list
+    owner: np.ndarray
+    examples: int
+    types: list | None = None
+    labels: np.ndarray | None = None
+    spans: np.ndarray | None = None
+    words: list = field(default_factory=list)
+    tags: list = field(default_factory=list)
+    offsets: list = field(default_factory=list)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(s) for s in self.sequences])
+
+    def of(self, examples) -> list[list[int]]:
+        """Sequence numbers of each of these examples, in order."""
+        if not hasattr(self, "_of"):
+            lists: list[list[int]] = [[] for _ in range(self.examples)]
+            for s, e in enumerate(self.owner):
+                lists[e].append(s)
+            self._of = lists
+        return [self._of[e] for e in examples]
+
+
+def _backend(tokenizer, max_length: int | None):
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    if max_length:
+        backend.enable_truncation(max_length, strategy="longest_first")
+    else:
+        backend.no_truncation()
+    return backend
+
+
+def _plain(kind, encodings, examples=None, owner=None) -> Features:
+    types = [np.array(e.type_ids, np.int32) for e in encodings]
+    return Features(
+        kind,
+        [np.array(e.ids, np.int32) for e in encodings],
+        np.arange(len(encodings)) if owner is None else np.asarray(owner),
+        len(encodings) if examples is None else examples,
+        types if any(t.any() for t in types) else None,
+    )
+
+
+def texts(lines: list[str], tokenizer, max_length: int) -> Features:
+    """One sequence per text."""
+    return _plain("text", _backend(tokenizer, max_length).encode_batch(list(lines)))
+
+
+def encode(rows, kind: str, labels, tokenizer, max_length: int, stride: int = 64) -> Features:
+    """Tokenise canonical rows of one kind.
+
+    Parameters
+    ----------
+    rows : datasets.Dataset or list of dict
+        Rows in the canonical schema of ``kind``.
+    labels : sequence of str
+        Tag inventory (tags); ignored otherwise.
+    max_length, stride : int
+        Pieces per sequence; overlap of windows over long contexts (span).
+    """
+    if kind == "pair":
+        return _pair(rows, tokenizer, max_length)
+    if kind == "choice":
+        return _choice(rows, tokenizer, max_length)
+    if kind == "span":
+        return _span(rows, tokenizer, max_length, stride)
+    if kind == "tags":
+        return _tags(rows, labels, tokenizer, max_length)
+    raise ValueError(f"rows of kind {kind!r} have no features; use texts()")
+
+
+def _pair(rows, tokenizer, max_length) -> Features:
+    pairs = list(zip(rows["text_a"], rows["text_b"], strict=True))
+    features = _plain("pair", _backend(tokenizer, max_length).encode_batch(pairs))
+    features.labels = np.array(rows["label"], np.int64)
+    return features
+
+
+def _choice(rows, tokenizer, max_length) -> Features:
+    pairs, owner = [], []
+    for i, (context, choices) in enumerate(zip(rows["context"], rows["choices"], strict=True)):
+        pairs += [(context, choice) for choice in choices]
+        owner += [i] * len(choices)
+    encodings = _backend(tokenizer, max_length).encode_batch(pairs)
+    features = _plain("choice", encodings, len(rows["context"]), owner)
+    features.labels = np.array(rows["label"], np.int64)
+    return features
+
+
+def _span(rows, tokenizer, max_length, stride) -> Features:
+    backend = _backend(tokenizer, None)
+    questions = backend.encode_batch(list(rows["question"]), add_special_tokens=False)
+    contexts = backend.encode_batch(list(rows["context"]), add_special_tokens=False)
+    special = backend.num_special_tokens_to_add(True)
+    encodings, owner, spans, offsets = [], [], [], []
+    for i, (question, context) in enumerate(zip(questions, contexts, strict=True)):
+        # A question may take at most half of the room, so that every context gets its turn.
+        question.truncate((max_length - special) // 2)
+        room = max_length - special - len(question.ids)
+        context.truncate(room, stride=min(stride, room // 2))
+        for window in [context, *context.overflowing]:
+            both = backend.post_process(question, window, True)
+            inside = np.array([s == 1 for s in both.sequence_ids])
+            where = np.array(both.offsets, np.int32).reshape(-1, 2)
+            where[~inside] = -1
+            encodings.append(both)
+            owner.append(i)
+            offsets.append(where)
+            spans.append(_locate(where, rows["answers"][i], rows["context"][i]))
+    features = _plain("span", encodings, len(questions), owner)
+    features.spans, features.offsets = np.array(spans, np.int64).reshape(-1, 2), offsets
+    return features
+
+
+def _locate(where: np.ndarray, answers: dict, context: str) -> tuple[int, int]:
+    """First and last piece of the first gold answer in this window; (0, 0) when not inside."""
+    if not answers["text"]:
+        return 0, 0
+    begin = answers["answer_start"][0]
+    end = begin + len(answers["text"][0])
+    while begin < end and context[begin].isspace():
+        begin += 1
+    inside = where[:, 0] >= 0
+    first = np.flatnonzero(inside & (where[:, 1] > begin))
+    last = np.flatnonzero(inside & (where[:, 0] < end) & (where[:, 1] > where[:, 0]))
+    if not len(first) or not len(last) or last[-1] < first[0]:
+        return 0, 0
+    if where[first[0], 0] > begin or where[last[-1], 1] < end:
+        return 0, 0  # cut by the window
+    return int(first[0]), int(last[-1])
+
+
+def _tags(rows, labels, tokenizer, max_length) -> Features:
+    index = {label: i for i, label in enumerate(labels)}
+    backend = _backend(tokenizer, None)
+    room = max_length - backend.num_special_tokens_to_add(False)
+    encodings, owner, words, tags = [], [], [], []
+    for i, (tokens, gold) in enumerate(zip(rows["tokens"], rows["tags"], strict=True)):
+        # Words are encoded one by one, as the reference scripts do; a sentence too long for the
+        # encoder becomes several sequences, cut between words.
+        pieces = backend.encode_batch(list(tokens), add_special_tokens=False)
+        start = 0
+        while start < len(tokens):
+            end, used = start, 0
+            while end < len(tokens) and (end == start or used + len(pieces[end].ids) <= room):
+                used += len(pieces[end].ids)
+                end += 1
+            merged = _merge(pieces[start:end])
+            merged.truncate(room)
+            encodings.append(backend.post_process(merged, None, True))
+            owner.append(i)
+            places = _first_pieces(pieces[start:end], start, room)
+            words.append(places)
+            tags.append(np.array([index[gold[w]] if gold else -1 for _, w in places], np.int64))
+            start = end
+    features = _plain("tags", encodings, len(rows["tokens"]), owner)
+    features.words, features.tags = words, tags
+    return features
+
+
+def _merge(pieces):
+    from tokenizers import Encoding
+
+    return Encoding.merge(list(pieces), growing_offsets=False)
+
+
+def _first_pieces(pieces, start: int, room: int) -> np.ndarray:
+    """(position, word) of each word's first piece that has text; +1 for the start token."""
+    places, at = [], 1
+    for w, word in enumerate(pieces, start):
+        filled = next((k for k, t in enumerate(word.tokens) if t.strip(BLANK)), None)
+        if filled is None and word.ids:
+            filled = 0
+        if filled is not None and at - 1 + filled < room:
+            places.append((at + filled, w))
+        at += len(word.ids)
+    return np.array(places, np.int64).reshape(-1, 2)
+
+
+def training_order(lengths, batch_size: int, steps: int, seed: int) -> list[np.ndarray]:
+    """Examples of each training step: shuffled every epoch, grouped by length.
+
+    Within runs of 32 batches examples are sorted by length and cut into batches, which are
+    shuffled again: every example once per epoch, nearly no padding. Depends on the arguments
+    alone, so a resumed run sees the same batches.
+    """
+    rng = np.random.default_rng([seed, len(lengths)])
+    lengths = np.asarray(lengths)
+    batches: list[np.ndarray] = []
+    carry = np.array([], np.int64)
+    while len(batches) < steps:
+        order = np.concatenate([carry, rng.permutation(len(lengths))])
+        usable = len(order) // batch_size * batch_size
+        carry = order[usable:]
+        if not usable:
+            continue
+        epoch = []
+        for run in range(0, usable, 32 * batch_size):
+            part = order[run : min(run + 32 * batch_size, usable)]
+            part = part[np.argsort(lengths[part], kind="stable")]
+            epoch += np.split(part, len(part) // batch_size)
+        batches += [epoch[i] for i in rng.permutation(len(epoch))]
+    return batches[:steps]
+
+
+def evaluation_batches(lengths, tokens: int) -> list[np.ndarray]:
+    """Sequences sorted by length, longest first (memory trouble shows at once), at most
+    ``tokens`` padded pieces a batch."""
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, tokens // max(1, int(lengths[order[start]])))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+def pad(sequences, value: int) -> np.ndarray:
+    """(n, longest) int64 array."""
+    width = max(len(s) for s in sequences)
+    out = np.full((len(sequences), width), value, np.int64)
+    for i, s in enumerate(sequences):
+        out[i, : len(s)] = s
+    return out
