@@ -96,6 +96,7 @@ class Draw:
         self.split, self.role = split, role
         self.names = list(self.pool)
         self.rng.shuffle(self.names)
+        self.gender = self.rng.choice("mf")  # of the people whose spouses are talked about
 
     @cached_property
     def pool(self) -> list[str]:
@@ -103,9 +104,13 @@ class Draw:
         cut = {"train": slice(0, 20), "dev": slice(20, 24), "test": slice(24, 32)}[self.split]
         return MEN[cut] + WOMEN[cut]
 
-    def name(self) -> str:
-        """A name not used in this example before."""
-        return self.names.pop()
+    def name(self, attribute: str = "", spouse: bool = False) -> str:
+        """A name not used in this example before; wives have husbands and husbands wives."""
+        if attribute != "spouse" and not spouse:
+            return self.names.pop()
+        wanted = [n for n in self.names if (GENDER[n] == self.gender) != spouse]
+        self.names.remove(wanted[-1])
+        return wanted[-1]
 
     def attribute(self, *exclude: str, held_out: float = 0.25) -> str:
         """An attribute; outside training one that training lacks, with that probability."""
@@ -125,7 +130,7 @@ class Draw:
         """A key of the kind's list (dates: (month, day); organisations: (type, place or firm))."""
         rng = self.rng
         if kind == "person":
-            return self.name()
+            return self.name(spouse=True)
         if kind == "date":
             return (self.some(range(1, 13)), rng.randint(2, 28))
         if kind == "age":  # numbers that Russian counts with one and the same plural
