@@ -152,7 +152,7 @@ def data_file() -> Path:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
         raise InputError(
-            f"{path}: sha256 {found[:12]}... is not that of {PACKAGE} {VERSION} ({SHA256[:12]}...); "
+            f"{path}: its sha256 {found[:12]}... is not {SHA256[:12]}... of {PACKAGE} {VERSION}; "
             f"reinstall {PACKAGE}=={VERSION}, or {USE_HUB}"
         )
     return path

@@ -1,0 +1,395 @@
+"""The pretrained encoder of a study (model, tokenizer, fingerprint) from one of three places.
+
+BERT and XLM-R shapes are known (transformers' ``BertModel`` and ``XLMRobertaModel``). Weights are
+read from safetensors only, and never with code from the checkpoint.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from midway import packaged
+from midway.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from midway import params
+
+CLASSES = {"bert": "BertModel", "xlm-roberta": "XLMRobertaModel"}  # model_type -> class
+WORDS = "embeddings.word_embeddings.weight"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "sentencepiece.bpe.model",
+    "vocab.txt",
+)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An encoder ready to use.
+
+    model: BertModel or XLMRobertaModel, float32, eval mode, the lowest ``layers`` layers, no
+    pooler; fingerprint: sha256 of weights, configuration, tokenizer and options; max_length:
+    pieces of a sequence, specials included; pieces: after :func:`trim`, the original id of each
+    id (int64), else None.
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerFast"
+    fingerprint: str
+    name: str
+    layers: int
+    hidden_size: int
+    max_length: int
+    pieces: np.ndarray | None = None
+
+
+def load(enc: "params.Encoder") -> Encoded:
+    """The encoder that the parameters ask for, with its whole vocabulary.
+
+    The packaged model's word embeddings are mapped from the cache, not read: processes share their
+    pages, and what a process writes to them stays its own. Raises InputError.
+    """
+    if enc.kind == "packaged":
+        folder, name = packaged.model_folder(), packaged.NAME
+    elif enc.kind == "hub":
+        folder, name = _hub_folder(enc.name, enc.revision), enc.name
+    else:
+        folder, name = Path(enc.path).expanduser(), enc.path
+    key = {"packaged": "encoder.kind: packaged", "hub": f"encoder.name: {name}"}.get(
+        enc.kind, f"encoder.path: {name}"
+    )
+    settings = _check_folder(folder, key)
+    total = settings["num_hidden_layers"]
+    layers = enc.layers or total
+    for option in ("layers", "frozen_layers", "retrieval_layer"):
+        found, most = getattr(enc, option) or 0, total if option == "layers" else layers
+        if found > most:
+            raise InputError(
+                f"encoder.{option}: {found}, but only {most} layers of {name} are kept"
+            )
+    changes = {"num_hidden_layers": layers}
+    if enc.dropout is not None:
+        changes |= dict.fromkeys(
+            ("hidden_dropout_prob", "attention_probs_dropout_prob"), enc.dropout
+        )
+    if enc.kind == "packaged":
+        model, tokenizer = _load_mapped(folder, settings | changes)
+    else:
+        model, tokenizer = _load_transformers(folder, settings["model_type"], changes, key)
+    # XLM-R counts positions from pad + 1, BERT from 0
+    offset = model.config.pad_token_id + 1 if settings["model_type"] == "xlm-roberta" else 0
+    max_length = model.config.max_position_embeddings - offset
+    tokenizer.model_max_length = max_length
+    return Encoded(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        fingerprint=_fingerprint(folder, layers),
+        name=name,
+        layers=layers,
+        hidden_size=model.config.hidden_size,
+        max_length=max_length,
+    )
+
+
+def hidden_states(
+    model: "PreTrainedModel",
+    input_ids: torch.Tensor | None = None,
+    attention_mask: torch.Tensor | None = None,
+    start: torch.Tensor | None = None,
+    first: int = 0,
+    last: int | None = None,
+    token_type_ids: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, ...]:
+    """Run a part of the encoder; the states equal ``model(..., output_hidden_states=True)``'s.
+
+    Parameters
+    ----------
+    input_ids: (batch, pieces) int64. Runs the embeddings, then layers up to ``last``.
+    start: (batch, pieces, hidden) instead of ``input_ids``: the state to continue from, which is
+        ``hidden_states[first]`` of the model (the output of layer ``first``, counted from 1).
+    attention_mask: (batch, pieces), 1 at pieces and 0 at padding; None: no padding.
+    last: highest layer to run, counted from 1; None: all that the model has.
+
+    Returns
+    -------
+    ``(state[first], ..., state[last])``, each (batch, pieces, hidden): last - first + 1 tensors,
+    the first of which is ``start`` or the embeddings.
+    """
+    from transformers.masking_utils import create_bidirectional_mask
+
+    if (input_ids is None) == (start is None) or (input_ids is not None and first):
+        raise ValueError("give input_ids, or start and the layer first that it comes from")
+    state = start
+    if state is None:
+        state = model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+    mask = create_bidirectional_mask(
+        config=model.config, inputs_embeds=state, attention_mask=attention_mask
+    )
+    states = [state]
+    for layer in model.encoder.layer[first:last]:
+        states.append(layer(states[-1], mask))
+    return tuple(states)
+
+
+def trim(encoded: Encoded, texts) -> Encoded:
+    """Keep only the pieces that occur in ``texts`` and the special ones.
+
+    ``texts`` is an iterable of strings and of lists of words (encoded as already split). These
+    texts are tokenised as before, up to the renumbering given in ``Encoded.pieces``, and get the
+    same embeddings; anything else may meet ``<unk>``. The result takes over the layers of
+    ``encoded`` (the same tensors): go on with one of the two.
+    """
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    old = encoded.tokenizer
+    spec = json.loads(old.backend_tokenizer.to_str())
+    kind = spec["model"].get("type")
+    if kind not in ("Unigram", "WordPiece"):
+        raise InputError(
+            f"encoder.trim_vocabulary: the {kind} tokenizer of {encoded.name} cannot be trimmed; "
+            "set it to false"
+        )
+    # XLM-R derives positions from the padding id, so the ids up to it stay where they are.
+    kept = _occurring(old, texts) | set(old.added_tokens_decoder) | set(range(old.pad_token_id + 1))
+    kept.add(old.unk_token_id)
+    vocabulary = spec["model"]["vocab"]
+    if kind == "Unigram":
+        # The cost of an unknown character is set by the lowest score of the vocabulary.
+        kept.add(min(range(len(vocabulary)), key=lambda i: vocabulary[i][1]))
+    rows = encoded.model.config.vocab_size
+    pieces = np.array(sorted(i for i in kept if i < rows), np.int64)
+    new_id = {int(i): k for k, i in enumerate(pieces)}
+    if kind == "Unigram":
+        spec["model"]["vocab"] = [vocabulary[i] for i in pieces if i < len(vocabulary)]
+        spec["model"]["unk_id"] = new_id[spec["model"]["unk_id"]]
+    else:
+        spec["model"]["vocab"] = {p: new_id[i] for p, i in vocabulary.items() if i in new_id}
+    for token in spec["added_tokens"]:
+        token["id"] = new_id[token["id"]]
+    _renumber(spec["post_processor"], new_id)
+    spec["truncation"] = spec["padding"] = None
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(spec)),
+        model_max_length=encoded.max_length,
+        model_input_names=old.model_input_names,
+        padding_side=old.padding_side,
+        clean_up_tokenization_spaces=False,
+        **old.special_tokens_map,
+    )
+    config = json.loads(encoded.model.config.to_json_string(use_diff=False))
+    config["vocab_size"] = len(pieces)
+    for key in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        config[key] = new_id.get(config.get(key))
+    state = encoded.model.state_dict()
+    state[WORDS] = state[WORDS][torch.from_numpy(pieces)]
+    digest = hashlib.sha256(encoded.fingerprint.encode() + pieces.tobytes()).hexdigest()
+    if encoded.pieces is not None:
+        pieces = encoded.pieces[pieces]
+    model = _assemble(config, state).train(encoded.model.training)
+    return replace(encoded, model=model, tokenizer=tokenizer, fingerprint=digest, pieces=pieces)
+
+
+def _occurring(tokenizer, texts) -> set[int]:
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    strings, words = {}, {}
+    for text in texts:
+        (strings if isinstance(text, str) else words)[
+            text if isinstance(text, str) else tuple(text)
+        ] = 1
+    found: set[int] = set()
+    for unique, split in ((list(strings), False), (list(words), True)):
+        for at in range(0, len(unique), 4096):
+            batch = unique[at : at + 4096]
+            encodings = backend.encode_batch_fast(
+                batch, is_pretokenized=split, add_special_tokens=False
+            )
+            for encoding in encodings:
+                found.update(encoding.ids)
+    return found
+
+
+def _renumber(node, new_id: dict[int, int]) -> None:
+    """Renumber ids inside a post-processor of tokenizer.json, in place."""
+    if isinstance(node, list):
+        for item in node:
+            _renumber(item, new_id)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "ids":
+                node[key] = [new_id[i] for i in value]
+            elif key in ("sep", "cls"):  # BertProcessing, RobertaProcessing: [piece, id]
+                node[key] = [value[0], new_id[value[1]]]
+            else:
+                _renumber(value, new_id)
+
+
+def _load_mapped(folder: Path, settings: dict):
+    """Model and tokenizer of a folder that Midway wrote; only the layers' weights are copied."""
+    from safetensors import safe_open
+    from transformers import PreTrainedTokenizerFast
+
+    layers = settings["num_hidden_layers"]
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        state = {
+            name: file.get_tensor(name) if name == WORDS else file.get_tensor(name).clone()
+            for name in file.keys()  # noqa: SIM118  (not a dict)
+            if not (m := re.match(r"encoder\.layer\.(\d+)\.", name)) or int(m[1]) < layers
+        }
+    options = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    options.pop("tokenizer_class")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **options)
+    return _assemble(settings, state), tokenizer
+
+
+def _assemble(settings: dict, state: dict[str, torch.Tensor]):
+    """A model around these very tensors: no weights are initialised, none copied."""
+    cls = _class(settings["model_type"])
+    config = cls.config_class.from_dict(settings, attn_implementation="sdpa")
+    with torch.device("meta"):
+        model = cls(config, add_pooling_layer=False)
+    model.load_state_dict(state, assign=True)
+    embeddings = model.embeddings  # buffers that a state dict leaves out
+    positions = torch.arange(config.max_position_embeddings)[None]
+    embeddings.position_ids = positions
+    embeddings.token_type_ids = torch.zeros_like(positions)
+    return model
+
+
+def _load_transformers(folder: Path, model_type: str, changes: dict, key: str):
+    from transformers import AutoTokenizer
+
+    cls = _class(model_type)
+    try:
+        with _quiet():
+            config = cls.config_class.from_pretrained(folder, **changes)
+            model, report = cls.from_pretrained(
+                folder,
+                config=config,
+                add_pooling_layer=False,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of transformers, tokenizers, safetensors: they share no base
+        first = str(error).strip().split("\n")[0][:200]
+        raise InputError(f"{key}: cannot be loaded ({type(error).__name__}: {first})") from error
+    if missing := sorted(report["missing_keys"]):
+        raise InputError(
+            f"{key}: the weights lack {len(missing)} tensors, such as {missing[0]}; "
+            "is it a complete checkpoint of this architecture?"
+        )
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        raise InputError(f"{key}: needs a fast tokenizer with a padding token (tokenizer.json)")
+    return model, tokenizer
+
+
+def _class(model_type: str):
+    """The model's class, imported by itself: transformers' Auto classes import far more."""
+    if model_type == "bert":
+        from transformers.models.bert.modeling_bert import BertModel as cls
+    else:
+        from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaModel as cls
+    return cls
+
+
+@contextlib.contextmanager
+def _quiet():
+    """No progress bars and no report of the heads that a checkpoint also has."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _check_folder(folder: Path, key: str) -> dict:
+    """The configuration (config.json) of a checkpoint that can be loaded safely, or InputError."""
+    if not folder.is_dir():
+        raise InputError(f"{key}: {folder} is no folder")
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        known = settings.get("model_type") in CLASSES
+    except FileNotFoundError:
+        raise InputError(
+            f"{key}: {folder} has no config.json; save_pretrained() writes it"
+        ) from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{key}: config.json cannot be read ({error})") from None
+    if not known:
+        raise InputError(
+            f"{key}: model_type {settings.get('model_type')!r} is not supported; "
+            f"use one of {', '.join(CLASSES)}"
+        )
+    if not isinstance(settings.get("num_hidden_layers"), int):
+        raise InputError(f"{key}: config.json has no num_hidden_layers")
+    if not list(folder.glob("model*.safetensors")):
+        pickled = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt")]
+        found = (
+            f"only {pickled[0].name}, which can run code when opened" if pickled else "no weights"
+        )
+        raise InputError(
+            f"{key}: {folder} holds {found}; provide model.safetensors "
+            "(save_pretrained() of current transformers writes it)"
+        )
+    return settings
+
+
+def _hub_folder(name: str, revision: str | None) -> Path:
+    """The local snapshot of a hub model at a commit, downloaded when it is not there yet."""
+    if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
+        raise InputError(
+            f"encoder.revision: {revision!r} is no commit; give the 40 hexadecimal digits from the "
+            f"model's history on the hub, so that {name} stays what it is"
+        )
+    from huggingface_hub import snapshot_download
+
+    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES]
+    options = {"revision": revision, "allow_patterns": wanted, "ignore_patterns": ["*/*"]}
+    try:
+        with contextlib.suppress(OSError):  # what is here needs no network
+            folder = Path(snapshot_download(name, local_files_only=True, **options))
+            if (folder / "config.json").exists() and list(folder.glob("model*.safetensors")):
+                return folder
+        return Path(snapshot_download(name, **options))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0][:160] or type(error).__name__
+        raise InputError(
+            f"encoder.name: {name} at {revision[:12]} is not in the local Hugging Face cache and "
+            f"cannot be downloaded ({reason}); where there is a network, run 'hf download {name} "
+            f"--revision {revision}', or use encoder.kind: packaged or path"
+        ) from None
+
+
+def _fingerprint(folder: Path, layers: int) -> str:
+    names = sorted({p.name for p in folder.glob("model*.safetensors")} | set(TOKENIZER_FILES))
+    files = {
+        name: packaged.file_digest(folder / name)
+        for name in ["config.json", *names]
+        if (folder / name).exists()
+    }
+    content = json.dumps({"files": files, "layers": layers}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
