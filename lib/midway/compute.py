@@ -106,7 +106,8 @@ class Inputs:
                 ).cpu()
             top = states[-1].to(torch.float16).cpu().numpy()
             for row, s in enumerate(chosen):
-                trunk[self.starts[s] : self.starts[s + 1]] = top[row, : self.starts[s + 1] - self.starts[s]]
+                begin, end = self.starts[s], self.starts[s + 1]
+                trunk[begin:end] = top[row, : end - begin]
         return trunk, pooled
 
     def tensors(self, sequences) -> dict:
@@ -146,7 +147,9 @@ class Inputs:
             rows = np.repeat(np.arange(len(sequences)), [len(f.words[s]) for s in sequences])
             places = np.concatenate([f.words[s][:, 0] for s in sequences])
             batch["where"] = torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)
-            batch["tags"] = torch.from_numpy(np.concatenate([f.tags[s] for s in sequences])).to(device)
+            batch["tags"] = torch.from_numpy(np.concatenate([f.tags[s] for s in sequences])).to(
+                device
+            )
         return batch
 
     def allowed(self, sequences, width: int) -> torch.Tensor:

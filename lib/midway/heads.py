@@ -53,7 +53,7 @@ class Model(nn.Module):
     ----------
     encoded : encoder.Encoded
     options : params.Encoder
-        Frozen parts, pooling, aggregation, dropout.
+        Frozen parts, pooling, aggregation.
     outputs : dict of str to (kind, size)
         Heads: ``{"mnli": ("pair", 3)}``; size 1 for choice, 2 for span.
     seed : int
@@ -66,10 +66,6 @@ class Model(nn.Module):
         self.fingerprint = encoded.fingerprint
         self.pad = encoded.tokenizer.pad_token_id
         self.depth = encoded.layers
-        if options.dropout is not None:
-            for module in self.encoder.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = options.dropout
         self.encoder.requires_grad_(True)
         if options.frozen_embeddings:
             self.encoder.embeddings.requires_grad_(False)

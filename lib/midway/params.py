@@ -113,7 +113,7 @@ class Intermediate(Training):
     checkpoints: int = Field(5, ge=1, le=100)  # points of training at which metrics are taken
     eval_size: int = Field(200, ge=2)  # development examples per measurement
     probe_size: int = Field(200, ge=2)  # sentence pairs per probe
-    probe_languages: list[str] = []  # parallel sentences for cosine gap and P@1; [] is all of XNLI's
+    probe_languages: list[str] = []  # of cosine gap and P@1; [] is all of XNLI's
     multi_cap: int = Field(2**17, ge=1)  # K of r_m = min(e_m, K) / sum min(e, K)
     mlm_alpha: float = Field(0.3, ge=0, le=1)  # language sampling of continued MLM
     mlm_share: float = Field(0.5, gt=0, lt=1)  # weight of the MLM loss in +mlm variants
@@ -208,7 +208,7 @@ class Study(Strict):
     @model_validator(mode="after")
     def _coherent(self):
         for part, known in (
-            (self.intermediate, tasks.INTERMEDIATE),
+            (self.intermediate, [*tasks.INTERMEDIATE, "multi"]),
             (self.transfer, tasks.TARGETS),
         ):
             for name in part.tasks:
@@ -257,7 +257,9 @@ class Study(Strict):
         chunks: list[list[str]] = []
         for name in self.transfer.targets:
             key = tasks.TARGETS[name].train_key
-            home = next((c for c in chunks if any(tasks.TARGETS[n].train_key == key for n in c)), None)
+            home = next(
+                (c for c in chunks if any(tasks.TARGETS[n].train_key == key for n in c)), None
+            )
             if home is None and chunks and len(chunks[-1]) < self.transfer.targets_per_job:
                 home = chunks[-1]
             if home is None:
@@ -282,9 +284,11 @@ def split_variant(name: str) -> tuple[str, tuple[str, ...]]:
     for suffix in suffixes:
         near(suffix, SUFFIXES, "variant suffix")
     if suffixes != [s for s in SUFFIXES if s in suffixes]:
-        raise ValueError(f"variant {name!r}: write suffixes once, in the order +{' +'.join(SUFFIXES)}")
-    if base == "none" and suffixes not in ([], ["mlm"]):
-        raise ValueError(f"variant {name!r}: none has no labels; it may only carry +mlm")
+        raise ValueError(
+            f"variant {name!r}: write suffixes once, in the order +{' +'.join(SUFFIXES)}"
+        )
+    if base == "none" and suffixes:
+        raise ValueError(f"variant {name!r}: none is the encoder as it is and takes no suffix")
     return base, tuple(suffixes)
 
 

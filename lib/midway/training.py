@@ -1,0 +1,247 @@
+"""Fine-tuning: one loop for intermediate tasks, for targets, and for several tasks at once."""
+
+import contextlib
+import json
+import os
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from midway import heads
+from midway.compute import Inputs, Machine
+from midway.features import training_order
+from midway.params import Training
+
+
+def stable_seed(*parts) -> int:
+    """A 31-bit seed from names and numbers, the same in every process."""
+    return zlib.crc32("/".join(map(str, parts)).encode()) & 0x7FFFFFFF
+
+
+@dataclass
+class Source:
+    """Training data of one head: ``inputs`` of one task, drawn with probability ``share``."""
+
+    task: str
+    kind: str
+    inputs: Inputs
+    share: float = 1.0
+    weight: float = 1.0
+
+    def lengths(self) -> np.ndarray:
+        f = self.inputs.features
+        return np.maximum.reduceat(f.lengths, np.unique(f.owner, return_index=True)[1])
+
+
+def multi_shares(sizes: dict[str, int], cap: int) -> dict[str, float]:
+    """r_m = min(e_m, K) / sum min(e, K) (X-STILTs v1, section 3; K = 2**17)."""
+    capped = {name: min(size, cap) for name, size in sizes.items()}
+    return {name: size / sum(capped.values()) for name, size in capped.items()}
+
+
+def steps_of(plan: Training, examples: int) -> int:
+    """Optimiser steps of a phase: as set, or from epochs over ``examples``."""
+    return plan.steps or max(1, round(plan.epochs * examples / plan.batch_size))
+
+
+def schedule(step: int, steps: int, warmup: float, decay: float) -> float:
+    """Learning-rate factor: linear rise, flat, linear fall over the last ``decay`` share."""
+    rise = max(1, round(warmup * steps))
+    fall = min(max(1, round(decay * steps)), max(1, steps - rise)) if decay else 0
+    up = min(1.0, (step + 1) / rise)
+    return up * (min(1.0, (steps - step) / fall) if fall else 1.0)
+
+
+@dataclass
+class Fit:
+    """What a training run did: losses per step (nats) and tokens seen."""
+
+    losses: list[float] = field(default_factory=list)
+    tokens: int = 0
+    resumed_from: int = 0
+
+
+def fit(
+    model: heads.Model,
+    sources: list[Source],
+    plan: Training,
+    steps: int,
+    seed: int,
+    machine: Machine,
+    at: dict | None = None,
+    also=None,
+    save: Path | None = None,
+    save_every: int = 0,
+    log: list | None = None,
+) -> Fit:
+    """Train in place for ``steps`` optimiser steps.
+
+    Parameters
+    ----------
+    sources : list of Source
+        With several, each step draws one by its share (X-STILTs' multi-task training).
+    at : dict of step to callable
+        Called after that many steps (0: before the first) with the model in evaluation mode.
+    also : callable(step) -> Tensor, optional
+        A further loss added to each step (continued masked-language modelling).
+    save, save_every : Path, int
+        Folder of resumable states; a run killed at any moment continues from the newest whole
+        one and gives the same weights as an uninterrupted run (bit for bit on a CPU).
+    log : list, optional
+        What the callbacks have noted so far (JSON values); kept in the states and given back.
+    """
+    rng = np.random.default_rng([seed, 11])
+    shares = np.array([s.share for s in sources])
+    turns = rng.choice(len(sources), steps, p=shares / shares.sum())
+    orders = [
+        iter(training_order(s.lengths(), plan.batch_size, int((turns == i).sum()), seed + i))
+        for i, s in enumerate(sources)
+    ]
+    torch.manual_seed(seed)
+    groups = model.groups(plan.lr, plan.head_lr, plan.weight_decay)
+    optimiser = torch.optim.AdamW(groups, fused=True)
+    rates = [g["lr"] for g in optimiser.param_groups]
+    scaler = torch.amp.GradScaler("cuda", enabled=machine.precision == "fp16")
+    result = Fit()
+    if save_every and save:
+        result.resumed_from = resume(save, model, optimiser, result, log)
+    params = [p for g in optimiser.param_groups for p in g["params"]]
+    at = at or {}
+    if 0 in at and not result.resumed_from:
+        _look(model, at[0])
+    model.train()
+    for step in range(steps):
+        source = sources[turns[step]]
+        examples = next(orders[turns[step]])
+        if step < result.resumed_from:
+            continue
+        factor = schedule(step, steps, plan.warmup, plan.decay)
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        total = 0.0
+        for part in np.array_split(examples, min(plan.accumulation, len(examples))):
+            batch = source.inputs.training(part)
+            with machine.autocast():
+                logits = model(batch, source.task)
+            share = len(part) / len(examples)
+            value = heads.loss(logits, batch, source.kind) * source.weight * share
+            scaler.scale(value).backward()
+            total += value.item()
+            result.tokens += int(batch["mask"].sum())
+        if also is not None:
+            with machine.autocast():
+                value = also(step)
+            scaler.scale(value).backward()
+            total += value.item()
+        if not np.isfinite(total):
+            raise FloatingPointError(f"the loss is {total} at step {step + 1}; try a lower lr")
+        scaler.unscale_(optimiser)
+        torch.nn.utils.clip_grad_norm_(params, plan.max_grad_norm)
+        scaler.step(optimiser)
+        scaler.update()
+        optimiser.zero_grad(set_to_none=True)
+        result.losses.append(total)
+        if step + 1 in at:
+            _look(model, at[step + 1])
+        if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
+            save_state(save, step + 1, model, optimiser, result, log)
+    model.eval()
+    return result
+
+
+def _look(model, callback) -> None:
+    state = torch.get_rng_state()
+    model.eval()
+    callback()
+    model.train()
+    torch.set_rng_state(state)
+
+
+def trained(model: heads.Model) -> dict[str, torch.Tensor]:
+    """The encoder's trainable tensors: what a variant differs in from the pretrained encoder."""
+    return {
+        name: p.detach().cpu().contiguous().clone()
+        for name, p in model.encoder.named_parameters()
+        if p.requires_grad
+    }
+
+
+def save_weights(tensors: dict, path: Path, meta: dict[str, str] | None = None) -> None:
+    """Safetensors, written whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata=meta)
+    with open(part, "rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(part, path)
+
+
+def load_weights(model, path: Path) -> None:
+    """Put a variant's trained tensors into its pretrained encoder."""
+    with safe_open(path, "pt") as file, torch.no_grad():
+        own = dict(model.named_parameters())
+        for name in file.keys():  # noqa: SIM118  (not a dict)
+            own[name].copy_(file.get_tensor(name))
+
+
+def keep_best(model: heads.Model) -> dict[str, torch.Tensor]:
+    """A copy of all that training changes, to return to."""
+    return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def restore(model: heads.Model, kept: dict[str, torch.Tensor]) -> None:
+    """Undo: the weights that :func:`keep_best` copied."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name in kept:
+                p.copy_(kept[name])
+
+
+def save_state(folder: Path, step: int, model, optimiser, result: Fit, log: list | None) -> None:
+    """All that continuing needs, in one safetensors file (no pickle); the newest two are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model/{n}": t for n, t in keep_best(model).items()}
+    for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
+        for name, value in optimiser.state[p].items():
+            tensors[f"optimiser/{i}/{name}"] = value.detach().clone()
+    tensors["rng"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng_cuda"] = torch.cuda.get_rng_state()
+    meta = {"step": step, "losses": result.losses, "tokens": result.tokens, "log": log}
+    tensors = {n: t.cpu().contiguous() for n, t in tensors.items()}
+    save_weights(tensors, folder / f"step{step:08d}.safetensors", {"midway": json.dumps(meta)})
+    for old in sorted(folder.glob("step*.safetensors"))[:-2]:
+        old.unlink()
+
+
+def resume(folder: Path, model, optimiser, result: Fit, log: list | None = None) -> int:
+    """Load the newest whole state; a torn one is named and the one before it is tried."""
+    for file in sorted(folder.glob("step*.safetensors"), reverse=True):
+        try:
+            with safe_open(file, "pt") as kept:
+                meta = json.loads(kept.metadata()["midway"])
+                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            own = {f"model/{n}" for n, p in model.named_parameters() if p.requires_grad}
+            if not own <= set(tensors) or "rng" not in tensors:
+                raise ValueError("tensors are missing")
+        except Exception as error:  # noqa: BLE001  (whatever is wrong with it, an older one may do)
+            print(f"passing over torn training state {file.name}: {error}", flush=True)
+            continue
+        restore(model, {n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
+        for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
+            names = [n for n in tensors if n.startswith(f"optimiser/{i}/")]
+            optimiser.state[p] = {n.rsplit("/", 1)[1]: tensors[n].to(p.device) for n in names}
+            with contextlib.suppress(KeyError):  # the step counter stays where AdamW keeps it
+                optimiser.state[p]["step"] = tensors[f"optimiser/{i}/step"]
+        torch.set_rng_state(tensors["rng"])
+        if "rng_cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng_cuda"])
+        result.losses, result.tokens = meta["losses"], meta["tokens"]
+        if log is not None:
+            log[:] = meta["log"] or []
+        return meta["step"]
+    return 0

@@ -1,0 +1,367 @@
+"""From a variant to XTREME: fine-tune on a target's English data, answer in every language."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from midway import controls, encoder, metrics, predict, retrieval, score, sources, tasks, training
+from midway.compute import Inputs, setup
+from midway.errors import InputError, MissingData
+from midway.features import encode, texts
+from midway.heads import Model, pool
+from midway.intermediate import head_size
+from midway.params import Study
+from midway.predictors import Development
+from midway.records import plain, write_atomic
+
+
+class Run:
+    """The targets of one job, for one variant and seed.
+
+    Parameters
+    ----------
+    step : records.Step
+        Keeps every language's score as soon as it is known and knows those of a cut-off run.
+    upstream : Path
+        The variant's 01_intermediate folder; ``encoder.safetensors`` there, or nothing for none.
+    """
+
+    def __init__(self, study: Study, variant: str, seed: int, part: str, step, upstream: Path):
+        self.study, self.variant, self.seed, self.step = study, variant, seed, step
+        self.out = Path(step.out)
+        self.machine = setup(study.compute)
+        self.cache = self.out.parents[3] / "cache" if study.compute.cache_trunk else None
+        self.targets = study.parts()[part]
+        self.encoded = encoder.load(study.encoder)
+        self.layer = study.encoder.retrieval_layer or self.encoded.layers
+        self.bare = self._model({})
+        weights = Path(upstream) / "encoder.safetensors"
+        if variant != "none":
+            training.load_weights(self.bare.encoder, weights)
+        self.start = training.trained(self.bare)
+        self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
+        self.results: dict[str, dict] = {}
+        self.tokens = 0
+
+    def _model(self, outputs: dict) -> Model:
+        seed = training.stable_seed("head", *outputs, self.seed)
+        model = Model(self.encoded, self.study.encoder, outputs, seed)
+        return model.to(self.machine.device)
+
+    def evaluate(self, target: str) -> dict:
+        """Train where the target trains, answer in each language, write predictions and scores."""
+        card = tasks.get(target)
+        languages = self.study.languages(target)
+        done = {lang: self.step.scored(target, lang) for lang in languages}
+        facts: dict = {"train_key": card.train_key, "missing": {}}
+        if card.trains:
+            facts |= self._trained(card, all(done.values()))
+        with_controls = self._controls(card)
+        for lang in self._order(languages):
+            if done[lang] is None:
+                try:
+                    one = {"parallel": self._parallel, "mining": self._mining}.get(
+                        card.kind, self._labelled
+                    )
+                    done[lang] = one(card, lang, with_controls)
+                except MissingData as error:
+                    facts["missing"][lang] = str(error)
+                    self.step.score(target, lang, missing=str(error))
+        scored = {lang: done[lang] for lang in languages if done[lang] is not None}
+        self.results[target] = facts | summary(card, scored)
+        return self.results[target]
+
+    def _order(self, languages) -> list[str]:
+        """Every variant starts elsewhere, so that parallel jobs do not wait for the same file."""
+        turn = training.stable_seed(self.variant, self.seed) % max(1, len(languages))
+        return [*languages[turn:], *languages[:turn]]
+
+    # -- training -------------------------------------------------------------------------------
+
+    def _trained(self, card, all_done: bool) -> dict:
+        """Fine-tune once per train_key; blind models too, for the baseline variant's controls."""
+        key = card.train_key
+        if key not in self.tuned:
+            known = self.out / "scores" / f"{key}.training.json"
+            if all_done and known.exists():
+                return json.loads(known.read_text(encoding="utf-8"))
+            model, facts = self._fit(card)
+            blinds = {}
+            if self.study.transfer.controls and self.variant == "none":
+                if card.kind in ("pair", "span"):
+                    blinds[BLIND[card.kind]] = self._fit(card, blind=True)[0]
+            self.tuned[key] = model, facts, blinds
+            write_atomic(known, json.dumps(plain(facts)))
+        return self.tuned[key][1]
+
+    def _fit(self, card, blind: bool = False):
+        plan = self.study.training("transfer", card.name)
+        data = self.study.data
+        rows = sources.load(card.name, "train", "en", data, plan.train_size, self.seed)
+        if blind:
+            rows = controls.blind(rows, card.kind)
+        training.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        model = self._model({card.train_key: (card.kind, head_size(card))})
+        features = encode(
+            rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
+        )
+        inputs = Inputs(features, model, self.machine, self.cache)
+        facts = {"train_n": len(rows)}
+        if not blind:
+            facts["logme"] = self._logme(model, inputs, card)
+        steps = training.steps_of(plan, features.examples)
+        at, kept = {}, {}
+        if plan.selections:
+            at = self._selection(card, model, plan, steps, kept)
+        run = training.fit(
+            model,
+            [training.Source(card.train_key, card.kind, inputs)],
+            plan,
+            steps,
+            training.stable_seed("transfer", card.train_key, self.seed),
+            self.machine,
+            at=at,
+            save=self.out / "states" / (card.train_key + (".blind" if blind else "")),
+            save_every=self.study.compute.save_every,
+        )
+        if kept:
+            training.restore(model, kept["weights"])
+            facts["selected_step"] = kept["step"]
+        self.tokens += run.tokens
+        facts |= {"steps": steps, "losses": run.losses}
+        state = training.keep_best(model)
+        return (model, state), facts
+
+    def _selection(self, card, model, plan, steps, kept) -> dict:
+        """Callbacks that keep the weights with the best English development score."""
+        size = self.study.intermediate.eval_size
+        rows = sources.load(card.name, "dev", "en", self.study.data, size)
+        dev = Development(
+            card.name, rows, model, self.encoded.tokenizer, plan, self.machine, self.cache
+        )
+
+        def look(step):
+            value = dev.measure()["main"]
+            if value > kept.get("value", -np.inf):
+                kept.update(value=value, step=step, weights=training.keep_best(model))
+
+        n = min(plan.selections, steps)
+        return {m: lambda m=m: look(m) for m in {round(steps * (i + 1) / n) for i in range(n)}}
+
+    @torch.inference_mode()
+    def _logme(self, model, inputs: Inputs, card) -> float | None:
+        """LogME of the target's English training features before training (2102.11005).
+
+        Pairs: pooled vectors and classes; tags: first pieces and tags; span: pieces of the
+        context and whether they belong to the answer. At most 2,000 vectors.
+        """
+        f, layer = inputs.features, self.layer
+        model.eval()
+        x, y = [], []
+        for s in range(min(len(f.sequences), 256 if card.kind != "pair" else 1024)):
+            batch = inputs.tensors([s])
+            with self.machine.autocast():
+                states = model.states(batch)
+            base = model.options.frozen_layers if "trunk" in batch else 0
+            base = model.options.frozen_layers if model.options.frozen_embeddings else base
+            hidden = states[max(0, layer - base)].float()
+            if card.kind == "pair":
+                x.append(pool(hidden, batch["mask"], model.options.head_pooling).cpu().numpy())
+                y.append(f.labels[f.owner[s]][None])
+            elif card.kind == "tags":
+                x.append(hidden[0, f.words[s][:, 0]].cpu().numpy())
+                y.append(f.tags[s])
+            else:
+                inside = np.flatnonzero(f.offsets[s][:, 0] >= 0)
+                first, last = f.spans[s]
+                x.append(hidden[0, inside].cpu().numpy())
+                y.append(((inside >= first) & (inside <= last) & (last > 0)).astype(int))
+        x, y = np.concatenate(x)[:2000], np.concatenate(y)[:2000]
+        return retrieval.logme(x, y) if len(np.unique(y)) > 1 else None
+
+    # -- answering ------------------------------------------------------------------------------
+
+    def _controls(self, card):
+        """Simple rivals fitted on the same training rows; only once, beside the baseline."""
+        if not self.study.transfer.controls or self.variant != "none":
+            return None
+        rows = None
+        if card.trains:
+            plan = self.study.training("transfer", card.name)
+            rows = sources.load(
+                card.name, "train", "en", self.study.data, plan.train_size, self.seed
+            )
+        return controls.fit(card, rows)
+
+    def _answers(self, card, model_state, rows):
+        """Answers of one fine-tuned model; weights are put back first (models share an encoder)."""
+        model, state = model_state
+        training.restore(model, state)
+        plan = self.study.training("transfer", card.name)
+        features = encode(
+            rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
+        )
+        inputs = Inputs(features, model, self.machine, self.cache)
+        self.tokens += int(features.lengths.sum())
+        return predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
+
+    def _labelled(self, card, lang: str, rivals):
+        rows = sources.load(card.name, "test", lang, self.study.data, self.study.data.test_size)
+        model_state, _, blinds = self.tuned[card.train_key]
+        a = self._answers(card, model_state, rows)
+        beside = rivals.evaluate(rows, lang) if rivals else {}
+        for name, blind in blinds.items():
+            b = self._answers(card, blind, controls.blind(rows, card.kind))
+            beside[name] = scores_of(card, b.predictions, rows, lang)
+        return self.step.score(
+            card.name,
+            lang,
+            n=len(rows),
+            metrics=scores_of(card, a.predictions, rows, lang) | {"loss": a.loss},
+            main=card.metric,
+            controls=beside,
+            predictions=self._write(card, lang, _submission(card, a.predictions, rows)),
+            extra=by_kind(card, a.predictions, rows, lang),
+        )
+
+    def _vectors(self, lines) -> dict[int, np.ndarray]:
+        """Sentence vectors by the untuned variant, each text encoded once: {layer: (n, size)}."""
+        training.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        unique = list(dict.fromkeys(lines))
+        # XTREME and jiant cut retrieval texts at 512 pieces.
+        longest = min(512, self.encoded.max_length)
+        inputs = Inputs(
+            texts(unique, self.encoded.tokenizer, longest), self.bare, self.machine, self.cache
+        )
+        self.tokens += int(inputs.features.lengths.sum())
+        every = range(1, self.encoded.layers + 1)
+        layers = list(every) if self.study.transfer.layer_sweep else [self.layer]
+        found = predict.vectors(self.bare, inputs, self.machine, layers)
+        place = {text: i for i, text in enumerate(unique)}
+        rows = [place[text] for text in lines]
+        return {layer: v[rows] for layer, v in found.items()}
+
+    def _write(self, card, lang: str, predictions):
+        return score.write_predictions(self.out / "predictions", card.name, lang, predictions)
+
+    def _about(self, **more) -> dict:
+        """The choices that retrieval scores depend on; they differ between published results."""
+        own = {"layer": self.layer, "pooling": self.study.encoder.pooling}
+        return own | more
+
+    def _parallel(self, card, lang: str, rivals):
+        rows = sources.load(card.name, "test", lang, self.study.data, self.study.data.test_size)
+        foreign, english = (self._vectors(rows[side]) for side in ("source", "target"))
+        how = self.study.transfer.direction
+        sweep = {k: retrieval.retrieval_accuracy(foreign[k], english[k]) for k in foreign}
+        # As XTREME and jiant search: each English sentence looks for its translation.
+        found = retrieval.nearest(english[self.layer], foreign[self.layer])
+        return self.step.score(
+            card.name,
+            lang,
+            n=len(rows),
+            metrics=sweep[self.layer] | {"accuracy": sweep[self.layer][how]},
+            main="accuracy",
+            controls=rivals.evaluate(rows, lang) if rivals else {},
+            predictions=self._write(card, lang, found.tolist()),
+            extra=self._about(direction=how, layers=sweep),
+        )
+
+    def _mining(self, card, lang: str, rivals):
+        """BUCC: the margin threshold is fitted on dev and applied to test."""
+        options = {
+            "k": self.study.transfer.mining_neighbours,
+            "memory_mb": self.study.compute.mining_memory_mb,
+        }
+        mined: dict[str, dict[int, tuple]] = {}
+        for split in ("dev", "test"):
+            size = self.study.data.dev_size if split == "dev" else self.study.data.test_size
+            rows = sources.load(card.name, split, lang, self.study.data, size)
+            x, y = ([r for r in rows if r["side"] == side] for side in ("source", "target"))
+            gold = {(r["id"], g) for r in x for g in r["gold"]}
+            left, right = (self._vectors([r["text"] for r in side]) for side in (x, y))
+            mined[split] = {
+                k: (*retrieval.mine_bucc(left[k], right[k], x, y, **options), gold) for k in left
+            }
+        cuts = {k: retrieval.best_threshold(*found) for k, found in mined["dev"].items()}
+        sweep = {k: retrieval.mining_scores(*found, cuts[k]) for k, found in mined["test"].items()}
+        pairs, values, _ = mined["test"][self.layer]
+        kept = [p for p, v in zip(pairs, values, strict=True) if v >= cuts[self.layer]]
+        return self.step.score(
+            card.name,
+            lang,
+            n=len(rows),
+            metrics=sweep[self.layer],
+            main="f1",
+            controls=rivals.evaluate(rows, lang) if rivals else {},
+            predictions=self._write(card, lang, kept),
+            extra=self._about(threshold=cuts[self.layer], fitted_on="dev", layers=sweep),
+        )
+
+
+BLIND = {"pair": "hypothesis_only", "span": "question_blind"}
+
+
+def scores_of(card, predictions, rows, lang: str) -> dict[str, float]:
+    """All metrics of a labelled target; the main one under ``card.metric``."""
+    if card.kind == "span":
+        references = {i: a["text"] for i, a in zip(rows["id"], rows["answers"], strict=True)}
+        given = dict(zip(rows["id"], predictions, strict=True))
+        found = metrics.qa_scores(given, references, lang, card.name)
+        em, f1 = found["exact_match"], found["f1"]
+        return {"em": em, "f1": f1, "em_f1": (em + f1) / 2}
+    if card.kind == "tags":
+        found = metrics.tag_scores(predictions, list(rows["tags"]))
+        return found | {"f1": found["f1_xtreme"]}
+    return metrics.class_scores(predictions, rows["label"], len(card.labels))
+
+
+def by_kind(card, predictions, rows, lang: str) -> dict:
+    """Scores by the rows' ``kind`` column where there is one (mini says what a row tests)."""
+    if "kind" not in rows.column_names:
+        return {}
+    kinds = rows["kind"]
+    out = {}
+    for kind in sorted(set(kinds)):
+        at = [i for i, k in enumerate(kinds) if k == kind]
+        some = scores_of(card, [predictions[i] for i in at], rows.select(at), lang)
+        out[kind] = {"n": len(at), card.metric: some[card.metric]}
+    return {"kinds": out}
+
+
+def _submission(card, predictions, rows):
+    """What XTREME's submission files hold."""
+    if card.kind == "span":
+        return dict(zip(rows["id"], predictions, strict=True))
+    if card.kind == "pair":
+        return [card.labels[p] for p in predictions]
+    return predictions
+
+
+def summary(card, scored: dict) -> dict:
+    """English score, zero-shot mean over the other languages, XTREME's mean over all."""
+    main = {lang: r.metrics[card.metric] for lang, r in scored.items()}
+    other = [v for lang, v in main.items() if lang != "en"]
+    if not main:
+        return {"languages": {}, "english": None, "zero_shot": None, "xtreme_mean": None}
+    return {
+        "languages": {lang: r.metrics for lang, r in scored.items()},
+        "controls": {lang: r.controls for lang, r in scored.items() if r.controls},
+        "english": main.get("en"),
+        "zero_shot": float(np.mean(other)) if other else None,
+        "xtreme_mean": float(np.mean(list(main.values()))),
+    }
+
+
+def check(results: dict, targets: list[str]) -> None:
+    """Every target has a finite score somewhere, or says what is missing."""
+    for target in targets:
+        found = results[target]
+        if not found["languages"] and not found["missing"]:
+            raise InputError(f"{target}: neither scores nor reasons")
+        for lang, values in found["languages"].items():
+            bad = [k for k, v in values.items() if v is not None and not np.isfinite(v)]
+            if bad:
+                raise InputError(f"{target} {lang}: {bad[0]} is not a finite number")
