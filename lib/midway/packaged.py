@@ -22,6 +22,7 @@ The decoded model is an ordinary transformers folder in the user's cache.
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -38,6 +39,14 @@ NAME = "multilingual-e5-small (4-bit)"
 FORMAT = 1  # raise it when what is written below changes; older caches are then left alone
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+TOKENIZER = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "model_max_length": 512,
+    "model_input_names": ["input_ids", "attention_mask"],
+    "clean_up_tokenization_spaces": False,
+    **{"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"},
+    **{"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"},
+}
 BLOCK = 32
 LOCK_SECONDS = 600
 USE_HUB = "use the same model from the hub: encoder.kind: hub, name: intfloat/multilingual-e5-small"
@@ -166,8 +175,7 @@ def write_model(source: Path, folder: Path) -> None:
     folder.mkdir()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     build_tokenizer(vocabulary).save(str(folder / "tokenizer.json"), pretty=False)
-    texts = {"config.json": config, "tokenizer_config.json": tokenizer_config(config)}
-    for name, content in texts.items():
+    for name, content in (("config.json", config), ("tokenizer_config.json", TOKENIZER)):
         (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.chmod(folder / "model.safetensors", (folder / "config.json").stat().st_mode)  # as umask says
     record = {
@@ -220,7 +228,10 @@ def decode(source: Path) -> tuple[dict, dict[str, np.ndarray], list[tuple[str, f
         at += 21
         part = name.split(".", 1)[1]
         shape = shapes.get(part, (-1, hidden) if part in _MATRICES else (-1,))
-        flat = _dequantise(data, offset, elements) if kind else _floats(data, offset, elements)
+        if kind:
+            flat = _dequantise(data, offset, elements)
+        else:
+            flat = np.frombuffer(data, "<f4", elements, offset)
         tensors[_transformers_name(name)] = flat.reshape(shape)
     config = {
         "architectures": ["BertModel"],
@@ -273,10 +284,6 @@ def _transformers_name(name: str) -> str:
     return f"encoder.layer.{group[1:]}.{_LAYER[part]}.{'weight' if kind == 'w' else 'bias'}"
 
 
-def _floats(data: np.ndarray, offset: int, elements: int) -> np.ndarray:
-    return np.frombuffer(data, "<f4", elements, offset).copy()
-
-
 def _dequantise(data: np.ndarray, offset: int, elements: int) -> np.ndarray:
     """The float32 weights of a 4-bit tensor (exact: a half-byte times a half-precision scale)."""
     block = np.dtype([("scale", "<f2"), ("halves", "u1", BLOCK // 2)])
@@ -301,11 +308,15 @@ def build_tokenizer(vocabulary: list[tuple[str, float]]):
     from tokenizers.processors import TemplateProcessing
 
     spec = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_normalizer_spec()
+    # A protocol buffer: field 1 is the rule's name, field 2 the map after its length (a varint).
+    head = re.match(rb"\x0a\x08nmt_nfkc\x12([\x80-\xff]*[\x00-\x7f])", spec)
+    size = sum((byte & 127) << 7 * i for i, byte in enumerate(head[1]))
+    charsmap = spec[head.end() : head.end() + size]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Replace("\u200d", " "),
-            normalizers.Precompiled(_protobuf_bytes(spec, field=2)),
+            normalizers.Precompiled(charsmap),
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     )
@@ -320,38 +331,3 @@ def build_tokenizer(vocabulary: list[tuple[str, float]]):
         [AddedToken(s, lstrip=s == "<mask>", normalized=False, special=True) for s in SPECIAL]
     )
     return tokenizer
-
-
-def tokenizer_config(config: dict) -> dict:
-    """What makes transformers read tokenizer.json as XLM-R's tokenizer."""
-    names = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>"}
-    names |= {"pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": config["max_position_embeddings"],
-        "model_input_names": ["input_ids", "attention_mask"],
-        "clean_up_tokenization_spaces": False,
-    } | {f"{key}_token": value for key, value in names.items()}
-
-
-def _protobuf_bytes(message: bytes, field: int) -> bytes:
-    """The value of one length-delimited field of a protocol-buffer message."""
-
-    def varint(at: int) -> tuple[int, int]:
-        value = shift = 0
-        while True:
-            byte = message[at]
-            value |= (byte & 127) << shift
-            at, shift = at + 1, shift + 7
-            if byte < 128:
-                return value, at
-
-    at = 0
-    while at < len(message):
-        key, at = varint(at)
-        value, at = varint(at)  # a number, or the length of what follows
-        if key & 7 == 2:
-            if key >> 3 == field:
-                return message[at : at + value]
-            at += value
-    raise ValueError(f"no field {field}")
