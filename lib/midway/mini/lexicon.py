@@ -68,7 +68,7 @@ def citation(lang: str, kind: str, key) -> tuple[Token | Slot, ...]:
     if kind == "date":
         month, day = key
         name = locale(lang).months["format"]["wide"][month]
-        values = {"d": Token(str(day), "NUM"), "m": Token(name, "NOUN")}
+        values = {"d": Token(data.get("day", "{}").format(day), "NUM"), "m": Token(name, "NOUN")}
         values["n"] = Token(str(month), "NUM")
         if lang == "en":
             values["m"] = Token(name, "PROPN")

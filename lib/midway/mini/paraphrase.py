@@ -32,6 +32,23 @@ def plan_question(draw: Draw, same: bool) -> tuple[list[Clause], list[Clause], s
     return [first], [second], "attribute"
 
 
+def plan_asker(draw: Draw, same: bool) -> tuple[list[Clause], list[Clause], str]:
+    """A fact about one person and a question about another; or with the two exchanged."""
+    topic = draw.attribute()
+    about = draw.attribute(topic, "spouse")
+    p, q = draw.name(topic), draw.name(topic)
+    question = draw.clause(topic, "q", p, draw.value(topic), draw.rng.randrange(3))
+    first = [draw.clause(about, "s", q, draw.value(about)), question]
+    change = draw.rng.choice(((0,), (1,), (0, 1)) if same else ((), (0,), (1,), (0, 1)))
+    second = [
+        Clause(c.topic, c.form, other_wording(draw, c.wording) if i in change else c.wording, c.slots)
+        for i, c in enumerate(first)
+    ]
+    if not same:
+        second = [second[0].put(p=person(p)), second[1].put(p=person(q))]
+    return first, second, "asker"
+
+
 def plan_substitution(draw: Draw, same: bool) -> tuple[list[Clause], list[Clause], str]:
     """A statement reworded, or with another person or value."""
     topic = draw.attribute()
@@ -79,9 +96,10 @@ def plan_roles(draw: Draw, same: bool) -> tuple[list[Clause], list[Clause], str]
 
 def make(task: str, split: str, lang: str, size: int, seed: int) -> list[dict]:
     """`size` rows in one language; labels balanced within each kind of plan."""
-    plans = [plan_question] if task == "qqp" else [plan_substitution, plan_owner]
-    if task == "pawsx":
-        plans = [plan_substitution, plan_owner, plan_substitution, plan_roles]
+    plans = {
+        "qqp": [plan_question, plan_asker],
+        "pawsx": [plan_substitution, plan_owner, plan_substitution, plan_roles],
+    }[task]
     rows = []
     for index in range(size):
         draw = Draw(task, split, seed, index, "target" if task == "pawsx" else "intermediate")
