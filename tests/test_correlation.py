@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
-
 from midway import resampling as rs
 from midway.correlation import COLUMNS, METHODS, compare, correlate, detectable, stratified
 from midway.errors import InputError
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 SCIPY = {
     "spearman": lambda a, b: stats.spearmanr(a, b)[0],
@@ -154,6 +153,18 @@ def test_runs_are_averaged_not_counted():
     short = correlate(XR.iloc[:-2], YR.iloc[:-2], **FEW).iloc[0]  # unequal numbers of runs
     assert short.n == 9 and np.isfinite([short.run_low, short.run_high]).all()
     assert row.run_low < row.rho < row.run_high
+
+
+def test_equal_means_tie_whatever_the_order_of_runs():
+    """Means of .1 .2 .3 in another order differ in the last bit; that must not make a rank."""
+    X, Y = frames(n=6, p=1, o=1)
+    X["p0"] = [0.2, 0.2, 0.5, 0.6, 0.7, 0.8]
+    index = pd.MultiIndex.from_product([X.index, range(3)])
+    XR = X.loc[index.get_level_values(0)].set_axis(index)
+    XR.iloc[0:3, 0], XR.iloc[3:6, 0] = [0.1, 0.2, 0.3], [0.3, 0.2, 0.1]
+    YR = Y.loc[index.get_level_values(0)].set_axis(index)
+    expected = stats.spearmanr(X["p0"], Y["o0"])[0]
+    assert correlate(XR, YR, **FEW)["rho"][0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
