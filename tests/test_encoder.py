@@ -240,6 +240,24 @@ def test_path_keeps_the_lowest_layers(checkpoints):
     assert other.hidden_dropout_prob == other.attention_probs_dropout_prob == 0.25
 
 
+def test_tokenizer_is_the_published_file(checkpoints, tmp_path):
+    """Transformers' XLM-R class would drop the file's normaliser and change the pieces."""
+    from tokenizers import Tokenizer
+
+    folder = tmp_path / "x"
+    shutil.copytree(checkpoints / "xlmr", folder)
+    settings = {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": 512}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    encoded = load_path(folder)
+    published = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in ("a\u200db", "ab  cd ", "deed"):
+        assert encoded.tokenizer(text).input_ids == published.encode(text).ids
+    tokenizer = encoded.tokenizer
+    assert (tokenizer.pad_token_id, tokenizer.cls_token, tokenizer.sep_token) == (1, "<s>", "</s>")
+    assert "token_type_ids" not in tokenizer("a", "b")
+    assert "token_type_ids" in load_path(checkpoints / "mbert").tokenizer("a", "b")
+
+
 def test_fingerprint_is_of_content_and_options(checkpoints, tmp_path):
     """Records name the encoder by it: a copy is the same, other weights or layers are not."""
     first = load_path(checkpoints / "xlmr").fingerprint

@@ -16,6 +16,11 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "vocab.txt",
 )
+ROLES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+SPECIAL = {  # where a checkpoint's tokenizer files do not say
+    "bert": dict(zip(ROLES, ("[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"), strict=True)),
+    "xlm-roberta": dict(zip(ROLES, ("<unk>", "</s>", "<pad>", "<s>", "<mask>"), strict=True)),
+}
 
 
 @contextlib.contextmanager
@@ -95,7 +100,6 @@ def hub_folder(name: str, revision: str | None) -> Path:
 def load(folder: Path, cls: type, changes: dict, key: str):
     """Model (a ``cls``, float32) and tokenizer of a checked folder; every weight must be there."""
     import torch
-    from transformers import AutoTokenizer
 
     try:
         with _quiet():
@@ -110,7 +114,7 @@ def load(folder: Path, cls: type, changes: dict, key: str):
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            tokenizer = _tokenizer(folder, config.model_type)
     except Exception as error:  # of transformers, tokenizers, safetensors: they share no base
         first = str(error).strip().split("\n")[0][:200]
         raise InputError(f"{key}: cannot be loaded ({type(error).__name__}: {first})") from error
@@ -122,3 +126,24 @@ def load(folder: Path, cls: type, changes: dict, key: str):
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise InputError(f"{key}: needs a fast tokenizer with a padding token (tokenizer.json)")
     return model, tokenizer
+
+
+def _tokenizer(folder: Path, model_type: str):
+    """The tokenizer as tokenizer.json has it.
+
+    Transformers 5's class for XLM-R rebuilds it from the vocabulary and loses rules of its
+    normaliser, so it is asked only where there is no tokenizer.json.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if not (folder / "tokenizer.json").exists():
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    typed = any(tokenizer.backend_tokenizer.encode("a", "a").type_ids)  # BERT's, not XLM-R's
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    tokenizer.model_input_names = names if typed else [names[0], names[2]]
+    known = tokenizer.get_vocab()
+    for role, piece in SPECIAL[model_type].items():
+        if getattr(tokenizer, role) is None and piece in known:
+            setattr(tokenizer, role, piece)
+    return tokenizer
