@@ -43,6 +43,7 @@ class Run:
         self.start = training.trained(self.bare)
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
+        self.extra: dict[str, dict] = {}
         self.tokens = 0
 
     def _model(self, outputs: dict) -> Model:
@@ -70,8 +71,13 @@ class Run:
                     facts["missing"][lang] = str(error)
                     self.step.score(target, lang, missing=str(error))
         scored = {lang: done[lang] for lang in languages if done[lang] is not None}
+        self.extra[target] = {lang: record.extra for lang, record in scored.items()}
         self.results[target] = facts | summary(card, scored)
         return self.results[target]
+
+    def sweeps(self, target: str) -> dict[str, dict]:
+        """Scores of every layer, per language: {lang: {layer: {metric: value}}}; retrieval only."""
+        return {k: v["layers"] for k, v in self.extra[target].items() if "layers" in v}
 
     def _order(self, languages) -> list[str]:
         """Every variant starts elsewhere, so that parallel jobs do not wait for the same file."""

@@ -1,0 +1,129 @@
+"""Tokenised rows: a shifted answer, a lost word or a dropped example would falsify every score."""
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from midway import encoder, params
+from midway.features import encode, evaluation_batches, texts, training_order
+from tiny import checkpoint
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = checkpoint(tmp_path_factory.mktemp("tiny"))
+    return encoder.load(params.Encoder(kind="path", path=str(folder))).tokenizer
+
+
+def span_rows(context, question, answer):
+    answers = {"text": [answer], "answer_start": [context.index(answer)]} if answer else {}
+    answers = answers or {"text": [], "answer_start": []}
+    row = {"id": "1", "context": context, "question": question, "answers": answers, "lang": "en"}
+    return Dataset.from_list([row])
+
+
+def read_back(features, s, context):
+    """The text that a window's gold pieces cover."""
+    first, last = features.spans[s]
+    where = features.offsets[s]
+    return context[where[first, 0] : where[last, 1]]
+
+
+@pytest.mark.parametrize("answer", ["Lima", "the city of Lima", "1999", "A", "Rome."])
+def test_gold_span_covers_the_answer(tokenizer, answer):
+    context = "A man left the city of Lima in 1999. He then went to Rome."
+    f = encode(span_rows(context, "where?", answer), "span", (), tokenizer, 64)
+    assert f.examples == 1 and read_back(f, 0, context).strip() == answer
+
+
+def test_long_context_keeps_every_character_in_some_window(tokenizer):
+    """An answer that only the third window shows must be found there, and nowhere else marked."""
+    context = " ".join(f"word{i}" for i in range(60)) + " Lima end"
+    f = encode(span_rows(context, "where?", "Lima"), "span", (), tokenizer, 40, 10)
+    assert len(f.sequences) > 3 and max(f.lengths) <= 40
+    seen = np.zeros(len(context), bool)
+    for s, where in enumerate(f.offsets):
+        for a, b in where[where[:, 0] >= 0]:
+            seen[a:b] = True
+        if f.spans[s].any():
+            assert read_back(f, s, context).strip() == "Lima"
+    assert f.spans.any() and all(seen[i] for i, c in enumerate(context) if not c.isspace())
+
+
+def test_no_answer_points_at_the_first_piece(tokenizer):
+    f = encode(span_rows("A b c.", "who?", ""), "span", (), tokenizer, 64)
+    assert f.spans.tolist() == [[0, 0]]
+
+
+def test_words_are_labelled_on_their_first_piece_with_text(tokenizer):
+    """The bare word-start mark before Han characters carries no text; labelling it loses them."""
+    rows = {"id": ["1"], "tokens": [["是", "ab", "大的"]], "tags": [["A", "B", "A"]], "lang": ["zh"]}
+    f = encode(Dataset.from_dict(rows), "tags", ("A", "B"), tokenizer, 64)
+    pieces = tokenizer.convert_ids_to_tokens(f.sequences[0].tolist())
+    labelled = [pieces[at] for at, _ in f.words[0]]
+    assert labelled[0].strip("▁") == "是" and labelled[2].strip("▁")[0] == "大"
+    assert f.tags[0].tolist() == [0, 1, 0] and [w for _, w in f.words[0]] == [0, 1, 2]
+
+
+@given(st.lists(st.sampled_from(["a", "abc", "是", "x" * 30, "b"]), min_size=1, max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_no_word_is_lost_in_long_sentences(tokenizer, words):
+    """A sentence longer than the encoder is cut between words; each word keeps one place."""
+    rows = {"id": ["1"], "tokens": [words], "tags": [["A"] * len(words)], "lang": ["en"]}
+    f = encode(Dataset.from_dict(rows), "tags", ("A",), tokenizer, 24)
+    assert sorted(w for words_ in f.words for _, w in words_) == list(range(len(words)))
+    assert max(f.lengths) <= 24
+
+
+def test_choices_stay_with_their_example(tokenizer):
+    rows = Dataset.from_dict(
+        {
+            "id": ["1", "2"],
+            "context": ["a", "b"],
+            "choices": [["x", "y", "z"], ["x", "y"]],
+            "label": [2, 0],
+            "lang": ["en", "en"],
+        }
+    )
+    f = encode(rows, "choice", (), tokenizer, 64)
+    assert f.of([1, 0]) == [[3, 4], [0, 1, 2]] and f.labels.tolist() == [2, 0]
+
+
+def test_pairs_have_both_texts(tokenizer):
+    rows = {"id": ["1"], "text_a": ["a b"], "text_b": ["c"], "label": [1], "lang": ["en"]}
+    f = encode(Dataset.from_dict(rows), "pair", (), tokenizer, 64)
+    assert tokenizer.convert_ids_to_tokens(f.sequences[0].tolist()) == [
+        "<s>", "▁a", "▁b", "</s>", "</s>", "▁c", "</s>"
+    ]  # fmt: skip
+
+
+@given(
+    st.lists(st.integers(1, 200), min_size=1, max_size=120),
+    st.integers(1, 17),
+    st.integers(1, 60),
+)
+@settings(max_examples=60, deadline=None)
+def test_training_order_uses_every_example_once_an_epoch(lengths, size, steps):
+    """A skipped or doubled example would make 'epochs' untrue; the order must be repeatable."""
+    batches = training_order(lengths, size, steps, seed=3)
+    assert len(batches) == steps and all(len(b) == size for b in batches)
+    again = training_order(lengths, size, steps, seed=3)
+    assert all((a == b).all() for a, b in zip(batches, again, strict=True))
+    counts = np.bincount(np.concatenate(batches), minlength=len(lengths))
+    # Batches are shuffled inside an epoch, so only whole epochs are exact.
+    assert counts.max() - counts.min() <= 1 + -(-size * steps // len(lengths)) // 1
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=200), st.integers(64, 1024))
+def test_evaluation_batches_hold_everything_within_the_budget(lengths, tokens):
+    batches = evaluation_batches(lengths, tokens)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    for b in batches:
+        longest = max(lengths[i] for i in b)
+        assert len(b) == 1 or longest * len(b) <= tokens
+
+
+def test_texts_are_cut_at_the_limit(tokenizer):
+    f = texts(["a" * 200, "b"], tokenizer, 16)
+    assert f.lengths.tolist() == [16, 3]
