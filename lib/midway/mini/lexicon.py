@@ -142,9 +142,7 @@ def say(clause: Clause, lang: str) -> Text:
     lines = group[clause.topic][clause.form]
     line = lines if isinstance(lines, str) else lines[clause.wording]
     slots = dict(clause.slots)
-    genders = {
-        name: GENDER[key] for name, (kind, key) in slots.items() if kind == "person"
-    }
+    genders = {name: GENDER[key] for name, (kind, key) in slots.items() if kind == "person"}
     tokens: list[Token] = []
     for item in frames.parse(line):
         if isinstance(item, Token):

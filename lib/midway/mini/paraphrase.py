@@ -41,7 +41,9 @@ def plan_asker(draw: Draw, same: bool) -> tuple[list[Clause], list[Clause], str]
     first = [draw.clause(about, "s", q, draw.value(about)), question]
     change = draw.rng.choice(((0,), (1,), (0, 1)) if same else ((), (0,), (1,), (0, 1)))
     second = [
-        Clause(c.topic, c.form, other_wording(draw, c.wording) if i in change else c.wording, c.slots)
+        Clause(
+            c.topic, c.form, other_wording(draw, c.wording) if i in change else c.wording, c.slots
+        )
         for i, c in enumerate(first)
     ]
     if not same:
@@ -89,8 +91,10 @@ def plan_roles(draw: Draw, same: bool) -> tuple[list[Clause], list[Clause], str]
     if same:
         return [first], [Clause(topic, reverse, 0, first.slots)], "roles"
     swapped = first.put(p=q, q=p)
-    return [first], [swapped if draw.chance(0.5) else Clause(topic, reverse, 0, swapped.slots)], (
-        "roles"
+    return (
+        [first],
+        [swapped if draw.chance(0.5) else Clause(topic, reverse, 0, swapped.slots)],
+        ("roles"),
     )
 
 

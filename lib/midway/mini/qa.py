@@ -6,7 +6,7 @@ about other people, and other facts; answers are character spans of the context.
 
 from midway.mini.frames import join
 from midway.mini.lexicon import language, plain, say
-from midway.mini.world import Clause, Draw, person
+from midway.mini.world import Clause, Draw
 
 #: per task: sentences with facts, same-attribute distractors to draw from, question wordings in
 #: training and in dev/test, sentences about nobody, share of unanswerable questions
