@@ -334,3 +334,13 @@ def test_null_deviation_is_exact():
     for method in METHODS:
         null = np.concatenate([v for _, v in rs.null(x, x, keys, method)])
         assert exact and null.std() == pytest.approx(rs.null_sd(6, method))
+
+
+def test_pairs_can_be_left_out_of_the_family():
+    """A predictor that belongs to one target (LogME) must not swell the correction of others."""
+    X, Y = frames(p=2, o=2)
+    whole = correlate(X, Y, **FEW)
+    part = correlate(X, Y, skip={("p0", "o1"), ("p1", "o0"), ("p1", "o1")}, **FEW)
+    assert part[["predictor", "outcome"]].to_numpy().tolist() == [["p0", "o0"]]
+    assert part["p_maxt"][0] == pytest.approx(part["p"][0]) and part.attrs["cells"] == 1
+    assert part["rho"][0] == whole["rho"][0]

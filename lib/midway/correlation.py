@@ -9,6 +9,7 @@ Sources: max-T, Westfall & Young 1993; FDR, Benjamini & Hochberg 1995; (b+1)/(m+
 2010; BCa, Efron 1987; Fisher z of rho, Bonett & Wright 2000; of tau, Fieller et al. 1957.
 """
 
+from collections.abc import Collection
 from functools import lru_cache
 
 import numpy as np
@@ -33,11 +34,13 @@ def correlate(
     resamples: int = 9999,
     alpha: float = 0.05,
     seed: int = 0,
+    skip: Collection[tuple] = (),
 ) -> pd.DataFrame:
     """Correlate every column of ``X`` with every column of ``Y``; one row per cell.
 
     X, Y: units x predictors and units x outcomes, indexed by unit or by (unit, run). Missing
-    values are left out pair by pair; ``n`` is what remained.
+    values are left out pair by pair; ``n`` is what remained. skip: (predictor, outcome) pairs that
+    do not belong to the family.
 
     ``p``: two-sided permutation p over units, exact where n! <= permutations. ``p_maxt``: the
     same, corrected for all cells with data (max-T of \\|rho\\| in units of its null deviation,
@@ -59,15 +62,16 @@ def correlate(
     out = {k: np.full(shape, np.nan) for k in wanted}
     score, kind = np.full(shape, np.nan), np.full(shape, "", dtype=object)
     n = (~np.isnan(x)).astype(int).T @ (~np.isnan(y)).astype(int)
+    off = np.array([[(a, b) in skip for b in Y.columns] for a in X.columns]).reshape(shape)
     largest = np.zeros(len(keys))  # of every permutation, over all cells
     for rows, ps, os in rs.blocks(x, y):
         cell = np.ix_(ps, os)
         bx, by, k = x[np.ix_(rows, ps)], y[np.ix_(rows, os)], len(rows)
-        rho = rs.rho_of(bx, by, method)
+        rho = np.where(off[cell], np.nan, rs.rho_of(bx, by, method))
         unit = 1 / rs.null_sd(k, method)
         hits = np.zeros(rho.shape)
         for part, null in rs.null(bx, by, keys[:, rows], method):
-            size = np.abs(null)
+            size = np.where(off[cell], np.nan, np.abs(null))
             hits += (size >= np.abs(rho) - rs.TIE).sum(0)
             with np.errstate(invalid="ignore"):
                 largest[part] = np.fmax(largest[part], np.nanmax(size * unit, (1, 2), initial=0))
@@ -98,6 +102,8 @@ def correlate(
     rows = []
     for i, a in enumerate(X.columns):
         for j, b in enumerate(Y.columns):
+            if off[i, j]:
+                continue
             both = ~np.isnan(x[:, i]) & ~np.isnan(y[:, j])
             note = _why(x[both, i], y[both, j], reach[n[i, j]], alpha) or kind[i, j]
             values = {k: v[i, j] for k, v in out.items()}
