@@ -15,8 +15,6 @@ directory      tensors (i32), each: length of name (u16), name, type (u8; 0 = f3
 4-bit tensor   blocks of 32 weights: a scale (f16) and 16 bytes; byte j holds weight j in its low
                and weight j+16 in its high half; weight = (half - 8) * scale
 =============  ==================================================================================
-
-The decoded model is an ordinary transformers folder in the user's cache.
 """
 
 import hashlib
@@ -47,8 +45,7 @@ TOKENIZER = {
     **{"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"},
     **{"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"},
 }
-BLOCK = 32
-LOCK_SECONDS = 600
+BLOCK, LOCK_SECONDS = 32, 600
 USE_HUB = "use the same model from the hub: encoder.kind: hub, name: intfloat/multilingual-e5-small"
 
 
