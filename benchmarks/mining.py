@@ -33,7 +33,7 @@ def vectors(rows: int, size: int, shared: float) -> tuple[np.ndarray, np.ndarray
     x = rng.standard_normal((rows, size), dtype=np.float32)
     y = rng.standard_normal((rows, size), dtype=np.float32)
     y[: rows // 2] = x[: rows // 2] + 1.2 * y[: rows // 2]
-    common = shared * rng.standard_normal(size, dtype=np.float32)
+    common = rng.standard_normal(size, dtype=np.float32)
     x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
     common = shared * common / np.linalg.norm(common)
     return x + common, y + common
@@ -44,7 +44,10 @@ def plain(x, y, k: int = 4):
     x, y = knn.unit(x), knn.unit(y)
     found = []
     for a, b in ((x, y), (y, x)):
-        parts = [(part @ b.T).topk(k, dim=1) for part in a.split(STEP)]
+        tile = torch.empty(STEP, len(b))
+        parts = [
+            torch.mm(part, b.T, out=tile[: len(part)]).topk(k, dim=1) for part in a.split(STEP)
+        ]
         found.append((torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])))
     return tuple(found)
 

@@ -6,6 +6,8 @@ import torch
 from midway.errors import InputError
 
 MEMORY_MB = 256  # of one chunk of the product
+_TILE = (512, 2048)  # rows and columns of one product
+_BLOCK = 32  # columns of which only the largest is looked at first; divides _TILE[1]
 _KEPT = 8  # neighbours kept for re-scoring after a bf16 product
 
 Vectors = np.ndarray | torch.Tensor
@@ -21,37 +23,52 @@ def unit(vectors: Vectors, device: str | torch.device | None = None) -> torch.Te
     return torch.nn.functional.normalize(rows)
 
 
-def _largest(tile: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values and positions of the k largest of each row of (r, c), largest first, exactly.
+def _best(maxima: torch.Tensor, members: torch.Tensor, scores: torch.Tensor, k: int):
+    """k largest (values, positions) of each row of `scores`, largest first, exactly.
 
-    The k largest lie in the k blocks with the largest maxima, so only those are sorted.
+    maxima: (r, b) of the blocks whose columns `members` (b, g) lists; the k largest scores lie in
+    the k blocks with the largest maxima, so only those are looked into.
     """
-    rows, columns = tile.shape
-    block = max(1, round((columns / k) ** 0.5))
-    blocks = columns // block
-    if blocks <= 2 * k:
-        values, places = tile.contiguous().topk(min(k, columns), dim=1)
-        return values.float(), places
-    whole = blocks * block
-    chosen = tile[:, :whole].unflatten(1, (blocks, block)).amax(2).topk(k, dim=1).indices
-    places = (chosen[:, :, None] * block + torch.arange(block, device=tile.device)).flatten(1)
-    if whole < columns:
-        rest = torch.arange(whole, columns, device=tile.device).expand(rows, -1)
-        places = torch.cat([places, rest], dim=1)
-    values, order = tile.gather(1, places).topk(k, dim=1)
+    blocks = maxima.topk(min(k, maxima.shape[1]), dim=1).indices
+    places = members[blocks].flatten(1)
+    values, order = scores.gather(1, places).topk(k, dim=1)
     return values.float(), places.gather(1, order)
 
 
 def _search(x: torch.Tensor, y: torch.Tensor, k: int, memory_mb: int) -> tuple[tuple, tuple]:
-    """k largest products of each row of x with rows of y and the reverse, from one product."""
-    step = max(1, memory_mb * 2**20 // (len(y) * x.element_size()))
-    tile = torch.empty(min(step, len(x)), len(y), dtype=x.dtype, device=x.device)
+    """k largest products of each row of x with rows of y and the reverse, from one product.
+
+    The product is made in tiles that fit the processor's cache, whose block maxima are taken
+    while they are there; `memory_mb` of it is kept at a time.
+    """
+    wide = -(-len(y) // _BLOCK) * _BLOCK  # padded with -inf to whole blocks
+    rows = max(1, min(int(memory_mb * 2**20) // (wide * x.element_size()), len(x)))
+    high = max(1, min(_BLOCK, rows // (64 * k)))  # topk is quick from 64 k blocks upwards
+    rows = -(-rows // high) * high
+    scores = torch.full((rows, wide), -torch.inf, dtype=x.dtype, device=x.device)
+    across = scores.new_empty(rows, wide // _BLOCK)
+    down = scores.new_empty(rows // high, wide)
+    index = torch.arange(max(rows, wide), device=x.device)
+    columns = torch.cat([part.view(_BLOCK, -1).T for part in index[:wide].split(_TILE[1])])
+    lines = index[:rows].view(-1, high)
     forward, backward = [], None
-    for start in range(0, len(x), step):
-        part = x[start : start + step]
-        scores = torch.mm(part, y.T, out=tile[: len(part)])
-        forward.append(_largest(scores, min(k, len(y))))
-        values, places = _largest(scores.T, min(k, len(part)))
+    tile_rows = -(-_TILE[0] // high) * high
+    for start in range(0, len(x), rows):
+        part = x[start : start + rows]
+        scores[len(part) :] = -torch.inf
+        for top in range(0, len(part), tile_rows):
+            for left in range(0, wide, _TILE[1]):
+                right, bottom = min(left + _TILE[1], len(y)), min(top + tile_rows, len(part))
+                torch.mm(part[top:bottom], y[left:right].T, out=scores[top:bottom, left:right])
+                tile = scores[top : top + tile_rows, left : left + _TILE[1]]
+                maxima = tile.unflatten(1, (_BLOCK, -1)).amax(1)
+                across[top : top + len(tile), left // _BLOCK :][:, : maxima.shape[1]] = maxima
+                maxima = tile.unflatten(0, (-1, high)).amax(1)
+                down[top // high :, left : left + _TILE[1]][: len(maxima)] = maxima
+        down[-(-len(part) // high) :] = -torch.inf
+        forward.append(_best(across[: len(part)], columns, scores[: len(part)], min(k, len(y))))
+        maxima, turned = down.T[: len(y)].contiguous(), scores.T[: len(y)]
+        values, places = _best(maxima, lines, turned, min(k, len(part)))
         places = places + start
         if backward is not None:  # earlier rows first: they win ties
             values = torch.cat([backward[0], values], dim=1)
@@ -63,14 +80,14 @@ def _search(x: torch.Tensor, y: torch.Tensor, k: int, memory_mb: int) -> tuple[t
 
 
 def _half(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """bf16 matrices whose product orders cosines up to the returned error bound.
+    """bf16 matrices whose product orders cosines, and its rounding error (8 standard deviations).
 
     Encoders' vectors share a large mean c, which would eat bf16's eight bits. With x' = x - c and
     y' = y - c, x.y = x'.y' + c.x' + c.y' + const; the two middle terms ride along as two columns
     each (high and low part), so that only small numbers are rounded.
     """
     centre = (x.mean(0) + y.mean(0)) / 2
-    sides, lengths, errors = [], [], []
+    sides, powers, errors = [], [], []
     for rows, first in ((x, True), (y, False)):
         shifted = rows - centre
         bias = shifted @ centre
@@ -80,40 +97,35 @@ def _half(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor,
         ones = torch.ones_like(high)
         extra = (high, low, ones, ones) if first else (ones, ones, high, low)
         sides.append(torch.cat([rounded, torch.stack(extra, dim=1)], dim=1))
-        lengths.append(shifted.norm(dim=1).max().item())
-        errors.append((shifted - rounded.float()).norm(dim=1).max().item())
-    bound = errors[0] * lengths[1] + (lengths[0] + errors[0]) * errors[1]
-    return sides[0], sides[1], bound + 1e-4  # fp32 accumulation, low parts
+        powers.append(shifted.square().mean(0))
+        errors.append((shifted - rounded.float()).square().mean(0))
+    variance = (powers[0] * errors[1] + errors[0] * powers[1]).sum().item()
+    return sides[0], sides[1], 8 * variance**0.5 + 1e-5  # fp32 accumulation, low parts
 
 
 def _rescore(
     x: torch.Tensor, y: torch.Tensor, found: tuple, k: int, bound: float, memory_mb: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Exact fp32 k nearest y of each x from bf16 candidates, searched anew where not certain.
+    """fp32 k nearest y of each x from bf16 candidates, searched anew in fp32 where not certain.
 
-    A candidate below (k-th best - 2 errors) cannot be among the k nearest. When even the last
-    one kept lies above that line, something may have been lost: that row is searched in fp32.
+    A score below (k-th best - 2 errors) cannot be among the k nearest. When even the last one
+    kept lies above that line, something may have been lost: that row is searched in fp32.
     """
-    rough, places = found
-    error = bound + rough.abs() * 2**-8  # the output is rounded to bf16, too
-    line = (rough[:, k - 1] - error[:, k - 1]).unsqueeze(1)
-    possible = rough + error >= line
-    row, column = possible.nonzero(as_tuple=True)
-    exact = torch.full_like(rough, -torch.inf)
-    key = places[row, column]
-    step = max(1, memory_mb * 2**20 // (8 * x.shape[1]))
-    exact[row, column] = torch.cat(
+    rough, kept = found
+    exact = torch.cat(
         [
-            torch.linalg.vecdot(x[a], y[b])
-            for a, b in zip(row.split(step), key.split(step), strict=True)
+            (y[keys] * rows[:, None]).sum(2)
+            for rows, keys in zip(x.split(64), kept.split(64), strict=True)
         ]
     )
     values, order = exact.topk(k, dim=1)
-    places = places.gather(1, order)
-    if rough.shape[1] < len(y):
-        doubtful = possible[:, -1].nonzero().squeeze(1)
+    places = kept.gather(1, order)
+    if kept.shape[1] < len(y):
+        error = bound + rough.abs() * 2**-9  # the product itself is rounded to bf16, too
+        line = rough[:, k - 1] - error[:, k - 1]
+        doubtful = (rough[:, -1] + error[:, -1] >= line).nonzero().squeeze(1)
         for part in doubtful.split(max(1, memory_mb * 2**20 // (4 * len(y)))):
-            values[part], places[part] = _largest(x[part] @ y.T, k)
+            values[part], places[part] = (x[part] @ y.T).topk(k, dim=1)
     return values, places
 
 
