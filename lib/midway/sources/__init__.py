@@ -1,0 +1,178 @@
+"""Rows of any task from any of three sources, in one canonical schema per kind of task.
+
+pair      id, text_a, text_b, label (index into ``card.labels``)
+choice    id, context, choices, label (index into choices)
+span      id, context, question, answers {text, answer_start} (empty lists: no answer)
+tags      id, tokens, tags
+parallel  id, source (foreign), target (English)
+mining    id, side ('source' foreign | 'target' English), text, gold (ids of translations)
+
+Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.source: hub`` asks a
+network, and only for files at a pinned revision.
+"""
+
+import hashlib
+import random
+
+from midway import params, tasks
+from midway.errors import InputError, MissingData
+from midway.tasks import SPLITS, Card
+
+
+def load(
+    task: str,
+    split: str,
+    lang: str,
+    data: params.Data,
+    size: int | None = None,
+    seed: int = 0,
+):
+    """One split of a task in one language as a ``datasets.Dataset`` (schema above).
+
+    size: train: a random subset that depends on ``seed`` only; dev, test: the first rows.
+    Targets that are fine-tuned on another task's English data (XNLI on MNLI, XQuAD and MLQA on
+    SQuAD) have that task's train, and its dev where they have none themselves.
+
+    Raises MissingData, one line, when the rows are absent, broken, or stripped of their labels.
+    """
+    if data.source == "mini":
+        from midway import mini
+
+        return mini.load(task, split, lang, size, 1000 * data.seed + seed)
+    card = _card(task, split, lang)
+    if data.source == "local":
+        from midway.sources import local
+
+        made = local.load(card, split, lang, _root(data))
+    else:
+        from midway.sources import hub
+
+        made = hub.load(card, split, lang, size, seed)
+    return _dataset(card.kind, _subset(card.kind, made, split, size, seed))
+
+
+def languages(task: str, data: params.Data) -> tuple[str, ...]:
+    """The languages that this source may have rows of a task in."""
+    if data.source == "mini":
+        from midway import mini
+
+        return mini.languages(task)
+    return tasks.get(task).languages
+
+
+def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
+    """Plain sentences per language for continued masked-language modelling (X-STILTs: Wikipedia).
+
+    mini: premises of a world that no task uses; local and hub: ``<data.root>/download/mlm/<lang>.txt``,
+    one sentence per line. Raises MissingData when there are none.
+    """
+    if data.source == "mini":
+        from midway import mini
+
+        made = {lang: mini.rows("xnli", "train", lang, size, 9999) for lang in mini.LANGUAGES}
+        return {lang: [row["text_a"] for row in rows] for lang, rows in made.items()}
+    where = (_root(data) if data.root else params.Path()) / "download" / "mlm"
+    found = {
+        path.stem: [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        for path in sorted(where.glob("*.txt"))
+    }
+    if not any(found.values()):
+        reason = f"no sentences in {where}/<lang>.txt"
+        raise MissingData("mlm", "all languages", "train", reason, "one sentence per line")
+    return {lang: lines for lang, lines in found.items() if lines}
+
+
+def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
+    """Which files (or hub tables) play this split, and which of their rows. Raises as load does."""
+    if data.source == "mini":
+        from midway import mini
+
+        return [{"made by": "midway.mini", "version": mini.VERSION, "seed": data.seed}]
+    card = _card(task, split, lang)
+    if data.source == "local":
+        from midway.sources import local
+
+        return local.describe(card, split, lang, _root(data))
+    from midway.sources import hub
+
+    return hub.describe(card, split, lang)
+
+
+def fingerprint(
+    task: str,
+    split: str,
+    lang: str,
+    data: params.Data,
+    size: int | None = None,
+    seed: int = 0,
+) -> str:
+    """sha256 of what decides the rows: the files' bytes (mini: version and seed; hub: revisions),
+    the card's rules for them, size and seed. Cheap: no row is parsed."""
+    parts = [data.source, task, split, lang, size, seed]
+    if data.source == "mini":
+        from midway import mini
+
+        parts.append(mini.VERSION)
+    else:
+        card = _card(task, split, lang)
+        if data.source == "local":
+            from midway.sources import local
+
+            parts.append(local.stamp(card, split, lang, _root(data)))
+        else:
+            from midway.sources import hub
+
+            parts.append(hub.stamp(card, split, lang))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _root(data: params.Data):
+    """``data.root``; a relative one starts at the project's root, as for provenance."""
+    from pathlib import Path
+
+    from midway import ROOT
+
+    return ROOT / Path(data.root).expanduser()  # an absolute path stays as it is
+
+
+def _card(task: str, split: str, lang: str) -> Card:
+    """The card whose rows play this split."""
+    card = tasks.get(task)
+    if split not in SPLITS:
+        raise InputError(f"no split {split!r}; known: {', '.join(SPLITS)}")
+    if card.train_from and (split == "train" or (split == "dev" and not card.splits.get("dev"))):
+        card = tasks.get(card.train_from)
+    if lang not in card.languages:
+        known = ", ".join(card.languages)
+        raise MissingData(task, lang, split, f"{card.name} has no such language; it has {known}")
+    return card
+
+
+def _subset(kind: str, made: list[dict], split: str, size: int | None, seed: int) -> list[dict]:
+    if size is None or size >= len(made):
+        return made
+    if split == "train":
+        keep = random.Random(f"train {seed}").sample(range(len(made)), size)
+        return [made[i] for i in sorted(keep)]
+    if kind != "mining":
+        return made[:size]
+    # The first sentences of either side would have few translations in common.
+    source = [row for row in made if row["side"] == "source"][:size]
+    wanted = {link for row in source for link in row["gold"]}
+    target = [row for row in made if row["side"] == "target"]
+    spare = max(0, size - len(wanted))
+    for row in target:
+        if row["id"] not in wanted and spare:
+            wanted.add(row["id"])
+            spare -= 1
+    return source + [row for row in target if row["id"] in wanted]
+
+
+def _dataset(kind: str, made: list[dict]):
+    from datasets import Dataset, Features
+
+    from midway.mini import features
+
+    known = features(kind)
+    columns = {key: [row[key] for row in made] for key in known}
+    return Dataset.from_dict(columns, features=Features(known))
