@@ -59,21 +59,30 @@ class Card:
 
 def read(text: str) -> dict[str, Card]:
     """Cards from YAML text, in its order; InputError names the card and the field that is wrong."""
-    tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise InputError(f"cards: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise InputError("cards: expected 'name: {field: value, ...}'")
     cards = {}
     for name, facts in tree.items():
         if name.startswith("."):  # blocks that cards share by YAML alias
             continue
-        facts = dict(facts, languages=facts.get("languages", ["en"]))
-        unknown = set(facts) - set(Card.__dataclass_fields__)
-        if unknown:
-            raise InputError(f"card {name}: unknown field {min(unknown)!r}")
+        facts = {"title": None} | facts
         allowed = {"kind": KINDS, "metric": METRICS, "group": GROUPS}
+        for key in set(facts) - set(Card.__dataclass_fields__):
+            raise InputError(f"card {name}: unknown field {key!r}")
         for key, values in (allowed | {"role": ("intermediate", "target")}).items():
             if facts.get(key) not in values:
                 raise InputError(f"card {name}: {key} is {facts.get(key)!r}, not one of {values}")
-        for key in ("labels", "languages"):
-            facts[key] = tuple(str(value) for value in facts.get(key, ()))
+        if not isinstance(facts["title"], str):
+            raise InputError(f"card {name}: title is {facts['title']!r}, not a text")
+        for key in {"labels", "languages"} & set(facts):
+            for value in facts[key]:
+                if not isinstance(value, str):  # YAML reads a bare no as False
+                    raise InputError(f"card {name}: {key}: write {value!r} in quotes, as in 'no'")
+            facts[key] = tuple(facts[key])
         cards[name] = Card(name=name, **facts)
     for card in cards.values():
         if card.train_from and card.train_from not in cards:
