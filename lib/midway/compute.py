@@ -53,7 +53,8 @@ def setup(compute) -> Machine:
         precision = "bf16" if fast else "fp32"
     if precision == "fp16" and device == "cpu":
         raise InputError("compute.precision: fp16 needs a GPU; use bf16, fp32 or auto")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if device == "cuda":  # CPU kernels are deterministic; the call imports a second of compilers
+        torch.use_deterministic_algorithms(True, warn_only=True)
     level = "bitwise on this machine and thread count" if device == "cpu" else "seeded"
     return Machine(device, precision, compute.threads, compute.eval_tokens, level)
 
