@@ -5,10 +5,12 @@ notebook imports (directly or not), on encoder, data and the records of earlier 
 """
 
 import ast
+import contextlib
 import copy
 import functools
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,8 @@ LIB = Path(midway.__file__).resolve().parent
 STEPS = ("01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report")
 # They keep the books and cannot change a number; a change in them must not cost a training.
 BOOKKEEPING = {"records.py", "provenance.py", "errors.py", "__init__.py"}
-PROBES = ("mnli", "qqp", "tatoeba")  # tasks whose sentences 01 probes every variant with
+DRAWING = {"figures.py"}  # likewise for the steps that train
+PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
 INDEX = ".hashes.json"  # sizes and times of hashed data files, so that plan need not read them
 
 
@@ -98,6 +101,7 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
         own = all_["intermediate"]
         base, suffixes = split_variant(sid.variant)
         own.pop("variants")
+        own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in trained_on(sid.variant)}
         unused = [] if base == "multi" else ["multi_cap"]
         unused += [] if "mlm" in suffixes else ["mlm_alpha", "mlm_share"]
@@ -166,12 +170,12 @@ def _file(path: Path, _stamp) -> tuple[str, frozenset[Path]]:
     return digest(data.decode()), frozenset(_imported(data.decode(), path))
 
 
-def library(notebook: Path, source: str | None = None) -> dict[str, str]:
+def library(notebook: Path, source: str = "") -> dict[str, str]:
     """Library files below a notebook -> hash; data beside a package's code counts as its code.
 
-    ``source``: where the study's data come from; code of the other sources is left out.
+    ``source``: where the step's data come from, if it reads any; other sources' code is left out.
     """
-    others = {"mini", "local", "hub"} - {source} if source else set()
+    others = {"mini", "local", "hub"} - {source}
     unused = {LIB / "sources" / f"{o}.py" for o in others} | {LIB / o for o in others}
     todo = set().union(*(_imported(c, None) for c in cells(notebook)))
     seen: dict[Path, str] = {}
@@ -195,21 +199,21 @@ def library(notebook: Path, source: str | None = None) -> dict[str, str]:
     return dict(sorted((n, h) for n, h in names.items() if n not in BOOKKEEPING))
 
 
-def file_hash(path: Path, index: Path | None) -> str:
-    """sha256 of a file, remembered in ``index`` while its size and time stay the same."""
-    stat = path.stat()
-    stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    known = _index(index)
-    entry = known.get(str(path))
-    if entry and entry[0] == stamp:
-        return entry[1]
-    known[str(path)] = [stamp, sha256(path)]
-    if index is not None:
-        try:
+def file_hashes(files: dict[str, Path], index: Path | None) -> dict[str, str]:
+    """Name -> sha256 of those files that exist; remembered in ``index`` while size and time stay."""
+    known, hashes, new = _index(index), {}, False
+    for name, path in files.items():
+        if not path.is_file():
+            continue
+        stat = path.stat()
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        if known.get(str(path), [None])[0] != stamp:
+            known[str(path)], new = [stamp, sha256(path)], True
+        hashes[name] = known[str(path)][1]
+    if new and index is not None:
+        with contextlib.suppress(OSError):  # an unwritable folder only makes the next plan slower
             write_atomic(index, json.dumps(known))
-        except OSError:
-            pass  # an unwritable outputs folder only makes the next plan slower
-    return known[str(path)][1]
+    return hashes
 
 
 @functools.cache
@@ -220,33 +224,39 @@ def _index(path: Path | None) -> dict:
         return {}
 
 
+def _packs() -> list[str]:
+    """Installed language packs, which mini's retrieval tasks are made of."""
+    here = (Path(p).glob("jupyterlab_language_pack_*.dist-info") for p in sys.path if p)
+    return sorted({p.name for found in here for p in found})
+
+
 def encoder_hash(study: Study, index: Path | None = None) -> str:
     """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
     enc = study.encoder
     if enc.kind == "path":
-        folder = Path(enc.path) if Path(enc.path).is_absolute() else root() / enc.path
+        folder = root() / Path(enc.path).expanduser()  # an absolute path stays as it is
         if not folder.is_dir():
             raise InputError(f"encoder.path: {folder} is not a folder")
-        names = [p for p in sorted(folder.iterdir()) if p.suffix in (".json", ".safetensors")]
-        return digest({p.name: file_hash(p, index) for p in names})
+        files = {p.name: p for p in folder.iterdir() if p.suffix in (".json", ".safetensors")}
+        return digest(file_hashes(files, index))
     return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
 
 
 def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
     """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
     if study.data.source == "mini":
-        return {name: digest(["mini", study.data.seed]) for name in names}
+        packs = {"tatoeba": _packs(), "bucc2018": _packs()}
+        return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
     if study.data.source == "hub":
-        return {n: digest(dict(tasks.get(n).hub or {})) for n in names}
+        return {n: digest(dict(tasks.get(n).hub or {})) for n in names if n != "mlm"}
     from midway.sources import local
 
-    folder = (
-        Path(study.data.root) if Path(study.data.root).is_absolute() else root() / study.data.root
-    )
-    hashes = {}
+    base, hashes = root() / Path(study.data.root).expanduser(), {}
     for name in names:
-        files = sorted({Path(p) for p in local.files(name, folder)})
-        found = {p.name: file_hash(p, index) for p in files if p.is_file()}
+        own = (
+            (base / "download" / "mlm").glob("*.txt") if name == "mlm" else local.files(name, base)
+        )
+        found = file_hashes({p.relative_to(base).as_posix(): p for p in own}, index)
         hashes[name] = digest(found) if found else "absent"
     return hashes
 
@@ -254,23 +264,25 @@ def data_hashes(study: Study, names: list[str], index: Path | None = None) -> di
 def data_names(study: Study, sid: StepId) -> list[str]:
     """Tasks whose rows a job reads."""
     if sid.step == STEPS[0]:
-        return sorted({*trained_on(sid.variant), *PROBES})
+        own = ["mlm"] if "mlm" in split_variant(sid.variant)[1] else []
+        return sorted({*trained_on(sid.variant), *PROBES, *own})
     if sid.step == STEPS[1]:
         names = targets_of(study, sid)
         return sorted({*names, *(tasks.TARGETS[t].train_key for t in names)})
     return []
 
 
-def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing: bool = False) -> dict:
+def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing=False, kept=frozenset()) -> dict:
     """All that a job depends on, named. ``out`` is its folder, e.g. outputs/mini/04_published.
 
-    Raises InputError when an upstream record is missing, unless ``ignore_missing``.
+    Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``kept``: paths
+    of steps whose retired record stands for the record.
     """
     study_dir = Path(out).parents[sid.path.count("/")]
     index = study_dir / INDEX
     above = {}
     for up in upstream(study, sid):
-        path = study_dir / up.path / "record.json"
+        path = study_dir / up.path / ("record.stale.json" if up.path in kept else "record.json")
         try:
             record = load(path)
             assert isinstance(record, StepRecord)
@@ -282,9 +294,10 @@ def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing: bool = False
             else:
                 raise
     heavy = sid.step in STEPS[:2]
+    lib = library(sid.notebook, study.data.source if heavy else "")
     return {
         "params": digest(relevant(study, sid)),
-        "lib": library(sid.notebook, study.data.source if heavy else None),
+        "lib": {k: v for k, v in lib.items() if not (heavy and k in DRAWING)},
         "notebook": digest(cells(sid.notebook)),
         "encoder": encoder_hash(study, index) if heavy else "",
         "data": data_hashes(study, data_names(study, sid), index),

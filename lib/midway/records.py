@@ -235,12 +235,9 @@ class Step:
     def score(self, target: str, lang: str, *, predictions=None, **fields) -> ScoreRecord:
         """Write one target's and language's scores now; fields as in :class:`ScoreRecord`."""
         if predictions is not None:
-            predictions = Path(predictions)
-            fields["predictions_sha256"] = sha256(self.out / predictions)
-            absolute = predictions.is_absolute()
-            fields["predictions"] = str(
-                predictions.relative_to(self.out) if absolute else predictions
-            )
+            path = _below(self.out, predictions)
+            fields["predictions"] = path.relative_to(self.out.resolve()).as_posix()
+            fields["predictions_sha256"] = sha256(path)
         record = ScoreRecord(target=target, lang=lang, key=self.score_key(target), **plain(fields))
         record.write(self.out / "scores" / f"{target}.{lang}.json")
         self._remember(record)
@@ -292,16 +289,23 @@ def begin(out, step: str, study, variant=None, seed=None, part=None) -> Step:
     return Step(out, StepId(step, variant, seed, part), study)
 
 
+def _below(folder: Path, name) -> Path:
+    """A product's path, given below the step's folder or as it stands; InputError if it is not."""
+    folder = folder.resolve()
+    for path in (folder / name, Path(name).resolve()):
+        if path.exists() and path.resolve().is_relative_to(folder):
+            return path
+    raise InputError(f"{name}: named as a product of the step but not in {folder}")
+
+
 def hash_files(folder: Path, files) -> dict[str, str]:
-    """Paths below ``folder`` (or absolute ones inside it) -> sha256; folders are walked."""
+    """Paths below ``folder`` -> sha256; folders are walked."""
     hashes = {}
     for name in files:
-        path = folder / name
+        path = _below(folder, name)
         for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if item.is_file():
-                hashes[item.relative_to(folder).as_posix()] = sha256(item)
-            elif not item.exists():
-                raise InputError(f"{item}: named as a product of the step but not there")
+                hashes[item.relative_to(folder.resolve()).as_posix()] = sha256(item)
     return dict(sorted(hashes.items()))
 
 

@@ -92,17 +92,10 @@ def read_state(out: Path) -> dict:
 
 def settle(out: Path) -> dict:
     """Write down what became of a runner that could not do so itself (kill -9, power cut)."""
-    import nbformat
-
     out, state = Path(out), read_state(out)
-    path = out / "notebook.ipynb"
-    with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
-        nb = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-        if nb.metadata["midway"]["state"] == "running" and state.get("state") == "died":
-            _mark(nb, Outcome("died", state["error"]), 0)
-            write_atomic(path, nbformat.writes(nb))
-    if state.get("state") == "died":
-        write_atomic(out / "state.json", json.dumps(state, indent=1) + "\n")
+    if state.get("state") == "died" and "finished" not in state:
+        write_atomic(out / "state.json", json.dumps(state | {"finished": now()}, indent=1) + "\n")
+        restate(out, Outcome("died", state["error"]))
     return state
 
 

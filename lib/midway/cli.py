@@ -1,0 +1,190 @@
+"""The command line: each verb imports what it needs when it runs, so that refusals are quick."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from midway.errors import InputError
+
+EXAMPLES = """examples:
+  midway run params/mini.yaml                 run the study, make outputs/mini/index.html
+  midway run params/mini.yaml --set seeds=[1,2,3] --set study=three
+  midway plan params/mini.yaml                what is done, what would run and why
+  midway status outputs/mini --json           how every step ended
+  midway audit outputs/mini --rerun 01_intermediate/mnli/seed1
+  midway doctor params/mini.yaml              is everything there that the study needs?
+
+exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        prog="midway", epilog=EXAMPLES, formatter_class=raw, allow_abbrev=False,
+        description="How do the scores of an intermediate task relate to cross-lingual transfer?",
+    )  # fmt: skip
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name, help, *, study=False, folder=False, **kwargs):
+        p = verbs.add_parser(name, help=help, description=help, allow_abbrev=False, **kwargs)
+        if study:
+            p.add_argument("params", type=Path, help="params file, e.g. params/mini.yaml")
+            p.add_argument(
+                "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+                help="change one setting, e.g. transfer.steps=20; may be repeated",
+            )  # fmt: skip
+        if folder:
+            p.add_argument("folder", type=Path, help="a study's outputs, e.g. outputs/mini")
+        return p
+
+    steps = "a stage (02_transfer) or a folder (01_intermediate/mnli); may be repeated"
+    p = verb("run", "bring a study up to date", study=True)
+    p.add_argument("--cores", type=int, help="default: all; jobs at once = cores / compute.threads")
+    p.add_argument("--profile", help="folder of profiles/ for Snakemake, e.g. slurm")
+    p.add_argument("--until", metavar="STEP", help="stop after this stage, e.g. 02_transfer")
+    again = {"metavar": "STEP", "action": "append", "default": []}
+    p.add_argument("--force", **again, help=f"run again {steps}")
+    p.add_argument("-n", "--dry-run", action="store_true", help="only show the plan")
+    p = verb("plan", "show every step: new, done or changed, and why; start nothing", study=True)
+    p.add_argument("--json", action="store_true", help="as JSON")
+    p.add_argument("--force", **again, help="as in run")
+    p = verb("status", "show how every step of a study ended", folder=True)
+    p.add_argument("--json", action="store_true", help="as JSON")
+    p = verb("audit", "check that records, notebooks, files and params agree", folder=True)
+    p.add_argument("--rerun", metavar="STEP", help="run a step elsewhere and compare numbers")
+    p.add_argument("--json", action="store_true", help="as JSON")
+    verb("doctor", "check encoder, data, disk, device and versions", study=True)
+    p = verb("score", "score predictions in XTREME's submission layout")
+    p.add_argument("predictions", type=Path, help="folder <task>/test-<lang>.tsv|json")
+    p.add_argument("labels", type=Path, help="folder of the labels, same layout")
+    p = verb("correlate", "correlate the columns of a table of your own")
+    p.add_argument("table", type=Path, help="CSV: one row per intermediate task")
+    p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    p = verb("recommend", "which intermediate task would the metrics have chosen?", folder=True)
+    p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return top
+
+
+def changes(pairs: list[str]) -> dict[str, object]:
+    """``['a.b=1']`` -> ``{'a.b': 1}``; values are read as in a params file."""
+    import yaml
+
+    from midway.params import read_yaml
+
+    found = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign or not key.strip():
+            raise InputError(f"--set {pair!r}: write KEY=VALUE, e.g. transfer.steps=20")
+        try:
+            found[key.strip()] = read_yaml(text)
+        except InputError as error:
+            raise InputError(f"--set {key}: {error}") from None
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+            raise InputError(f"--set {key}: {text!r} is not a YAML value") from None
+    return found
+
+
+def study_of(args):
+    from midway import params
+
+    study = params.load(args.params, changes(args.changes))
+    if getattr(args, "cores", None) is not None and args.cores < 1:
+        raise InputError(f"--cores: found {args.cores}, expected at least 1")
+    return study
+
+
+def folder_of(args) -> Path:
+    """A study's outputs folder; InputError when it is none."""
+    if not (args.folder / "params.yaml").is_file():
+        raise InputError(f"{args.folder}: not a study's outputs (there is no params.yaml in it)")
+    return args.folder.resolve()
+
+
+def run(args) -> int:
+    from midway import chain
+
+    study = study_of(args)
+    if args.dry_run:
+        return plan(args)
+    return chain.run(study, args.cores, args.profile, args.until, args.force)
+
+
+def plan(args) -> int:
+    from midway import plan as planning
+    from midway.provenance import root
+
+    study = study_of(args)
+    items = planning.plan(study, root() / "outputs" / study.study, tuple(args.force))
+    if getattr(args, "json", False):
+        rows = [{"step": i.sid.path, "state": i.state, "why": i.why} for i in items]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        print(planning.show(items))
+    return 0
+
+
+def status(args) -> int:
+    from midway import plan as planning
+
+    rows = planning.status(folder_of(args))
+    text = json.dumps(rows, indent=1, ensure_ascii=False) if args.json else planning.matrix(rows)
+    print(text)
+    return 0
+
+
+def audit(args) -> int:
+    from midway import audit as auditing
+
+    folder = folder_of(args)
+    found = auditing.rerun(folder, args.rerun) if args.rerun else auditing.audit(folder)
+    print(json.dumps(found, indent=1, ensure_ascii=False) if args.json else auditing.show(found))
+    return 1 if found["problems"] else 0
+
+
+def doctor(args) -> int:
+    from midway import doctor as checking
+
+    rows = checking.checks(study_of(args))
+    print(checking.show(rows))
+    return 0 if all(row["ok"] is not False for row in rows) else 1
+
+
+def score(args) -> int:
+    from midway import score as scoring
+
+    return scoring.main_score(args)
+
+
+def correlate(args) -> int:
+    from midway import tables
+
+    return tables.correlate_table(args)
+
+
+def recommend(args) -> int:
+    from midway import choice
+
+    return choice.recommend(args)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of ``midway``; returns the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        return globals()[args.verb](args) or 0
+    except InputError as error:
+        print(f"midway: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `midway plan ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Is everything there that a study needs, and where is it to be had? Nothing is downloaded."""
+
+import os
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from midway import params, provenance, tasks
+from midway.errors import InputError, MissingData
+
+
+def checks(study: params.Study) -> list[dict]:
+    """Rows ``{what, ok, detail}``; ok is None where something is only worth knowing."""
+    rows = []
+    for check in (_versions, _encoder, _device, _disk, _data):
+        try:
+            rows += check(study)
+        except InputError as error:
+            rows.append(_row(check.__name__.strip("_"), False, str(error)))
+    return rows
+
+
+def _row(what: str, ok: bool | None, detail: str) -> dict:
+    return {"what": what, "ok": ok, "detail": detail}
+
+
+def _versions(study) -> list[dict]:
+    lock = provenance.root() / "requirements.lock"
+    if not lock.is_file():
+        return [_row("versions", None, f"{lock} is not there; nothing to compare with")]
+    other, absent = [], []
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        name, sign, version = line.partition(";")[0].split("#")[0].strip().partition("==")
+        if not sign:
+            continue
+        try:
+            found = metadata.version(name)
+            if found.split("+")[0] != version.split("+")[0]:
+                other.append(f"{name} {found} (lock: {version})")
+        except metadata.PackageNotFoundError:
+            if ";" not in line:
+                absent.append(name)
+    if absent:
+        return [_row("versions", False, f"not installed: {', '.join(absent)} (make lab sets up)")]
+    same = "all packages as in requirements.lock"
+    return [_row("versions", None if other else True, "; ".join(other) or same)]
+
+
+def _encoder(study) -> list[dict]:
+    enc = study.encoder
+    if enc.kind == "packaged":
+        from midway import packaged
+
+        folder = packaged.cache_folder() / f"e5-small-{packaged.SHA256[:12]}-v{packaged.FORMAT}"
+        if packaged.intact(folder):
+            return [_row("encoder", True, f"decoded: {folder}")]
+        try:
+            version = metadata.version(packaged.PACKAGE)
+        except metadata.PackageNotFoundError:
+            return [_row("encoder", False, f"{packaged.PACKAGE} absent; {packaged.USE_HUB}")]
+        return [_row("encoder", True, f"{packaged.PACKAGE} {version}; decoded at first use")]
+    if enc.kind == "path":
+        provenance.encoder_hash(study)
+        folder = provenance.root() / Path(enc.path)
+        files = ("config.json", "model.safetensors", "tokenizer.json")
+        absent = [name for name in files if not (folder / name).exists()]
+        sharded = "model.safetensors" in absent and any(folder.glob("*.safetensors.index.json"))
+        absent = [n for n in absent if not (sharded and n == "model.safetensors")]
+        detail = f"{folder}: not there: {', '.join(absent)}" if absent else str(folder)
+        return [_row("encoder", not absent, detail)]
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(enc.name, "config.json", revision=enc.revision)
+    pin = "" if enc.revision else "; no revision is pinned: the numbers may change with the hub"
+    if isinstance(cached, str):
+        return [_row("encoder", None if pin else True, f"{enc.name} in the hub's cache{pin}")]
+    return [_row("encoder", None, f"{enc.name}: will be downloaded at first use{pin}")]
+
+
+def _device(study) -> list[dict]:
+    import torch
+
+    cores, threads = os.cpu_count() or 1, study.compute.threads
+    detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
+    if torch.cuda.is_available():
+        detail = f"{torch.cuda.get_device_name()}; {detail}"
+    elif study.compute.device == "cuda":
+        return [_row("device", False, "compute.device is cuda, but torch sees no GPU: use auto")]
+    if threads > cores:
+        return [_row("device", False, f"compute.threads is {threads}, this machine has {cores}")]
+    return [_row("device", True, detail)]
+
+
+def weights_mb(study) -> float:
+    """Size of one trained encoder, as far as it is known without loading it."""
+    if study.encoder.kind == "path":
+        folder = provenance.root() / Path(study.encoder.path)
+        return sum(p.stat().st_size for p in folder.glob("*.safetensors")) / 2**20
+    known = {"large": 2240, "base": 1110, "small": 470}
+    name = study.encoder.name or "small"
+    size = next((mb for key, mb in known.items() if key in name), 1110)
+    return 60.0 if study.encoder.trim_vocabulary else float(size)
+
+
+def _disk(study) -> list[dict]:
+    folder = provenance.root() / "outputs"
+    place = folder if folder.exists() else folder.parent
+    if not os.access(place, os.W_OK):
+        return [_row("disk", False, f"{place} cannot be written")]
+    free = shutil.disk_usage(place).free / 2**20
+    runs = len(study.intermediate.variants) * len(study.seeds)
+    need = runs * (weights_mb(study) + 5)
+    detail = f"about {need:,.0f} MB for {runs} encoders, {free:,.0f} MB free in {place}"
+    return [_row("disk", free > need, detail)]
+
+
+def _data(study) -> list[dict]:
+    names = {n for s in provenance.steps(study) for n in provenance.data_names(study, s)}
+    rows = []
+    for name in [n for n in (*tasks.INTERMEDIATE, *tasks.TARGETS) if n in names]:
+        card = tasks.get(name)
+        wanted = [("train", "en"), ("dev", "en")] if card.role == "intermediate" else []
+        if name in study.transfer.targets:
+            wanted += [("train", "en")] if card.trains else []
+            wanted += [("test", lang) for lang in study.languages(name)]
+        rows.append(_task(study, card, wanted))
+    return rows
+
+
+def _task(study, card, wanted) -> dict:
+    from midway import sources
+
+    if study.data.source == "hub":
+        where = f"{card.hub['id']} at {card.hub.get('revision')}" if card.hub else None
+        detail = f"{where}: read from the hub (or its cache) at first use"
+        return _row(card.name, None if where else False, detail if where else "not on the hub")
+    counts, missing = {}, []
+    for split, lang in wanted:
+        try:
+            size = 2 if study.data.source == "mini" else None
+            counts[split, lang] = len(sources.load(card.name, split, lang, study.data, size))
+        except MissingData as error:
+            missing.append(f"{split} {lang}: {error.reason}")
+            where = error.where
+    if missing:
+        more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
+        hint = f" (get it: {where})" if where else ""
+        return _row(card.name, False, "; ".join(missing[:3]) + more + hint)
+    if study.data.source == "mini":
+        return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
+    detail = f"{sum(counts.values()):,} rows in {len(counts)} splits and languages"
+    train = counts.get(("train", "en"))
+    if train and card.train_size and train != card.train_size:
+        detail += f"; {train:,} training rows, officially {card.train_size:,}"
+        return _row(card.name, None, detail)
+    return _row(card.name, True, detail)
+
+
+def show(rows: list[dict]) -> str:
+    """The checks as text, one a line."""
+    marks = {True: "ok     ", False: "MISSING", None: "note   "}
+    width = max(len(row["what"]) for row in rows)
+    lines = [f"{marks[r['ok']]}  {r['what']:{width}}  {r['detail']}" for r in rows]
+    return "\n".join(re.sub(r"\s+\n", "\n", line) for line in lines)

@@ -1,0 +1,198 @@
+"""A toy project with the real Snakefile, runner and records, whose notebooks take milliseconds.
+
+``hook(step_path, code)`` puts code into a step without changing its notebook: how faults get in.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+
+PROJECT = Path(__file__).resolve().parents[1]
+LIBRARY = (
+    "__init__ __main__ audit chain cli doctor engine errors params plan progress provenance records"
+    " runner tasks"
+).split()
+STUDY = """study: toy
+seeds: [1]
+data: {dev_size: 10}
+intermediate: {variants: [none, mnli], steps: 2}
+transfer: {targets: [xnli, tatoeba], targets_per_job: 1, steps: 2}
+"""
+HOOK = """import os; from pathlib import Path
+hook = Path(os.environ["MIDWAY_ROOT"], "hooks", Path(out).relative_to("outputs/toy").as_posix().replace("/", ".") + ".py") if not Path(out).is_absolute() else Path("/nonexistent")
+exec(hook.read_text() if hook.exists() else "")
+"""
+BEGIN = "from midway import params, records\nstep = records.begin(out, {step!r}, params.load(study){which})"
+CELLS = {
+    "01_intermediate": [
+        "study, out, variant, seed = None, None, None, None",
+        BEGIN.format(step="01_intermediate", which=", variant, seed"),
+        HOOK,
+        "(Path(out) / 'encoder.safetensors').write_bytes(f'{variant} {seed}'.encode())",
+        "step.finish({'task': variant, 'trajectory': [{'step': 0}]}, ['encoder.safetensors'])",
+    ],
+    "02_transfer": [
+        "study, out, variant, seed, part = None, None, None, None, None",
+        BEGIN.format(step="02_transfer", which=", variant, seed, part"),
+        HOOK,
+        "encoder = Path(out).parents[2] / '01_intermediate' / variant / f'seed{seed}'\n"
+        "(encoder if encoder.exists() else Path(out).parents[3] / '01_intermediate' / variant / f'seed{seed}').joinpath('encoder.safetensors').read_bytes()",
+        "computed = []\n"
+        "for target in step.study.parts()[part]:\n"
+        "    for lang in ('de', 'fr'):\n"
+        "        if step.scored(target, lang) is None:\n"
+        "            p = records.write_atomic(Path(out) / 'predictions' / target / f'test-{lang}.tsv', 'a\\n')\n"
+        "            step.score(target, lang, n=2, metrics={'accuracy': 50 + seed}, main='accuracy', predictions=p)\n"
+        "            computed.append(lang)\n"
+        "print(computed)",
+        "step.finish({'targets': {t: {'zero_shot': 50 + seed} for t in step.study.parts()[part]}})",
+    ],
+    "03_correlation": [
+        "study, out = None, None",
+        BEGIN.format(step="03_correlation", which=""),
+        HOOK,
+        "step.finish({'rho': 0.5})",
+    ],
+    "04_published": [
+        "study, out = None, None",
+        BEGIN.format(step="04_published", which=""),
+        HOOK,
+        "step.finish({})",
+    ],
+    "05_report": [
+        "study, out = None, None",
+        BEGIN.format(step="05_report", which=""),
+        HOOK,
+        "done = sorted(p.parent.as_posix() for p in Path(study).parent.rglob('record.json'))\n"
+        "records.write_atomic(Path(study).parent / 'index.html', '\\n'.join(done))",
+        "step.finish({})",
+    ],
+}
+
+
+class Toy:
+    """One toy project below ``root``."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        for name in ("notebooks", "params", "hooks"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        lib = root / "lib" / "midway"
+        lib.mkdir(parents=True)
+        for name in [*(f"{n}.py" for n in LIBRARY), "cards.yaml"]:
+            shutil.copy(PROJECT / "lib" / "midway" / name, lib / name)
+        shutil.copy(PROJECT / "Snakefile", root / "Snakefile")
+        shutil.copytree(PROJECT / "profiles", root / "profiles")
+        self.params = root / "params" / "toy.yaml"
+        self.params.write_text(STUDY)
+        for step, sources in CELLS.items():
+            self.notebook(step, sources)
+        self.out = root / "outputs" / "toy"
+        self.env = os.environ | {"MIDWAY_ROOT": str(root), "PYTHONPATH": str(root / "lib")}
+
+    def notebook(self, step: str, sources: list[str]) -> Path:
+        nb = nbformat.v4.new_notebook()
+        tag = {"tags": ["parameters"]}
+        parameters = "\n".join(
+            f"{n.strip()} = None" for n in sources[0].partition("=")[0].split(",")
+        )
+        nb.cells = [nbformat.v4.new_code_cell(parameters, metadata=tag)]
+        nb.cells += [nbformat.v4.new_code_cell(s) for s in sources[1:]]
+        path = self.root / "notebooks" / f"{step}.ipynb"
+        nbformat.write(nb, path)
+        return path
+
+    def hook(self, step: str, code: str = "") -> None:
+        path = self.root / "hooks" / f"{step.replace('/', '.')}.py"
+        path.write_text(code) if code else path.unlink(missing_ok=True)
+
+    def midway(self, *args, **kwargs) -> subprocess.CompletedProcess:
+        """``midway ARGS`` in a process of its own; the params file is added where one is needed."""
+        return subprocess.run(
+            self.command(*args), env=self.env | kwargs.pop("env", {}), cwd=kwargs.pop("cwd", self.root),
+            capture_output=True, text=True, timeout=120, **kwargs,
+        )  # fmt: skip
+
+    def command(self, verb: str, *args) -> list[str]:
+        where = [str(self.params if verb in ("run", "plan", "doctor") else self.out)]
+        return [sys.executable, "-m", "midway", verb, *where, *map(str, args)]
+
+    def start(self, verb: str, *args, **kwargs) -> subprocess.Popen:
+        env = self.env | kwargs.pop("env", {})
+        return subprocess.Popen(
+            self.command(verb, *args), env=env, cwd=self.root, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **kwargs,
+        )  # fmt: skip
+
+    def step(self, step: str, **kwargs) -> subprocess.CompletedProcess:
+        """One step through the runner; ``step`` as a folder, e.g. 01_intermediate/none/seed1."""
+        return subprocess.run(
+            self.step_command(step), env=self.env | kwargs.pop("env", {}), cwd=self.root,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    def step_command(self, step: str) -> list[str]:
+        stage, *rest = step.split("/")
+        self.write_study()
+        args = [sys.executable, "-m", "midway.runner", stage, str(self.out / "params.yaml")]
+        for option, value in zip(("--variant", "--seed", "--part"), rest, strict=False):
+            args += [option, value.removeprefix("seed")]
+        return args
+
+    def write_study(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "params.yaml").write_text(self.params.read_text())
+
+    def plan(self, *args) -> dict[str, dict]:
+        done = self.midway("plan", "--json", *args)
+        assert done.returncode == 0, done.stderr
+        return {row["step"]: row for row in json.loads(done.stdout)}
+
+    def state(self, step: str) -> dict:
+        return json.loads((self.out / step / "state.json").read_text())
+
+    def executed(self, step: str) -> nbformat.NotebookNode:
+        return nbformat.read(self.out / step / "notebook.ipynb", as_version=4)
+
+    def numbers(self) -> dict[str, dict]:
+        """What must be equal after a kill and a resume: results and product hashes of all steps."""
+        found = {}
+        for path in sorted(self.out.rglob("record.json")):
+            tree = json.loads(path.read_text())
+            files = {k: v for k, v in tree["files"].items() if k != "notebook.ipynb"}
+            found[path.parent.relative_to(self.out).as_posix()] = [tree["results"], files, tree["key"]]
+        return found
+
+
+def wait_for(condition, seconds: float = 30.0):
+    """Poll until ``condition()`` is true; its value."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def kill(process_or_pid, number: int = signal.SIGKILL) -> None:
+    """Kill one process that a test has started."""
+    pid = getattr(process_or_pid, "pid", process_or_pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def gone(pid: int) -> bool:
+    """Has a process ended (zombies count as ended)?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
