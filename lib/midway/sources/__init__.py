@@ -13,8 +13,9 @@ network, and only for files at a pinned revision.
 
 import hashlib
 import random
+from pathlib import Path
 
-from midway import params, tasks
+from midway import ROOT, params, tasks
 from midway.errors import InputError, MissingData
 from midway.tasks import SPLITS, Card
 
@@ -63,23 +64,25 @@ def languages(task: str, data: params.Data) -> tuple[str, ...]:
 def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
     """Plain sentences per language for continued masked-language modelling (X-STILTs: Wikipedia).
 
-    mini: premises of a world that no task uses; local and hub: ``<data.root>/download/mlm/<lang>.txt``,
-    one sentence per line. Raises MissingData when there are none.
+    mini: premises of a world that no task uses; local and hub: one sentence per line of
+    ``<data.root>/download/mlm/<lang>.txt``. Raises MissingData when there are none.
     """
     if data.source == "mini":
         from midway import mini
 
         made = {lang: mini.rows("xnli", "train", lang, size, 9999) for lang in mini.LANGUAGES}
         return {lang: [row["text_a"] for row in rows] for lang, rows in made.items()}
-    where = (_root(data) if data.root else params.Path()) / "download" / "mlm"
-    found = {
-        path.stem: [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        for path in sorted(where.glob("*.txt"))
-    }
-    if not any(found.values()):
+    from midway.sources import readers
+
+    where = (_root(data) if data.root else ROOT) / "download" / "mlm"
+    try:
+        found = {p.stem: readers.lines(p, str(p)) for p in sorted(where.glob("*.txt"))}
+    except readers.Broken as error:
+        raise MissingData("mlm", "all languages", "train", str(error)) from None
+    if not found:
         reason = f"no sentences in {where}/<lang>.txt"
         raise MissingData("mlm", "all languages", "train", reason, "one sentence per line")
-    return {lang: lines for lang, lines in found.items() if lines}
+    return {lang: [line for line in rows if line.strip()] for lang, rows in found.items()}
 
 
 def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
@@ -112,7 +115,7 @@ def fingerprint(
     if data.source == "mini":
         from midway import mini
 
-        parts.append(mini.VERSION)
+        parts += [mini.VERSION, data.seed]
     else:
         card = _card(task, split, lang)
         if data.source == "local":
@@ -128,10 +131,6 @@ def fingerprint(
 
 def _root(data: params.Data):
     """``data.root``; a relative one starts at the project's root, as for provenance."""
-    from pathlib import Path
-
-    from midway import ROOT
-
     return ROOT / Path(data.root).expanduser()  # an absolute path stays as it is
 
 

@@ -251,7 +251,7 @@ def fill(part: dict, names: dict[str, str]) -> dict:
     return whole
 
 
-def finish(card: Card, made: list[dict], numbered: bool) -> list[dict]:
+def finish(card: Card, made: list[dict], numbered: bool, place: str) -> list[dict]:
     """Ids for rows that have none; Broken for double ids and half-stripped labels."""
     if card.kind == "mining":
         return made
@@ -261,6 +261,6 @@ def finish(card: Card, made: list[dict], numbered: bool) -> list[dict]:
     seen: set[str] = set()
     for row in made:
         if row["id"] in seen:
-            raise Broken(f"id {_short(row['id'])} stands twice")
+            raise Broken(f"{place}: id {_short(row['id'])} stands twice")
         seen.add(row["id"])
     return made

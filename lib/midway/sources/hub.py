@@ -45,10 +45,11 @@ def load(
             rows = canonical.rows(card, rules, _rows(card, part, table), lang)
             made += canonical.take(part, list(rows))
         if not made:
-            raise Broken(f"{_name(part=parts[0])}: no rows for {lang}")
-        if not all(row.pop("labelled") for row in made) and card.kind != "mining":
-            raise Broken(f"{_name(part=parts[0])}: rows without labels")
-        return canonical.finish(card, made, len(parts) > 1 or any("ids" in p for p in parts))
+            raise Broken(f"{_name(parts[0])}: no rows for {lang}")
+        if not all([row.pop("labelled") for row in made]):
+            raise Broken(f"{_name(parts[0])}: rows without labels")
+        numbered = len(parts) > 1 or any("ids" in part for part in parts)
+        return canonical.finish(card, made, numbered, _name(parts[0]))
     except Broken as error:
         raise MissingData(card.name, lang, split, str(error), card.get) from None
 

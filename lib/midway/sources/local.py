@@ -167,7 +167,8 @@ def _resolve(card: Card, split: str, lang: str, root: Path) -> tuple[list[dict],
             made = canonical.finish(
                 card,
                 [row for _, rows in read for row in rows],
-                numbered=len(read) > 1 or any(p.get("ids") == "number" for p in parts),
+                len(read) > 1 or any("ids" in part for part in parts),
+                ", ".join(info["file"] for info, _ in read),
             )
             for row in made:
                 del row["labelled"]

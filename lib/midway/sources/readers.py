@@ -90,11 +90,11 @@ def _tsv(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
 
 
 def _unquote(field: str) -> str:
-    """Undo csv's quoting of one field; a field that is not quoted as a whole stays as it is."""
+    """Undo csv's quoting of one field. A writer quotes a field because it holds a quote, which is
+    then doubled; without one, quotes around a field are the sentence's own."""
     inner = field[1:-1]
-    if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in inner.replace('""', ""):
-        return field
-    return inner.replace('""', '"')
+    quoted = len(field) > 2 and field[0] == field[-1] == '"' and '""' in inner
+    return inner.replace('""', '"') if quoted and '"' not in inner.replace('""', "") else field
 
 
 def _csv(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
