@@ -118,7 +118,7 @@ def early(predictors: pd.DataFrame, outcomes: pd.DataFrame, target: str = "avera
         now = now.groupby(["variant", "seed", "predictor"])["value"].last().unstack()
         for k in keep:
             per: dict[str, list] = {}
-            for seed, g in gains.groupby(level="seed"):
+            for _, g in gains.groupby(level="seed"):
                 values = now.reindex(g.index)
                 if len(g) <= k:
                     continue
@@ -192,7 +192,8 @@ def recommend(study_dir, target: str = "average", *, predictor: str = "main",
     out = out.sort_values("gain", ascending=False).rename_axis("variant").reset_index()
     all_ = pd.DataFrame(draws)
     loss = all_.max(axis=1) - all_[out["variant"][0]]
-    cost = {"expected": float(loss.mean()), "random": float((all_.max(axis=1) - all_.mean(axis=1)).mean())}  # fmt: skip
+    chance = all_.max(axis=1) - all_.mean(axis=1)
+    cost = {"expected": float(loss.mean()), "random": float(chance.mean())}
     cost["low"], cost["high"] = (float(q) for q in loss.quantile([alpha / 2, 1 - alpha / 2]))
     return out[["variant", "gain", "low", "high", "source", "seeds"]], cost
 

@@ -88,9 +88,7 @@ def correlate(
         )
         if xs.shape[1] > 1:
             boot = rs.bootstrap(xs[rows][..., ps], ys[rows][..., os], method, resamples, rng)
-            with np.errstate(invalid="ignore"):
-                ends = np.nanquantile(boot, [alpha / 2, 1 - alpha / 2], axis=0)
-            out["run_low"][cell], out["run_high"][cell] = ends
+            out["run_low"][cell], out["run_high"][cell] = rs.percentiles(boot, alpha)
     out["p_maxt"] = np.where(
         np.isnan(score), np.nan, rs.p_value(rs.at_least(largest, score), len(keys), exact)
     )

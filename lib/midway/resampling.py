@@ -58,12 +58,10 @@ def arrays(X, Y):
         raise InputError("predictors and outcomes must both have runs, or neither")
     index = X.index.union(Y.index, sort=False)
     unit, names = pd.factorize(index.get_level_values(0))
-    if not len(names):
-        raise InputError("no units: the table is empty")
     run = pd.Series(unit).groupby(unit).cumcount().to_numpy()
     arrays = []
     for frame in (X, Y):
-        a = np.full((len(names), run.max() + 1, frame.shape[1]), np.nan)
+        a = np.full((len(names), max(run, default=0) + 1, frame.shape[1]), np.nan)
         a[unit, run] = frame.reindex(index).to_numpy(float, na_value=np.nan)
         arrays.append(a)
     return names, *arrays
@@ -151,11 +149,7 @@ def interval(boot, rho, loo, n, method="spearman", alpha=0.05):
         q = ndtr(z0 + (z0 + z) / (1 - accel * (z0 + z)))
         plain = ~np.isfinite(q).all(0) | (accel * (z0 + z) >= 1).any(0)
         q = np.where(plain, ndtr(z), q)
-        at = q * np.maximum(valid - 1, 0)
-        base = np.floor(at).astype(int)
-        cell = np.arange(len(rho))
-        left, right = boot[cell, base], boot[cell, np.minimum(base + 1, np.maximum(valid - 1, 0))]
-        low, high = left + (right - left) * (at - base)
+        low, high = _quantiles(boot, valid, q)
         flat = ~np.isnan(rho) & ((high - low < TIE) | (np.abs(rho) > 1 - TIE) | (valid == 0))
         half = ndtri(1 - alpha / 2) * fisher_error(rho, n, method)
         low = np.where(flat, np.tanh(fisher_z(rho, n, method) - half), low)
@@ -180,6 +174,24 @@ def p_value(hits, m, exact):
 def at_least(null, stat):
     """How many null values are at least as large as each statistic, up to rounding."""
     return len(null) - np.searchsorted(np.sort(null), stat - 10 * TIE)
+
+
+def percentiles(boot, alpha=0.05):
+    """Ends of the percentile interval of (B, ...) values; nan where there are none."""
+    shape = boot.shape[1:]
+    boot = np.sort(boot.reshape(len(boot), -1).T, axis=1)
+    q = np.repeat([[alpha / 2], [1 - alpha / 2]], len(boot), axis=1)
+    return _quantiles(boot, (~np.isnan(boot)).sum(1), q).reshape(2, *shape)
+
+
+def _quantiles(boot, valid, q):
+    """Quantiles q (2, C) of sorted rows (C, B) of which the first ``valid`` are numbers."""
+    last = np.maximum(valid - 1, 0)
+    at = q * last
+    base = np.floor(np.nan_to_num(at)).astype(int)
+    cell = np.arange(len(boot))
+    left, right = boot[cell, base], boot[cell, np.minimum(base + 1, last)]
+    return left + (right - left) * (at - base)
 
 
 def null_sd(n, method):

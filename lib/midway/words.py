@@ -87,7 +87,8 @@ def choice(table: pd.DataFrame, target: str = "average") -> list[str]:
     rows = table[table["target"] == target].dropna(subset=["regret_1"])
     if rows.empty:
         return [f"No choice can be judged for {target}: nothing is finished."]
-    best = rows[rows["kind"] == "predictor"].sort_values("regret_1")
+    best = rows[rows["kind"] == "predictor"].sort_values("regret_1", kind="stable")
+    best = best[best["n"] == best["n"].max()]  # only metrics that all candidates have compare
     random = rows[rows["kind"] == "random"].iloc[0]
     if best.empty:
         return [f"No predictor covers the variants of {target}."]
