@@ -116,8 +116,9 @@ def _choice(rows, tokenizer, max_length) -> Features:
 
 def _span(rows, tokenizer, max_length, stride) -> Features:
     backend = _backend(tokenizer, None)
+    plain, answers = list(rows["context"]), list(rows["answers"])
     questions = backend.encode_batch(list(rows["question"]), add_special_tokens=False)
-    contexts = backend.encode_batch(list(rows["context"]), add_special_tokens=False)
+    contexts = backend.encode_batch(plain, add_special_tokens=False)
     special = backend.num_special_tokens_to_add(True)
     encodings, owner, spans, offsets = [], [], [], []
     for i, (question, context) in enumerate(zip(questions, contexts, strict=True)):
@@ -133,7 +134,7 @@ def _span(rows, tokenizer, max_length, stride) -> Features:
             encodings.append(both)
             owner.append(i)
             offsets.append(where)
-            spans.append(_locate(where, rows["answers"][i], rows["context"][i]))
+            spans.append(_locate(where, answers[i], plain[i]))
     features = _plain("span", encodings, len(questions), owner)
     features.spans, features.offsets = np.array(spans, np.int64).reshape(-1, 2), offsets
     return features

@@ -130,7 +130,7 @@ def _spans(values, features, rows, null: bool) -> Answers:
     best = [(-np.inf, "")] * n
     empty = np.full(n, np.inf)
     margin, losses, confidence = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
-    contexts = rows["context"]
+    contexts = list(rows["context"])
     for s, value in enumerate(values):
         e, where = features.owner[s], features.offsets[s]
         inside = np.flatnonzero((where[:, 0] >= 0) & (where[:, 1] > where[:, 0]))

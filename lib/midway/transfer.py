@@ -9,7 +9,7 @@ import torch
 from midway import controls, encoder, metrics, predict, retrieval, score, sources, tasks, training
 from midway.compute import Inputs, setup
 from midway.errors import InputError, MissingData
-from midway.features import encode, texts
+from midway.features import encode, evaluation_batches, texts
 from midway.heads import Model, pool
 from midway.intermediate import head_size
 from midway.params import Study
@@ -163,27 +163,28 @@ class Run:
         Pairs: pooled vectors and classes; tags: first pieces and tags; span: pieces of the
         context and whether they belong to the answer. At most 2,000 vectors.
         """
-        f, layer = inputs.features, self.layer
+        f, frozen = inputs.features, model.options.frozen_layers
+        first = frozen if model.options.frozen_embeddings else 0
         model.eval()
         x, y = [], []
-        for s in range(min(len(f.sequences), 256 if card.kind != "pair" else 1024)):
-            batch = inputs.tensors([s])
+        some = np.arange(min(len(f.sequences), 1024 if card.kind == "pair" else 128))
+        for chosen in evaluation_batches(f.lengths[some], self.machine.eval_tokens):
+            batch = inputs.tensors(chosen)
             with self.machine.autocast():
-                states = model.states(batch)
-            base = model.options.frozen_layers if "trunk" in batch else 0
-            base = model.options.frozen_layers if model.options.frozen_embeddings else base
-            hidden = states[max(0, layer - base)].float()
+                hidden = model.states(batch)[max(0, self.layer - first)].float()
             if card.kind == "pair":
                 x.append(pool(hidden, batch["mask"], model.options.head_pooling).cpu().numpy())
-                y.append(f.labels[f.owner[s]][None])
-            elif card.kind == "tags":
-                x.append(hidden[0, f.words[s][:, 0]].cpu().numpy())
-                y.append(f.tags[s])
-            else:
-                inside = np.flatnonzero(f.offsets[s][:, 0] >= 0)
-                first, last = f.spans[s]
-                x.append(hidden[0, inside].cpu().numpy())
-                y.append(((inside >= first) & (inside <= last) & (last > 0)).astype(int))
+                y.append(f.labels[f.owner[chosen]])
+                continue
+            for row, s in enumerate(chosen):
+                if card.kind == "tags":
+                    at, label = f.words[s][:, 0], f.tags[s]
+                else:
+                    at = np.flatnonzero(f.offsets[s][:, 0] >= 0)
+                    begin, end = f.spans[s]
+                    label = ((at >= begin) & (at <= end) & (end > 0)).astype(int)
+                x.append(hidden[row, at].cpu().numpy())
+                y.append(label)
         x, y = np.concatenate(x)[:2000], np.concatenate(y)[:2000]
         return retrieval.logme(x, y) if len(np.unique(y)) > 1 else None
 
