@@ -132,6 +132,13 @@ def test_word_overlap_is_not_enough(task, most):
     assert 100 * right / len(made) <= most
 
 
+@pytest.mark.parametrize("task", TASKS[:2])
+def test_half_of_the_sets_are_twins(task):
+    """Without twins the topic would be enough; with nothing else training would not start."""
+    kinds = Counter(row["kind"].split()[1] for row in rows(task, "dev") + rows(task, "test"))
+    assert kinds["twins"] / kinds.total() == pytest.approx(0.5, abs=0.12)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_same_seed_same_rows_and_smaller_is_a_beginning(task):
     """Records would not be reproducible, and a smaller dev set not comparable."""

@@ -4,10 +4,11 @@
 - cosmosqa: a short story with a gap and a question, why or what next (4 options)
 - csqa: a question about a thing -> its place, use, kind, material, ... (5 options)
 
-The options are made in sets. Two scripts with two ways on each give four endings and four stories,
-each ending being right for one story and wrong for three; five answers of one relation do the same
-for csqa. So neither an option's words, length or frequency nor its position tells anything about
-being right; two of four endings share the story's topic, so the topic alone gives 50 %.
+The options are made in sets: four stories have four endings, each right for one story and wrong
+for three; five answers of one relation do the same for csqa. So neither an option's words, length
+or frequency nor its position tells anything about being right. Half of the sets ("topics" in
+`kind`) are of four scripts; half ("twins") are of two scripts and both their ways on, so that the
+topic leaves two options. Knowing what belongs to the topic and nothing else gives 75 %.
 
 Scripts, people, things asked about and one form of each question differ between the splits. Only
 English: these tasks train encoders, they are not tested across languages (`languages`).
@@ -102,29 +103,38 @@ def stories(split: str) -> dict[str, dict]:
 
 
 def _story_sets(task, split, rng):
-    """Endless sets of four stories: two scripts, two ways on each."""
+    """Endless sets of four stories; half of the sets are two scripts gone on with both ways."""
     scripts = stories(split)
     while True:
         names = rng.sample(list(scripts), len(scripts))
-        for pair in zip(names[::2], names[1::2], strict=True):
-            kind = "effect" if task == "hellaswag" else rng.choice(("why", "next"))
-            gap = {"why": 0, "effect": 1, "next": 2}[kind]  # the event that is the answer
-            things = {name: rng.choice(scripts[name]["X"]) for name in pair}
-            ways = [(name, way) for name in pair for way in "ab"]
-            say = _speaker(split, rng)
-            answers = [say(scripts[name][way][gap], things[name]) for name, way in ways]
-            one = []
-            for name, way in ways:
-                told = [event for i, event in enumerate(scripts[name][way]) if i != gap]
-                if kind == "effect":
-                    told = told[:1]
-                elif split == "test":
-                    told.append(QUESTIONS[kind][-1])
-                else:
-                    told.append(rng.choice(QUESTIONS[kind][:-1]))
-                context = say(" ".join([scripts[name]["setup"], *told]), things[name])
-                one.append((kind, context, answers))
-            yield one
+        for four in zip(*(names[i::4] for i in range(4)), strict=True):
+            if rng.random() < 2 / 3:
+                yield _set(task, split, rng, "topics", [(name, rng.choice("ab")) for name in four])
+            else:
+                for pair in (four[:2], four[2:]):
+                    ways = [(name, way) for name in pair for way in "ab"]
+                    yield _set(task, split, rng, "twins", ways)
+
+
+def _set(task, split, rng, sort, ways):
+    """Four (kind, context, answers), told of the same people and things."""
+    scripts, say = stories(split), _speaker(split, rng)
+    asked = "effect" if task == "hellaswag" else rng.choice(("why", "next"))
+    gap = {"why": 0, "effect": 1, "next": 2}[asked]  # the event that is the answer
+    things = {name: rng.choice(scripts[name]["X"]) for name, _ in ways}
+    answers = [say(scripts[name][way][gap], things[name]) for name, way in ways]
+    one = []
+    for name, way in ways:
+        told = [event for i, event in enumerate(scripts[name][way]) if i != gap]
+        if asked == "effect":
+            told = told[:1]
+        elif split == "test":
+            told.append(QUESTIONS[asked][-1])
+        else:
+            told.append(rng.choice(QUESTIONS[asked][:-1]))
+        context = say(" ".join([scripts[name]["setup"], *told]), things[name])
+        one.append((f"{asked} {sort}", context, answers))
+    return one
 
 
 def _speaker(split, rng):
