@@ -25,7 +25,10 @@ REACH = 32  # characters; longest run of stripped spaces for which an answer is 
 
 
 class Broken(Exception):
-    """One file or row cannot be used: what and where, in one line."""
+    """One file or row cannot be used: what and where, in one line whatever the file holds."""
+
+    def __init__(self, reason: str):
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in reason[:500]))
 
 
 def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> Iterator[dict]:
@@ -82,7 +85,7 @@ def text(row, path, empty: bool = False) -> str:
 
 def _label(part: dict, raw, names) -> int | None:
     """Index of a raw label; -1 when it was stripped; None when the row is to be dropped."""
-    if isinstance(raw, float) and raw == int(raw):
+    if isinstance(raw, float) and raw.is_integer():
         raw = int(raw)
     if str(raw) in map(str, part.get("drop", ())):
         return None

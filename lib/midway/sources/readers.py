@@ -124,7 +124,12 @@ def _jsonl(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
 
 def _json(text: str, place: str):
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:  # half a character: no text can hold it
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
+        return found
+    except UnicodeEncodeError:
+        raise Broken(f"{place}: holds half of a character (a lone surrogate)") from None
     except json.JSONDecodeError as error:
         where = f", line {error.lineno} column {error.colno}" if "line" not in place else ""
         raise Broken(f"{place}{where}: broken JSON ({error.msg}); is the file whole?") from None
