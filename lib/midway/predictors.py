@@ -101,8 +101,8 @@ class Probes:
         if rows is None:
             rows = self._rows("pawsx", "en", data, 4 * size)
         if rows is not None:
-            same = [i for i, y in enumerate(rows["label"]) if y == 1][:size]
-            keep("paraphrase", [rows["text_a"][i] for i in same], [rows["text_b"][i] for i in same])
+            same = rows.to_pandas().query("label == 1").to_dict("list")
+            keep("paraphrase", same["text_a"][:size], same["text_b"][:size])
         english = self._rows("xnli", "en", data, 3 * size)
         chosen = study.intermediate.probe_languages or study.languages("xnli")
         for lang in chosen:
