@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 
 def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    """Words; each Chinese character is one."""
+    return re.findall(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+", text.lower())
 
 
 def overlap(rows: list[dict]) -> np.ndarray:

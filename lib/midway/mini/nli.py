@@ -5,76 +5,90 @@ nothing; the premise then settles it, beside a sentence on somebody else with th
 competing value (a trap), so that shared words say little.
 """
 
+from typing import NamedTuple
+
 from midway.mini.frames import join
 from midway.mini.lexicon import say
 from midway.mini.world import Clause, Draw, balanced, person
 
 ENTAILMENT, NEUTRAL, CONTRADICTION = range(3)
-TRAPS = {"mnli": 0.7, "xnli": 0.7, "anli": 1.0}
+NEGATED_PREMISE = 0.4  # of contradictions and entailed negations: said outright
+NEGATED_ASIDE = 0.15  # of sentences that do not settle the hypothesis
 TWO_STEP = 0.15  # share of anli items that need a comparison of two ages
 
 
-def plan(draw: Draw, label: int, traps: float) -> tuple[list[Clause], Clause, str]:
+#: Attributes whose values are numbers: what few steps do not teach an encoder to compare.
+NUMBERS = ("age", "birthday")
+
+
+class Style(NamedTuple):
+    """Chances that make a task harder."""
+
+    traps: float  # the premise has somebody else's value of the same attribute
+    negated: float  # the hypothesis is negated (in every label alike)
+    extra: float  # the premise has one more sentence
+
+
+STYLES = {
+    "mnli": Style(0.7, 0.3, 0.0),
+    "xnli": Style(0.6, 0.3, 0.0),
+    "anli": Style(1.0, 0.4, 0.5),
+}
+
+
+def plan(draw: Draw, label: int, style: Style) -> tuple[list[Clause], Clause, str]:
     """Premise clauses, hypothesis and kind for a label."""
-    topic = draw.attribute()
+    topic = draw.attribute(*NUMBERS)
     p, q = draw.name(topic), draw.name(topic)
     asked = draw.value(topic)
     other = draw.value(topic, asked)
-    negated = draw.chance(0.5)
+    negated = draw.chance(style.negated)
     hypothesis = draw.clause(topic, "n" if negated else "s", p, asked)
-    trapped = draw.chance(traps)
-    side = draw.clause(
-        draw.attribute(topic) if label != NEUTRAL and not trapped else topic, "s", q, asked
-    )
     if label == NEUTRAL:
-        about = draw.attribute(topic)
-        premise = [statement(draw, about, p, draw.chance(0.25))]
-        side = rival(draw, topic, q, asked, other)
-        if draw.chance(traps):  # as many sentences on the topic as the other labels have
-            third = draw.name(topic)
-            premise.append(rival(draw, topic, third, other, asked))
         kind = "neutral"
+        premise = [statement(draw, topic, p)]
+        if draw.chance(style.traps):
+            premise.append(rival(draw, topic, q, asked, other))
+        else:
+            premise.append(statement(draw, topic, q))
+        if draw.chance(style.extra):
+            premise.append(rival(draw, topic, draw.name(topic), other, asked))
     else:
-        same = (label == ENTAILMENT) != negated  # does the person have the asked value?
-        explicit = draw.chance(0.5)
-        if same:
-            premise = [draw.clause(topic, "s", p, asked, reworded(draw, hypothesis))]
-            kind = "negation" if negated else "wording"
-            value = other
-        elif explicit:
-            premise = [draw.clause(topic, "n", p, asked)]
-            kind, value = "negation", draw.rng.choice((asked, other))
+        kind, settled, tempting = settle(draw, hypothesis, other, label)
+        premise = [settled]
+        if draw.chance(style.traps):
+            premise.append(rival(draw, topic, q, tempting, other if tempting == asked else asked))
         else:
-            premise = [draw.clause(topic, "s", p, other)]
-            kind, value = "exclusion", asked
-        if trapped:
-            side = rival(draw, topic, q, value, other if value == asked else asked)
-        else:
-            side = statement(draw, draw.attribute(topic), q, draw.chance(0.25))
-        if draw.chance(0.5):
-            premise.append(statement(draw, draw.attribute(topic), p, draw.chance(0.25)))
-    premise.append(side)
+            premise.append(statement(draw, topic, q))
+        if draw.chance(style.extra):
+            premise.append(statement(draw, topic, p))
     draw.rng.shuffle(premise)
     return premise, hypothesis, kind
 
 
-def reworded(draw: Draw, clause: Clause) -> int:
-    """A statement's wording other than the given clause's."""
-    numbers = [draw.wording("s") for _ in range(8)]
-    return next((n for n in numbers if clause.form != "s" or n != clause.wording), numbers[0])
+def settle(draw: Draw, hypothesis: Clause, other, label: int) -> tuple[str, Clause, tuple]:
+    """Kind of inference, the sentence that settles the hypothesis, and a trap's tempting value."""
+    topic, negated, slots = hypothesis.topic, hypothesis.form == "n", dict(hypothesis.slots)
+    p, asked = slots["p"][1], slots["v"]
+    if (label == ENTAILMENT) != negated:  # the person has the asked value
+        settled = draw.clause(topic, "s", p, asked)
+        return "negation" if negated else "wording", settled, other
+    if draw.chance(NEGATED_PREMISE):
+        settled = draw.clause(topic, "n", p, asked)
+        return "negation", settled, draw.rng.choice((asked, other))
+    return "exclusion", draw.clause(topic, "s", p, other), asked
 
 
 def rival(draw: Draw, topic: str, q: str, value, second) -> Clause:
     """Somebody else's value: mostly the tempting one; now and then negated."""
     tempting = value if draw.chance(0.7) else second
-    return draw.clause(topic, "n" if draw.chance(0.25) else "s", q, tempting)
+    return draw.clause(topic, "n" if draw.chance(NEGATED_ASIDE) else "s", q, tempting)
 
 
-def statement(draw: Draw, topic: str, p: str, negated: bool) -> Clause:
-    """Some fact about a person, or that it is not so."""
-    if topic == "spouse":  # keeps the couples of one example apart
-        topic = "job"
-    return draw.clause(topic, "n" if negated else "s", p, draw.value(topic))
+def statement(draw: Draw, topic: str, p: str) -> Clause:
+    """A fact about a person on anything but the topic; now and then negated."""
+    other = draw.attribute(topic, "spouse")  # keeps the couples of one example apart
+    return draw.clause(other, "n" if draw.chance(NEGATED_ASIDE) else "s", p, draw.value(other))
 
 
 def plan_ages(draw: Draw, label: int) -> tuple[list[Clause], Clause, str]:
@@ -88,9 +102,9 @@ def plan_ages(draw: Draw, label: int) -> tuple[list[Clause], Clause, str]:
     holder = other if label == NEUTRAL else q
     premise = [draw.clause("age", "s", n, ("age", a)) for n, a in ((p, first), (holder, second))]
     if label == NEUTRAL:
-        premise.append(statement(draw, "home", q, False))
+        premise.append(statement(draw, "age", q))
     else:
-        premise.append(statement(draw, "home", other, False))
+        premise.append(statement(draw, "age", other))
     draw.rng.shuffle(premise)
     form = draw.rng.choice(("fwd", "inv"))
     hypothesis = Clause("older", form, 0, (("p", person(p)), ("q", person(q))))
@@ -106,7 +120,7 @@ def make(task: str, split: str, lang: str, size: int, seed: int) -> list[dict]:
         if task == "anli" and draw.chance(TWO_STEP):
             premise, hypothesis, kind = plan_ages(draw, label)
         else:
-            premise, hypothesis, kind = plan(draw, label, TRAPS[task])
+            premise, hypothesis, kind = plan(draw, label, STYLES[task])
         rows.append(
             {
                 "id": f"{task}-{split}-{index}",

@@ -148,7 +148,9 @@ class Draw:
         return self.rng.choice(items[: len(items) * 2 // 3] if self.split == "train" else items)
 
     def wording(self, form: str) -> int:
-        """Which of a form's wordings: statements have three, two of them in training."""
+        """Which of a form's wordings: statements have three (two in training), negations two."""
+        if form == "n":
+            return self.rng.randrange(2)
         if form != "s":
             return 0
         return self.rng.choice(WORDINGS[self.role] if self.split == "train" else (0, 1, 2))
