@@ -91,7 +91,8 @@ def make(task: str, split: str, lang: str, size: int | None = None, seed: int = 
         ) from error
     rows = (_parallel if task == "tatoeba" else _mining)(pairs, split, lang, size)
     if not rows:
-        raise MissingData(task, lang, split, f"{package(lang)} has only {len(pairs)} usable pairs")
+        found = f"{package(lang)} has only {len(pairs)} usable pairs, too few for this split"
+        raise MissingData(task, lang, split, found)
     return rows
 
 
