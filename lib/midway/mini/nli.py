@@ -30,7 +30,7 @@ class Style(NamedTuple):
 
 
 STYLES = {
-    "mnli": Style(0.7, 0.3, 0.0),
+    "mnli": Style(0.7, 0.3, 0.3),
     "xnli": Style(0.6, 0.3, 0.0),
     "anli": Style(1.0, 0.4, 0.5),
 }
