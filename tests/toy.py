@@ -26,11 +26,16 @@ data: {dev_size: 10}
 intermediate: {variants: [none, mnli], steps: 2}
 transfer: {targets: [xnli, tatoeba], targets_per_job: 1, steps: 2}
 """
-HOOK = """import os; from pathlib import Path
-hook = Path(os.environ["MIDWAY_ROOT"], "hooks", Path(out).relative_to("outputs/toy").as_posix().replace("/", ".") + ".py") if not Path(out).is_absolute() else Path("/nonexistent")
+HOOK = """import os
+from pathlib import Path
+name = Path(out).as_posix().partition("toy/")[2].replace("/", ".")
+hook = Path(os.environ["MIDWAY_ROOT"], "hooks", f"{name}.py")
 exec(hook.read_text() if hook.exists() else "")
 """
-BEGIN = "from midway import params, records\nstep = records.begin(out, {step!r}, params.load(study){which})"
+BEGIN = (
+    "from midway import params, records\n"
+    "step = records.begin(out, {step!r}, params.load(study){which})"
+)
 CELLS = {
     "01_intermediate": [
         "study, out, variant, seed = None, None, None, None",
@@ -43,14 +48,16 @@ CELLS = {
         "study, out, variant, seed, part = None, None, None, None, None",
         BEGIN.format(step="02_transfer", which=", variant, seed, part"),
         HOOK,
-        "encoder = Path(out).parents[2] / '01_intermediate' / variant / f'seed{seed}'\n"
-        "(encoder if encoder.exists() else Path(out).parents[3] / '01_intermediate' / variant / f'seed{seed}').joinpath('encoder.safetensors').read_bytes()",
+        "encoder = Path(out).parents[3] / '01_intermediate' / variant / f'seed{seed}'\n"
+        "(encoder / 'encoder.safetensors').read_bytes()",
         "computed = []\n"
         "for target in step.study.parts()[part]:\n"
         "    for lang in ('de', 'fr'):\n"
         "        if step.scored(target, lang) is None:\n"
-        "            p = records.write_atomic(Path(out) / 'predictions' / target / f'test-{lang}.tsv', 'a\\n')\n"
-        "            step.score(target, lang, n=2, metrics={'accuracy': 50 + seed}, main='accuracy', predictions=p)\n"
+        "            path = Path(out) / 'predictions' / target / f'test-{lang}.tsv'\n"
+        "            records.write_atomic(path, 'a\\n')\n"
+        "            metrics = {'accuracy': 50 + seed}\n"
+        "            step.score(target, lang, n=2, metrics=metrics, predictions=path)\n"
         "            computed.append(lang)\n"
         "print(computed)",
         "step.finish({'targets': {t: {'zero_shot': 50 + seed} for t in step.study.parts()[part]}})",
@@ -78,11 +85,30 @@ CELLS = {
 }
 
 
+def write_notebook(folder: Path, step: str, sources: list[str]) -> Path:
+    """A notebook whose first source is its parameter cell, ``a, b = None, None``."""
+    nb = nbformat.v4.new_notebook()
+    names = sources[0].partition("=")[0].split(",")
+    parameters = "\n".join(f"{name.strip()} = None" for name in names)
+    nb.cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    nb.cells += [nbformat.v4.new_code_cell(source) for source in sources[1:]]
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nb, folder / f"{step}.ipynb")
+    return folder / f"{step}.ipynb"
+
+
 class Toy:
     """One toy project below ``root``."""
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, fresh: bool = True):
+        self.root, self.params, self.out = root, root / "params/toy.yaml", root / "outputs/toy"
+        own = {"MIDWAY_ROOT": str(root), "PYTHONPATH": str(root / "lib")}
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("MIDWAY")} | own
+        if fresh:
+            self.make()
+
+    def make(self) -> None:
+        root = self.root
         for name in ("notebooks", "params", "hooks"):
             (root / name).mkdir(parents=True, exist_ok=True)
         lib = root / "lib" / "midway"
@@ -91,24 +117,12 @@ class Toy:
             shutil.copy(PROJECT / "lib" / "midway" / name, lib / name)
         shutil.copy(PROJECT / "Snakefile", root / "Snakefile")
         shutil.copytree(PROJECT / "profiles", root / "profiles")
-        self.params = root / "params" / "toy.yaml"
         self.params.write_text(STUDY)
         for step, sources in CELLS.items():
             self.notebook(step, sources)
-        self.out = root / "outputs" / "toy"
-        self.env = os.environ | {"MIDWAY_ROOT": str(root), "PYTHONPATH": str(root / "lib")}
 
     def notebook(self, step: str, sources: list[str]) -> Path:
-        nb = nbformat.v4.new_notebook()
-        tag = {"tags": ["parameters"]}
-        parameters = "\n".join(
-            f"{n.strip()} = None" for n in sources[0].partition("=")[0].split(",")
-        )
-        nb.cells = [nbformat.v4.new_code_cell(parameters, metadata=tag)]
-        nb.cells += [nbformat.v4.new_code_cell(s) for s in sources[1:]]
-        path = self.root / "notebooks" / f"{step}.ipynb"
-        nbformat.write(nb, path)
-        return path
+        return write_notebook(self.root / "notebooks", step, sources)
 
     def hook(self, step: str, code: str = "") -> None:
         path = self.root / "hooks" / f"{step.replace('/', '.')}.py"
@@ -117,7 +131,8 @@ class Toy:
     def midway(self, *args, **kwargs) -> subprocess.CompletedProcess:
         """``midway ARGS`` in a process of its own; the params file is added where one is needed."""
         return subprocess.run(
-            self.command(*args), env=self.env | kwargs.pop("env", {}), cwd=kwargs.pop("cwd", self.root),
+            self.command(*args),
+            env=self.env | kwargs.pop("env", {}), cwd=kwargs.pop("cwd", self.root),
             capture_output=True, text=True, timeout=120, **kwargs,
         )  # fmt: skip
 
@@ -168,8 +183,22 @@ class Toy:
         for path in sorted(self.out.rglob("record.json")):
             tree = json.loads(path.read_text())
             files = {k: v for k, v in tree["files"].items() if k != "notebook.ipynb"}
-            found[path.parent.relative_to(self.out).as_posix()] = [tree["results"], files, tree["key"]]
+            found[path.parent.relative_to(self.out).as_posix()] = [
+                tree["results"],
+                files,
+                tree["key"],
+            ]
         return found
+
+
+def finished(folder: Path, base: Path) -> Toy:
+    """A toy project with a finished study; it is run once per test session and then copied."""
+    first = base / "finished toy"
+    if not first.exists():
+        done = Toy(first).midway("run")
+        assert done.returncode == 0, done.stderr
+    shutil.copytree(first, folder, symlinks=True)
+    return Toy(folder, fresh=False)
 
 
 def wait_for(condition, seconds: float = 30.0):

@@ -39,7 +39,7 @@ def _versions(study) -> list[dict]:
             if found.split("+")[0] != version.split("+")[0]:
                 other.append(f"{name} {found} (lock: {version})")
         except metadata.PackageNotFoundError:
-            if ";" not in line:
+            if ";" not in line and name not in ("pip", "setuptools", "wheel"):
                 absent.append(name)
     if absent:
         return [_row("versions", False, f"not installed: {', '.join(absent)} (make lab sets up)")]
@@ -94,6 +94,9 @@ def _device(study) -> list[dict]:
 
 def weights_mb(study) -> float:
     """Size of one trained encoder, as far as it is known without loading it."""
+    made = (provenance.root() / "outputs" / study.study).glob("01_*/*/seed*/encoder.safetensors")
+    if sizes := [path.stat().st_size for path in made]:
+        return max(sizes) / 2**20
     if study.encoder.kind == "path":
         folder = provenance.root() / Path(study.encoder.path)
         return sum(p.stat().st_size for p in folder.glob("*.safetensors")) / 2**20
@@ -124,7 +127,7 @@ def _data(study) -> list[dict]:
         if name in study.transfer.targets:
             wanted += [("train", "en")] if card.trains else []
             wanted += [("test", lang) for lang in study.languages(name)]
-        rows.append(_task(study, card, wanted))
+        rows.append(_task(study, card, wanted or [("dev", "en")]))
     return rows
 
 

@@ -197,7 +197,20 @@ class Client(PapermillNotebookClient):
                     text = f"[output beyond {OUTPUT_BUDGET:,} characters is left out]\n"
                     outs.append(nbformat.v4.new_output("stream", name="stderr", text=text))
                 return None
-        return super().output(outs, msg, display_id, cell_index)
+        last = outs[-1] if outs else {}
+        added = super().output(outs, msg, display_id, cell_index)
+        if added and len(outs) > 1 and added.output_type == "stream" == last.get("output_type"):
+            if added.name == last.name:  # one stream, as on a terminal
+                outs.pop()
+                kept, line, tail = last.text.rpartition("\n")
+                last.text = kept + line + overwrite(tail + added.text)
+        return added
+
+
+def overwrite(text: str) -> str:
+    """What carriage returns leave of a text (progress bars); nbclient's own is quadratic."""
+    lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    return "\n".join(lines)
 
 
 class Engine(PapermillEngine):
@@ -214,7 +227,6 @@ class Engine(PapermillEngine):
                 shutdown_kernel="immediate",
                 startup_timeout=120,
                 timeout=None,
-                coalesce_streams=True,
             )
             client.execute(cwd=str(provenance.root()), env=kernel_environment(threads))
         finally:

@@ -102,7 +102,8 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
         base, suffixes = split_variant(sid.variant)
         own.pop("variants")
         own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
-        own["tasks"] = {t: v for t, v in own["tasks"].items() if t in trained_on(sid.variant)}
+        names = {base, *trained_on(sid.variant)}
+        own["tasks"] = {t: v for t, v in own["tasks"].items() if t in names}
         unused = [] if base == "multi" else ["multi_cap"]
         unused += [] if "mlm" in suffixes else ["mlm_alpha", "mlm_share"]
         unused += [] if "translated" in suffixes else ["translated_languages"]
@@ -200,7 +201,7 @@ def library(notebook: Path, source: str = "") -> dict[str, str]:
 
 
 def file_hashes(files: dict[str, Path], index: Path | None) -> dict[str, str]:
-    """Name -> sha256 of those files that exist; remembered in ``index`` while size and time stay."""
+    """Name -> sha256 of the files that exist; ``index`` remembers them while size and time stay."""
     known, hashes, new = _index(index), {}, False
     for name, path in files.items():
         if not path.is_file():

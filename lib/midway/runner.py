@@ -21,6 +21,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from midway.errors import InputError
 from midway.records import now, write_atomic
 
 CODES = {"done": 0, "failed": 1, "died": 138, "interrupted": 130}
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BANNER = "midway-banner"
 
 
@@ -183,16 +185,13 @@ def execute(notebook: Path, out: Path, parameters: dict, threads: int = 1, tick=
         )
         outcome = Outcome("done")
     except CellExecutionError as error:
-        outcome = Outcome("failed", one_line(f"{error.ename}: {error.evalue}{advice(str(error))}"))
+        outcome = Outcome("failed", one_line(f"{error.ename}: {error.evalue}") + advice(str(error)))
     except DeadKernelError as error:
         outcome = Outcome("died", one_line(str(error)))
     except KeyboardInterrupt as error:
         outcome = Outcome("interrupted", one_line(str(error)))
     except Exception as error:  # the kernel did not start, or the engine itself is at fault
         outcome = Outcome("failed", one_line(f"{type(error).__name__}: {error}"))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(ValueError):
-            signal.signal(number, signal.SIG_IGN)  # the last words are said undisturbed
     if outcome.state != "done":
         outcome.cell = manager.current
     _mark(nb, outcome, time.monotonic() - start)
@@ -262,6 +261,8 @@ def _run_step(sid, study, study_file, out, draft) -> Outcome:
         outcome = Outcome("interrupted", str(error))
     except InputError as error:
         outcome = Outcome("failed", one_line(str(error)))
+    for number in HANDLED if threading.current_thread() is threading.main_thread() else ():
+        signal.signal(number, signal.SIG_IGN)  # the last words are said undisturbed
     if outcome.state == "done":
         try:
             whole = records.load(pending)
@@ -341,7 +342,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="another folder for the step")
     parser.add_argument("--draft", action="store_true", help="leave no record")
     a = parser.parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in HANDLED:
         signal.signal(number, _on_signal)
     sid = provenance.StepId(a.step, a.variant, a.seed, a.part)
     try:
