@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+UNKNOWN = -100  # a label outside the inventory; torch's cross-entropy passes it over
 BLANK = "▁"  # SentencePiece's word-start mark; alone it carries no text
 
 
@@ -179,7 +180,11 @@ def _tags(rows, labels, tokenizer, max_length) -> Features:
             owner.append(i)
             places = _first_pieces(pieces[start:end], start, room)
             words.append(places)
-            tags.append(np.array([index[gold[w]] if gold else -1 for _, w in places], np.int64))
+            tags.append(
+                np.array(
+                    [index.get(gold[w], UNKNOWN) if gold else UNKNOWN for _, w in places], np.int64
+                )
+            )
             start = end
     features = _plain("tags", encodings, len(rows["tokens"]), owner)
     features.words, features.tags = words, tags

@@ -15,9 +15,16 @@ from midway.predictors import Development, Probes, steps_to
 OUTPUTS = {"choice": 1, "span": 2}
 
 
-def head_size(card) -> int:
+def inventory(card, rows) -> tuple[str, ...]:
+    """The card's labels or, for tag sets that no card lists (CCG), those of the training rows."""
+    if card.kind == "tags" and not card.labels:
+        return tuple(sorted({tag for tags in rows["tags"] for tag in tags}))
+    return card.labels
+
+
+def head_size(kind: str, labels) -> int:
     """Outputs of a task's head: classes, tags, 1 per option, or 2 (first and last piece)."""
-    return OUTPUTS.get(card.kind) or len(card.labels)
+    return OUTPUTS.get(kind) or len(labels)
 
 
 def shuffle_labels(rows, kind: str, seed: int):
@@ -70,12 +77,6 @@ class Run:
         self.machine = setup(study.compute)
         self.cache = self.out.parents[2] / "cache" if study.compute.cache_trunk else None
         self.encoded = encoder.load(study.encoder)
-        outputs = {c.name: (c.kind, head_size(c)) for c in self.cards}
-        if "mlm" in suffixes:
-            outputs["mlm"] = ("mlm", 0)
-        self.model = Model(
-            self.encoded, study.encoder, outputs, training.stable_seed("head", seed)
-        ).to(self.machine.device)
         self.plans = {n: study.training("intermediate", n) for n in self.names}
         self.missing: dict[str, str] = {}
         self.rows = {c.name: self._training_rows(c, suffixes) for c in self.cards}
@@ -84,6 +85,13 @@ class Run:
             self.cards = [c for c in self.cards if c.name in self.rows]
         if self.names and not any(r is not None for r in self.rows.values()):
             raise InputError("; ".join(self.missing.values()))
+        self.labels = {c.name: inventory(c, self.rows[c.name]) for c in self.cards}
+        outputs = {c.name: (c.kind, head_size(c.kind, self.labels[c.name])) for c in self.cards}
+        if "mlm" in suffixes:
+            outputs["mlm"] = ("mlm", 0)
+        self.model = Model(
+            self.encoded, study.encoder, outputs, training.stable_seed("head", seed)
+        ).to(self.machine.device)
         self.dev = {c.name: self._development(c) for c in self.cards}
         self.probes = Probes(study, self.model, self.encoded.tokenizer, self.machine, self.cache)
         self.mlm = MLM(self) if "mlm" in suffixes else None
@@ -133,7 +141,14 @@ class Run:
         )
         plan = self.plans[card.name]
         return Development(
-            card.name, rows, self.model, self.encoded.tokenizer, plan, self.machine, self.cache
+            card.name,
+            rows,
+            self.labels[card.name],
+            self.model,
+            self.encoded.tokenizer,
+            plan,
+            self.machine,
+            self.cache,
         )
 
     def _sources(self) -> list[training.Source]:
@@ -146,7 +161,7 @@ class Run:
             features = encode(
                 self.rows[card.name],
                 card.kind,
-                card.labels,
+                self.labels[card.name],
                 self.encoded.tokenizer,
                 plan.max_length,
                 plan.stride,

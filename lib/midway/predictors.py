@@ -16,11 +16,11 @@ from midway.heads import Model
 class Development:
     """One task's English development rows, tokenised once and measured at every checkpoint."""
 
-    def __init__(self, task: str, rows, model: Model, tokenizer, plan, machine: Machine, cache):
-        self.card, self.rows, self.machine = tasks.get(task), rows, machine
-        features = encode(
-            rows, self.card.kind, self.card.labels, tokenizer, plan.max_length, plan.stride
-        )
+    def __init__(
+        self, task: str, rows, labels, model: Model, tokenizer, plan, machine: Machine, cache
+    ):
+        self.card, self.rows, self.labels, self.machine = tasks.get(task), rows, labels, machine
+        features = encode(rows, self.card.kind, labels, tokenizer, plan.max_length, plan.stride)
         self.inputs, self.model = Inputs(features, model, machine, cache), model
 
     def answers(self) -> predict.Answers:
@@ -29,7 +29,7 @@ class Development:
             self.card.name,
             self.inputs,
             self.rows,
-            self.card.labels,
+            self.labels,
             self.machine,
             null=self.card.name == "squad2",
         )

@@ -109,7 +109,7 @@ class Run:
         if blind:
             rows = controls.blind(rows, card.kind)
         training.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
-        model = self._model({card.train_key: (card.kind, head_size(card))})
+        model = self._model({card.train_key: (card.kind, head_size(card.kind, card.labels))})
         features = encode(
             rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
         )
@@ -145,7 +145,14 @@ class Run:
         size = self.study.intermediate.eval_size
         rows = sources.load(card.name, "dev", "en", self.study.data, size)
         dev = Development(
-            card.name, rows, model, self.encoded.tokenizer, plan, self.machine, self.cache
+            card.name,
+            rows,
+            card.labels,
+            model,
+            self.encoded.tokenizer,
+            plan,
+            self.machine,
+            self.cache,
         )
 
         def look(step):
