@@ -1,0 +1,219 @@
+"""The report: one self-contained page with the study's numbers, executed notebooks beside it.
+
+``build`` works on a study in any state and never needs the network: styles, pictures and the one
+script (it sorts tables) stand in the page, and the page's own policy forbids everything else. Text
+that came from data, errors or settings passes through the template's escaping.
+"""
+
+import base64
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+import midway
+from midway import tables, words
+from midway.records import now, write_atomic
+from midway.report import charts, collect, pages
+
+HERE = Path(__file__).resolve().parent
+ROWS = 60  # of a published table
+MARK = {
+    "done": "✓", "failed": "✗", "died": "†", "interrupted": "‖", "running": "…",
+    "stale": "↻", "waiting": "○",
+}  # fmt: skip
+WORDS = {
+    "done": "finished", "failed": "failed", "died": "died", "interrupted": "interrupted",
+    "running": "running", "stale": "out of date", "waiting": "to come",
+}  # fmt: skip
+SECTIONS = [
+    ("answer", "Answer"), ("gains", "Gains"), ("correlation", "Correlation"),
+    ("languages", "Languages"), ("curves", "Training"), ("layers", "Layers"),
+    ("published", "Published"), ("steps", "Steps and cost"), ("origins", "Provenance"),
+]  # fmt: skip
+
+
+def build(study, folder) -> Path:
+    """Write ``index.html`` and ``pages/`` of a study; returns the index.
+
+    study: :class:`midway.params.Study`; folder: its outputs, e.g. outputs/mini. Unfinished steps
+    are marked, unreadable records are named and left out. The pages of notebooks that have not
+    changed are kept.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = content(study, folder)
+    path = write_atomic(folder / "index.html", render(facts))
+    for step in facts["steps"]:
+        if step["page"]:
+            pages.write(folder, step)
+    return path
+
+
+def content(study, folder) -> dict:
+    """Everything the page shows, as plain values."""
+    folder = Path(folder)
+    steps = collect.steps(study, folder)
+    outcomes, predictors = tables.outcomes(folder), tables.predictors(folder)
+    scores = tables.scores(folder)
+    cells, csv = collect.correlations(study, folder, predictors, outcomes)
+    states = Counter(s["state"] for s in steps)
+    at = {s["path"]: s for s in steps}
+    origins = collect.origins(steps)
+    trained = {v for v in outcomes["variant"] if tables.is_unit(v)}
+    limits = words.limits(study.fold(), len(trained), len(study.seeds)) if trained else []
+    skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
+    complete = states["done"] == len(steps)
+    return {
+        "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
+        "steps": steps, "states": states, "done": states["done"], "complete": complete,
+        "bad": states["failed"] + states["died"] + states["interrupted"],
+        "answer": answer(study, cells, outcomes, complete), "limits": limits,
+        "panels": panels(study, predictors, outcomes, cells),
+        "gains": collect.gains(study, steps, outcomes),
+        "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
+        **correlation_tables(cells),
+        "languages": collect.languages(study, scores, steps),
+        "curves": [c | {"svg": curve(c)} for c in collect.curves(steps)],
+        "layers": collect.layers(study, folder, steps),
+        "published": [published(*t) for t in collect.published(folder)],
+        "four": at["04_published"] if at["04_published"]["record"] else None,
+        "total": total(steps), "origins": origins, "skipped": sorted(skipped),
+        "mixed": [
+            f"{name} differs between steps, so their numbers may not be comparable."
+            for name, values in origins if len(values) > 1 and name in DECISIVE
+        ],
+        "warnings": [f"Unreadable and left out: {len(skipped)} (see Provenance)."] * bool(skipped),
+        "settings": yaml.safe_dump(study.fold(), sort_keys=False, allow_unicode=True),
+    }  # fmt: skip
+
+
+DECISIVE = ("definition of scores", "encoder (sha256)", "bf16")
+
+
+def render(facts: dict) -> str:
+    """The page from its facts."""
+    env = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    script = (HERE / "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return env.get_template("index.html.j2").render(
+        **facts, sections=SECTIONS, mark=MARK, words_of=WORDS, num=charts.number,
+        css=Markup(style()), script=Markup(script), script_hash=digest,
+    )  # fmt: skip
+
+
+def style() -> str:
+    return (HERE / "style.css").read_text(encoding="utf-8")
+
+
+def answer(study, cells: pd.DataFrame, outcomes: pd.DataFrame, complete: bool) -> list[str]:
+    """The first paragraph, made from the numbers by the rules of :mod:`midway.words`."""
+    lines = []
+    mean = outcomes[outcomes["target"] == "average"].groupby("variant")["gain"].mean()
+    mean = mean[[tables.is_unit(v) for v in mean.index]].dropna()
+    if len(mean):
+        best, worst = mean.idxmax(), mean.idxmin()
+        lines.append(
+            f"Over {len(study.transfer.targets)} targets, intermediate training changes the "
+            f"zero-shot score by {mean[worst]:+.1f} ({worst}) to {mean[best]:+.1f} points ({best})"
+            f"{'' if complete else ' in what is finished'}."
+        )
+    if cells["p"].notna().any():
+        lines += words.family(cells, most=1)
+    elif not lines:
+        lines.append("There is no answer yet: no variant has been carried to all targets.")
+    return lines
+
+
+def panels(study, predictors, outcomes, cells) -> list[dict]:
+    kind = study.correlation.outcome
+    at = {(r["predictor"], r["outcome"]): r for r in cells.to_dict("records")}
+    found = collect.points(predictors, outcomes, kind)
+    for p in found:
+        names = ", ".join(f"{v} {x:.3g} and {y:+.1f}" for v, x, y in p["points"])
+        p["facts"] = fact(at.get((p["predictor"], "average")))
+        p["svg"] = charts.scatter(
+            p["points"], p["predictor"], f"average {kind} (points)",
+            f"Scatter of {p['predictor']} against the average {kind} of {len(p['points'])} "
+            f"variants: {names}.",
+        )  # fmt: skip
+    return found
+
+
+def fact(row: dict | None) -> str:
+    """A correlation in a few words, never without n."""
+    if row is None or pd.isna(row["rho"]):
+        return "no correlation can be computed"
+    rho, low, high = (charts.number(row[k], 2, True) for k in ("rho", "low", "high"))
+    return f"rho {rho} ({low} to {high}), n = {row['n']}"
+
+
+def curve(c: dict):
+    ends = ", ".join(f"{k} {v[0][1]:.1f} to {v[-1][1]:.1f}" for k, v in c["lines"].items())
+    return charts.lines(
+        {k.replace("p_at_1", "P@1"): v for k, v in c["lines"].items()},
+        "share of training", "percent", f"Curves of {c['variant']} during training: {ends}.",
+    )  # fmt: skip
+
+
+def correlation_tables(cells: pd.DataFrame) -> dict:
+    """The forest for one outcome, the matrix of all, and every cell."""
+    rows = cells.astype(object).where(cells.notna(), float("nan")).to_dict("records")
+    for r in rows:
+        r["note"] = "" if pd.isna(r["note"]) else r["note"]
+    known = [r for r in rows if not pd.isna(r["rho"])]
+    outcomes = list(dict.fromkeys(r["outcome"] for r in known))
+    first = "average" if "average" in outcomes else (outcomes or [""])[0]
+    reach = [r["detectable"] for r in known if not pd.isna(r["detectable"])]
+    forest = [
+        r | {"svg": charts.interval(r["rho"], r["low"], r["high"], r.get("detectable"))}
+        for r in rows if r["outcome"] == first
+    ]  # fmt: skip
+    at = {(r["predictor"], r["outcome"]): r for r in known}
+    names = list(dict.fromkeys(r["predictor"] for r in known))
+    shared = [n for n in names if ":" not in n]
+    shared += list(dict.fromkeys(n.split(":")[0] for n in names if ":" in n))
+    matrix = [
+        (name, [at.get((name, o)) or at.get((f"{name}:{o}", o)) for o in outcomes])
+        for name in shared
+    ]
+    return {
+        "cells": rows, "forest": forest, "forest_outcome": first,
+        "reach": min(reach, default=None), "matrix": {"outcomes": outcomes, "rows": matrix},
+    }  # fmt: skip
+
+
+def published(name: str, path: str, table: pd.DataFrame) -> dict:
+    shown = table.head(ROWS)
+    rows = [[_shown(v) for v in row] for row in shown.itertuples(index=False, name=None)]
+    title = name.replace("_", " ")
+    return {
+        "title": title[:1].upper() + title[1:], "path": path, "url": collect.url(path),
+        "columns": list(table.columns), "rows": rows, "more": len(table) > ROWS,
+        "total": len(table), "open": len(table) <= 12,
+    }  # fmt: skip
+
+
+def _shown(value):
+    if isinstance(value, (float, np.floating)):
+        return charts.number(float(value), 3).rstrip("0").rstrip(".") or "0"
+    return "–" if value is None else value
+
+
+def total(steps) -> dict:
+    done = [s["cost"] for s in steps if s["cost"]]
+    seconds = sum(c.get("cpu_s") or 0 for c in done)
+    tokens = sum(c.get("tokens") or 0 for c in done)
+    if seconds >= 7200:
+        cpu = f"{seconds / 3600:.1f} hours"
+    else:
+        cpu = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    return {"steps": len(done), "cpu": cpu, "tokens": f"{tokens:,}" if tokens else ""}

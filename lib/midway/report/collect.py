@@ -1,0 +1,272 @@
+"""What the report shows, collected from a study's files, whatever state they are in."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from midway import correlation, provenance, runner, tables, tasks
+from midway.errors import InputError
+from midway.records import digest
+
+CELL = {"predictor", "outcome", "n", "rho", "p", "p_maxt", "low", "high"}
+FIRST = ("main_gain", "probe_entailment_contrast", "retrieval_probe", "p_at_1")
+GROUPS = {
+    "pair": "Sentence pairs", "structured": "Tagging", "qa": "Question answering",
+    "retrieval": "Retrieval",
+}  # fmt: skip
+
+
+def page(path: str) -> str:
+    """Where the page of a step stands, below the study's folder."""
+    return f"pages/{path}.html"
+
+
+def url(path: str | Path) -> str:
+    """A path below the study's folder as a relative link."""
+    return quote(str(path))
+
+
+def read(path: Path) -> dict:
+    """A JSON file, {} when it is absent or torn."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def steps(study, folder: Path) -> list[dict]:
+    """Every step but the report: state, how it ended, cost, and links to notebook and record."""
+    found = []
+    for sid in provenance.steps(study):
+        if sid.step == provenance.STEPS[4]:
+            continue
+        out = folder / sid.path
+        record, end = read(out / "record.json"), runner.read_state(out)
+        state = end.get("state")
+        if record.get("state") == "done":
+            state = "done"
+        elif state not in ("running", "failed", "died", "interrupted"):
+            state = "stale" if (out / "record.stale.json").exists() else "waiting"
+        notebook = out / "notebook.ipynb"
+        found.append({
+            **vars(sid), "path": sid.path, "state": state, "results": record.get("results", {}),
+            "error": end.get("error", "") if state not in ("done", "waiting", "stale") else "",
+            "code_cell": end.get("cell"), "cost": record.get("cost", {}),
+            "environment": record.get("environment", {}), "hashes": record.get("hashes", {}),
+            "metric_version": record.get("metric_version"),
+            "determinism": record.get("determinism"),
+            "traceback": traceback(notebook) if state in ("failed", "died") else "",
+            "page": url(page(sid.path)) if notebook.exists() else None,
+            "record": url(f"{sid.path}/record.json") if record else None,
+        })  # fmt: skip
+    return found
+
+
+def traceback(notebook: Path) -> str:
+    """The first error among a notebook's outputs, without colours."""
+    for cell in read(notebook).get("cells", []):
+        for output in cell.get("outputs", []):
+            if output.get("output_type") == "error":
+                return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(output.get("traceback", [])))
+    return ""
+
+
+def gains(study, steps: list[dict], outcomes: pd.DataFrame) -> dict:
+    """The heatmap: groups of targets, rows of variants, and cells with links for every seed."""
+    targets = list(study.transfer.targets)
+    part = {t: p for p, names in study.parts().items() for t in names}
+    at = {(s["variant"], s["seed"], s["part"]): s for s in steps if s["step"] == "02_transfer"}
+    by = {(r.variant, r.seed, r.target): r for r in outcomes.itertuples()}
+    largest = np.nanmax([1.0, *outcomes.loc[outcomes["variant"] != "none", "gain"].abs()])
+    rows = []
+    for variant in sorted(study.intermediate.variants, key=tables._variant_place):
+        cells = []
+        for target in [*targets, "average"]:
+            parts = {part[target]} if target in part else set(part.values())
+            runs = [at[variant, s, p] for s in study.seeds for p in sorted(parts)]
+            have = [(s, by[variant, s, target]) for s in study.seeds if (variant, s, target) in by]
+            kind = "score" if variant == "none" else "gain"
+            values = [v for v in (getattr(r, kind) for _, r in have) if not np.isnan(v)]
+            states = Counter(r["state"] for r in runs if r["state"] != "done")
+            cells.append({
+                "target": target, "runs": runs if target != "average" else [], "n": len(values),
+                "value": float(np.mean(values)) if values else None, "kind": kind,
+                "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                "score": mean([r.score for _, r in have]),
+                "english": mean([r.english for _, r in have]),
+                "shade": min(1, abs(np.mean(values)) / largest) if values and kind == "gain" else 0,
+                "state": max(states, key=states.get) if states else "done",
+            })  # fmt: skip
+        rows.append({"variant": variant, "cells": cells})
+    groups = Counter(tasks.get(t).group for t in targets)
+    return {"groups": [(GROUPS[g], n) for g, n in groups.items()], "targets": targets, "rows": rows}
+
+
+def mean(values) -> float | None:
+    values = [v for v in values if v is not None and not np.isnan(v)]
+    return float(np.mean(values)) if values else None
+
+
+def correlations(study, folder: Path, predictors, outcomes) -> tuple[pd.DataFrame, str]:
+    """The cells of 03 and where they are from; of what there is so far while 03 is unfinished."""
+    options = {"alpha": study.correlation.alpha, "method": "spearman"}
+    if (folder / "03_correlation" / "record.json").exists():
+        for path in sorted((folder / "03_correlation").rglob("*.csv")):
+            try:
+                table = pd.read_csv(path)
+            except (OSError, ValueError):
+                continue
+            if set(table.columns) >= CELL:
+                table["note"] = table["note"].fillna("")
+                table.attrs |= options
+                return table, path.relative_to(folder).as_posix()
+    try:
+        chosen = study.correlation
+        X, Y, skip = tables.wide(
+            predictors, outcomes, names=chosen.predictors, value=chosen.outcome
+        )
+        table = correlation.correlate(
+            X, Y, permutations=999, resamples=999, alpha=options["alpha"], skip=skip
+        )
+        return table, ""
+    except (InputError, ValueError, KeyError, TypeError):
+        empty = pd.DataFrame(columns=[*correlation.COLUMNS])
+        empty.attrs |= options
+        return empty, ""
+
+
+def points(predictors, outcomes, value: str) -> list[dict]:
+    """Panels of the answer's figure: variants by a metric (x) and the average outcome (y)."""
+    X, Y, _ = tables.wide(predictors, outcomes, value=value)
+    column = "average" if "average" in Y else None
+    made = []
+    for name in FIRST:
+        if column is None or name not in X:
+            continue
+        both = X[[name]].join(Y[column]).groupby(level=0).mean().dropna()
+        if len(both) > 1:
+            made.append({"predictor": name, "points": list(both.itertuples(name=None))})
+    return made
+
+
+def languages(study, scores, steps) -> list[dict]:
+    """Per target: variants x languages (main score, mean over seeds), controls, what is missing."""
+    found = []
+    by = {}
+    for s in steps:
+        for target, result in s["results"].get("targets", {}).items():
+            by.setdefault((target, s["variant"]), []).append((s, result))
+    for target in study.transfer.targets:
+        card = tasks.get(target)
+        own = scores[(scores["target"] == target) & (scores["metric"] == card.metric)]
+        if own.empty and not any(t == target for t, _ in by):
+            continue
+        table = tables.language_table(scores, target)
+        rows = [
+            {"name": v, "runs": [s for s, _ in by.get((target, v), [])], "values": list(r)}
+            for v, r in zip(table.index, table.to_numpy(), strict=True)
+        ]
+        beside: dict[str, dict[str, list]] = {}
+        missing: dict[str, str] = {}
+        for (name, _), results in by.items():
+            for _, result in results if name == target else []:
+                missing |= result.get("missing") or {}
+                for lang, controls in (result.get("controls") or {}).items():
+                    for control, values in controls.items():
+                        beside.setdefault(control, {}).setdefault(lang, []).append(
+                            values.get(card.metric)
+                        )
+        controls = [
+            {"name": c, "values": [mean(v.get(lang, [])) for lang in table.columns]}
+            for c, v in beside.items()
+        ]
+        n = own.groupby("lang")["n"].max()
+        found.append({
+            "target": target, "title": card.title, "metric": card.metric, "rows": rows,
+            "languages": list(table.columns), "controls": controls, "missing": missing,
+            "n": [n.get(lang) for lang in table.columns],
+            "zero_shot": [mean([v for lang, v in zip(table.columns, r["values"], strict=True)
+                                if lang != "en"]) for r in rows],
+        })  # fmt: skip
+    return found
+
+
+def curves(steps) -> list[dict]:
+    """Per variant (first finished seed): metrics by the share of training done."""
+    made = {}
+    for s in steps:
+        points = s["results"].get("trajectory", []) if s["step"] == "01_intermediate" else []
+        if len(points) > 1 and s["variant"] not in made:
+            lines = {
+                name: [(p["fraction"], p["metrics"].get(name)) for p in points]
+                for name in ("main", "p_at_1")
+            }
+            keep = {k: v for k, v in lines.items() if all(y is not None for _, y in v)}
+            made[s["variant"]] = {"step": s, "lines": keep, "steps": points[-1]["step"]}
+    return [made[v] | {"variant": v} for v in sorted(made, key=tables._variant_place)]
+
+
+def layers(study, folder: Path, steps) -> list[dict]:
+    """Per retrieval target: variants x layers, mean over languages and seeds."""
+    found: dict[str, dict[str, dict[int, list]]] = {}
+    chosen: dict[str, set] = {}
+    for s in steps:
+        for path in sorted((folder / s["path"] / "scores").glob("*.json")):
+            extra = read(path).get("extra") or {}
+            for layer, values in (extra.get("layers") or {}).items():
+                target = path.name.split(".")[0]
+                value = values.get(extra.get("direction", "f1"), values.get("f1"))
+                rows = found.setdefault(target, {}).setdefault(s["variant"], {})
+                rows.setdefault(int(layer), []).append(value)
+                chosen.setdefault(target, set()).add(extra.get("layer"))
+    made = []
+    for target in [t for t in study.transfer.targets if t in found]:
+        depth = sorted({k for v in found[target].values() for k in v})
+        rows = [
+            (v, [mean(found[target][v].get(k, [])) for k in depth])
+            for v in sorted(found[target], key=tables._variant_place)
+        ]
+        values = [x for _, r in rows for x in r if x is not None]
+        made.append({
+            "target": target, "title": tasks.get(target).title, "layers": depth, "rows": rows,
+            "chosen": chosen[target], "low": min(values, default=0), "high": max(values, default=1),
+        })  # fmt: skip
+    return made
+
+
+def published(folder: Path) -> list[tuple[str, str, pd.DataFrame]]:
+    """The tables that 04 wrote: name, path, table."""
+    found = []
+    if (folder / "04_published" / "record.json").exists():
+        for path in sorted((folder / "04_published").rglob("*.csv")):
+            try:
+                found.append((path.stem, path.relative_to(folder).as_posix(), pd.read_csv(path)))
+            except (OSError, ValueError):
+                continue
+    return found
+
+
+def origins(steps) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Provenance: what the finished steps were made with, and how many of them with each value."""
+    facts: dict[str, Counter] = {}
+    for s in (s for s in steps if s["record"]):
+        env, hashes = s["environment"], s["hashes"]
+        own = {"definition of scores": f"version {s['metric_version']}"}
+        own["determinism"] = s["determinism"]
+        own |= {k: v for k, v in env.items() if not isinstance(v, dict)}
+        own |= {f"package {k}": v for k, v in (env.get("packages") or {}).items()}
+        own |= {"encoder (sha256)": hashes.get("encoder")}
+        own |= {f"data {k} (sha256)": v for k, v in (hashes.get("data") or {}).items()}
+        if hashes.get("lib"):
+            own[f"library below {s['step']} (sha256)"] = digest(hashes["lib"])
+        for name, value in own.items():
+            if value not in (None, ""):
+                text = str(value)[:16] if "sha256" in name else str(value)
+                facts.setdefault(name, Counter())[text] += 1
+    return [(name, values.most_common()) for name, values in facts.items()]
