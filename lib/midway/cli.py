@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     p = verb("score", "score predictions in XTREME's submission layout")
     p.add_argument("predictions", type=Path, help="folder <task>/test-<lang>.tsv|json")
     p.add_argument("labels", type=Path, help="folder of the labels, same layout")
+    p.add_argument("--json", action="store_true", help="as JSON")
     p = verb("correlate", "correlate the columns of a table of your own")
     p.add_argument("table", type=Path, help="CSV: one row per intermediate task")
     p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -156,7 +157,8 @@ def doctor(args) -> int:
 def score(args) -> int:
     from midway import score as scoring
 
-    return scoring.main_score(args)
+    print(scoring.main_score(args.predictions, args.labels, args.json))
+    return 0
 
 
 def correlate(args) -> int:
