@@ -65,7 +65,11 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
             f"No metric is shown to predict transfer here. One pair alone would need |rho| of "
             f"{smallest:.2f} or more at this n; the family needs more."
         )
-    top = table.sort_values(["p_maxt", "p"]).head(most)
+    size = table["rho"].abs()
+    top = table.assign(size=size).sort_values(
+        ["p_maxt", "p", "size"], ascending=[True, True, False]
+    )
+    top = top.head(most)
     return out + [cell(row, alpha, unit) for _, row in top.iterrows()]
 
 
@@ -111,7 +115,10 @@ def limits(study: dict, n: int, seeds: int) -> list[str]:
     out[0] = out[0][:-1] + "; another may order the tasks differently."
     if data.get("source") == "mini":
         out.append("A microworld of our own sentences: directions may carry over, sizes do not.")
-    out.append(f"n = {n} intermediate tasks is what the correlation rests on, whatever the seeds.")
+    if n:
+        out.append(
+            f"n = {n} intermediate tasks is what the correlation rests on, whatever the seeds."
+        )
     if seeds == 1:
         out.append("One seed: differences between tasks hold the noise of a single training.")
     return out
