@@ -162,15 +162,15 @@ def score(args) -> int:
 
 
 def correlate(args) -> int:
-    from midway import tables
+    from midway import anytable
 
-    return tables.correlate_table(args)
+    return anytable.main(args.table, args.rest)
 
 
 def recommend(args) -> int:
     from midway import choice
 
-    return choice.recommend(args)
+    return choice.main(folder_of(args), args.rest)
 
 
 def main(argv: list[str] | None = None) -> int:
