@@ -11,7 +11,7 @@ tatoeba          one number a line: for each English sentence the foreign line (
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from midway import metrics, tasks
@@ -209,8 +209,7 @@ _SCORERS = {
 }
 
 
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
+def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
@@ -235,7 +234,7 @@ def _score_task(predictions: Path, labels: Path, card: tasks.Card) -> dict:
     for lang in languages:
         paths = (path_of(folder, card.name, lang) for folder in (predictions, labels))
         found[lang] = scorer(*paths, card)
-    average = {name: _mean(f[name] for f in found.values()) for name in found[languages[0]]}
+    average = {name: _mean([f[name] for f in found.values()]) for name in found[languages[0]]}
     both = (average["exact_match"] + average["f1"]) / 2 if card.kind == "span" else None
     return {
         "score": average[card.metric] if both is None else both,
@@ -267,13 +266,13 @@ def score_folder(predictions: str | Path, labels: str | Path) -> dict:
         raise InputError(f"{predictions}: has no folder named after a task, like xnli or udpos")
     found = {card.name: _score_task(predictions, labels, card) for card in given}
     means = {
-        group: _mean(found[name]["score"] for name in names) if set(names) <= set(found) else None
+        group: _mean([found[name]["score"] for name in names]) if set(names) <= set(found) else None
         for group, names in GROUPS.items()
     }
     everything = len(found) == len(tasks.TARGETS)
     return {
         "metric_version": metrics.METRIC_VERSION,
-        "overall": _mean(task["score"] for task in found.values()) if everything else None,
+        "overall": _mean([task["score"] for task in found.values()]) if everything else None,
         "complete": everything and not any(task["absent"] for task in found.values()),
         "groups": means,
         "tasks": found,
