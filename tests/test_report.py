@@ -87,7 +87,7 @@ def finish(study, folder: Path, seeds=(1,)) -> None:
     tables.write(cells, folder / "03_correlation" / "tables", "correlation", index=False)
     table = pd.DataFrame({"claim": [EVIL, "b"], "rho": [0.51234, None]})
     (folder / "04_published" / "tables").mkdir()
-    table.to_csv(folder / "04_published" / "tables" / "claims_checked.csv", index=False)
+    table.to_csv(folder / "04_published" / "tables" / "averages.csv", index=False)
 
 
 @pytest.fixture(scope="module")

@@ -38,16 +38,16 @@ SECTIONS = [
 ]  # fmt: skip
 
 
-def build(study, folder) -> Path:
+def build(study, folder, facts: dict | None = None) -> Path:
     """Write ``index.html`` and ``pages/`` of a study; returns the index.
 
-    study: :class:`midway.params.Study`; folder: its outputs, e.g. outputs/mini. Unfinished steps
-    are marked, unreadable records are named and left out. The pages of notebooks that have not
-    changed are kept.
+    study: :class:`midway.params.Study`; folder: its outputs, e.g. outputs/mini; facts: what
+    :func:`content` gave, when it has been asked already. Unfinished steps are marked, unreadable
+    records are named and left out. The pages of notebooks that have not changed are kept.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    facts = content(study, folder)
+    facts = content(study, folder) if facts is None else facts
     path = write_atomic(folder / "index.html", render(facts))
     for step in facts["steps"]:
         if step["page"]:
@@ -61,10 +61,12 @@ def content(study, folder) -> dict:
     steps = collect.steps(study, folder)
     outcomes, predictors = tables.outcomes(folder), tables.predictors(folder)
     scores = tables.scores(folder)
+    made = collect.written(folder, "03_correlation") + collect.written(folder, "04_published")
     cells, csv = collect.correlations(study, folder, predictors, outcomes)
     states = Counter(s["state"] for s in steps)
     at = {s["path"]: s for s in steps}
-    origins = collect.origins(steps)
+    origins, four = collect.origins(steps), at["04_published"]
+    choice = next((chosen(*t[1:]) for t in made if t[0] == "choice"), None)
     trained = {v for v in outcomes["variant"] if tables.is_unit(v)}
     limits = words.limits(study.fold(), len(trained), len(study.seeds)) if trained else []
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
@@ -73,7 +75,8 @@ def content(study, folder) -> dict:
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
         "bad": states["failed"] + states["died"] + states["interrupted"],
-        "answer": answer(study, cells, outcomes, complete), "limits": limits,
+        "answer": answer(study, cells, outcomes, complete) + (choice["words"] if choice else []),
+        "limits": limits,
         "panels": panels(study, predictors, outcomes, cells),
         "gains": collect.gains(study, steps, outcomes),
         "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
@@ -81,8 +84,12 @@ def content(study, folder) -> dict:
         "languages": collect.languages(study, scores, steps),
         "curves": [c | {"svg": curve(c)} for c in collect.curves(steps)],
         "layers": collect.layers(study, folder, steps),
-        "published": [published(*t) for t in collect.published(folder)],
-        "four": at["04_published"] if at["04_published"]["record"] else None,
+        "choice": choice,
+        "published": sorted(
+            (published(*t) for t in made if t[0] in PUBLISHED), key=lambda t: t["place"]
+        ),
+        "four": four if four["record"] else None,
+        "evidence": four["results"].get("words", [])[:2],
         "total": total(steps), "origins": origins, "skipped": sorted(skipped),
         "mixed": [
             f"{name} differs between steps, so their numbers may not be comparable."
@@ -93,6 +100,16 @@ def content(study, folder) -> dict:
     }  # fmt: skip
 
 
+# Tables of 03 and 04 in the section on published evidence, in this order; others are not shown.
+PUBLISHED = {
+    "units": "Probing scores and targets: what is left when the task, not the run, is the unit",
+    "claims": "Ten claims that this project started from, beside this study",
+    "beside": "X-STILTs version 1 and this study, cell by cell",
+    "averages": "X-STILTs version 1: the printed averages, recomputed",
+    "rules": "X-STILTs version 1: what a simple rule would have said",
+    "probes": "Mean correlation of every probe, by unit",
+    "probing_tasks": "All probe-target cells with the task as the unit",
+}
 DECISIVE = ("definition of scores", "encoder (sha256)", "bf16")
 
 
@@ -193,13 +210,24 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
 
 def published(name: str, path: str, table: pd.DataFrame) -> dict:
     shown = table.head(ROWS)
-    rows = [[_shown(v) for v in row] for row in shown.itertuples(index=False, name=None)]
-    title = name.replace("_", " ")
+    rows = [
+        [(_shown(v), isinstance(v, (int, float))) for v in row]
+        for row in shown.itertuples(index=False, name=None)
+    ]
     return {
-        "title": title[:1].upper() + title[1:], "path": path, "url": collect.url(path),
-        "columns": list(table.columns), "rows": rows, "more": len(table) > ROWS,
-        "total": len(table), "open": len(table) <= 12,
+        "title": PUBLISHED[name], "place": list(PUBLISHED).index(name), "path": path,
+        "url": collect.url(path), "columns": list(table.columns), "rows": rows,
+        "more": len(table) > ROWS, "total": len(table), "open": len(table) <= 12,
     }  # fmt: skip
+
+
+def chosen(path: str, table: pd.DataFrame) -> dict | None:
+    """What choosing by each metric costs on average, and what words say about it."""
+    if not {"target", "predictor", "regret_1", "n"} <= set(table.columns):
+        return None
+    rows = table[table["target"] == "average"].sort_values("regret_1")
+    facts = rows.astype(object).where(rows.notna(), float("nan")).to_dict("records")
+    return {"url": collect.url(path), "rows": facts, "words": words.choice(table)}
 
 
 def _shown(value):

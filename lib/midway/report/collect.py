@@ -116,16 +116,11 @@ def mean(values) -> float | None:
 def correlations(study, folder: Path, predictors, outcomes) -> tuple[pd.DataFrame, str]:
     """The cells of 03 and where they are from; of what there is so far while 03 is unfinished."""
     options = {"alpha": study.correlation.alpha, "method": "spearman"}
-    if (folder / "03_correlation" / "record.json").exists():
-        for path in sorted((folder / "03_correlation").rglob("*.csv")):
-            try:
-                table = pd.read_csv(path)
-            except (OSError, ValueError):
-                continue
-            if set(table.columns) >= CELL:
-                table["note"] = table["note"].fillna("")
-                table.attrs |= options
-                return table, path.relative_to(folder).as_posix()
+    for name, path, table in written(folder, "03_correlation"):
+        if name == "correlation" and set(table.columns) >= CELL:
+            table["note"] = table["note"].fillna("")
+            table.attrs |= options
+            return table, path
     try:
         chosen = study.correlation
         X, Y, skip = tables.wide(
@@ -240,11 +235,11 @@ def layers(study, folder: Path, steps) -> list[dict]:
     return made
 
 
-def published(folder: Path) -> list[tuple[str, str, pd.DataFrame]]:
-    """The tables that 04 wrote: name, path, table."""
+def written(folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:
+    """The tables that a finished step wrote: name, path, table."""
     found = []
-    if (folder / "04_published" / "record.json").exists():
-        for path in sorted((folder / "04_published").rglob("*.csv")):
+    if (folder / step / "record.json").exists():
+        for path in sorted((folder / step / "tables").glob("*.csv")):
             try:
                 found.append((path.stem, path.relative_to(folder).as_posix(), pd.read_csv(path)))
             except (OSError, ValueError):
