@@ -193,9 +193,11 @@ class Toy:
 
 def finished(folder: Path, base: Path) -> Toy:
     """A toy project with a finished study; it is run once per test session and then copied."""
-    first = base / "finished toy"
+    first = base / "finished toy, schön"
     if not first.exists():
-        done = Toy(first).midway("run")
+        # as unkind a place as any: spaces, other letters, locale C, another working directory
+        env = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0"}
+        done = Toy(first).midway("run", cwd="/", env=env)
         assert done.returncode == 0, done.stderr
     shutil.copytree(first, folder, symlinks=True)
     return Toy(folder, fresh=False)

@@ -106,6 +106,23 @@ def one_line(text: str, limit: int = 300) -> str:
     return params.one_line(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).strip())[:limit]
 
 
+def formats():
+    """nbformat and papermill without two optional parts: 1.5 of 2.3 core-seconds of a step's start.
+
+    jsonschema compiles a grammar for IRIs (rfc3987_syntax), papermill looks for Hadoop
+    (pyarrow.fs); notebooks on disk need neither.
+    """
+    unused = [name for name in ("rfc3987_syntax", "pyarrow.fs") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(unused))
+    try:
+        import nbformat
+        import papermill.execute  # noqa: F401
+    finally:
+        for name in unused:
+            del sys.modules[name]
+    return nbformat
+
+
 def check_parameters(nb, given: dict) -> None:
     """Refuse a parameter that the notebook's parameter cell does not assign, or of another type."""
     cell = next((c for c in nb.cells if "parameters" in c.metadata.get("tags", [])), None)
@@ -145,9 +162,7 @@ def _mark(nb, outcome: Outcome | None, seconds: float) -> None:
             text += ". Cells below that point have not run."
     banner = next((c for c in nb.cells if BANNER in c.metadata.get("tags", [])), None)
     if banner is None:
-        import nbformat
-
-        banner = nbformat.v4.new_markdown_cell(metadata={"tags": [BANNER]}, id=BANNER)
+        banner = formats().v4.new_markdown_cell(metadata={"tags": [BANNER]}, id=BANNER)
         nb.cells.insert(0, banner)
     banner.source = text
 
@@ -158,7 +173,7 @@ def execute(notebook: Path, out: Path, parameters: dict, threads: int = 1, tick=
     ``parameters`` are injected after the cell tagged *parameters*; the kernel's folder is the
     project's root. ``tick`` is called about once a second and may raise :class:`Interrupted`.
     """
-    import nbformat
+    nbformat = formats()
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from papermill.engines import papermill_engines
     from papermill.iorw import load_notebook_node
@@ -288,8 +303,7 @@ def _run_step(sid, study, study_file, out, draft) -> Outcome:
 
 def restate(out: Path, outcome: Outcome) -> None:
     """Give an executed notebook another end than it had by itself."""
-    import nbformat
-
+    nbformat = formats()
     with contextlib.suppress(OSError, ValueError):
         path = out / "notebook.ipynb"
         nb = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
