@@ -1,5 +1,7 @@
 """Tidy tables of a study's records, tables of strangers, and what is written for papers."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,6 +52,26 @@ def test_no_average_before_all_targets_are_finished(root, tmp_path):
     text = path.read_text(encoding="utf-8").replace("  - xnli\n", "  - xnli\n  - pawsx\n")
     path.write_text(text, encoding="utf-8")
     assert "average" not in set(tables.outcomes(tmp_path / "s")["target"])
+
+
+def test_no_mean_over_fewer_targets_than_the_others(root, tmp_path):
+    """Where the baseline of one target is missing, group, language and average stay open."""
+    folder = tmp_path / "s"
+    synthetic.write(root, folder, variants=["none", "mnli", "qqp"], seeds=(1,))
+    path = folder / "02_transfer" / "none" / "seed1" / "part1" / "record.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    del record["results"]["targets"]["xquad"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    table = tables.outcomes(folder).set_index(["variant", "target"])
+    assert np.isnan(table.loc[("mnli", "xquad"), "gain"])
+    assert np.isnan(table.loc[("mnli", "average"), "gain"])
+    assert np.isfinite(table.loc[("mnli", "average"), "score"])
+    assert ("none", "average") not in table.index
+    languages = tables.outcomes(folder, by="language").set_index(["variant", "target"])
+    assert np.isnan(languages.loc[("mnli", "de"), "gain"])
+    groups = tables.outcomes(folder, by="group").set_index(["variant", "target"])
+    assert np.isnan(groups.loc[("mnli", "qa"), "gain"])
+    assert np.isfinite(groups.loc[("mnli", "pair"), "gain"])
 
 
 def test_groups_and_languages(folder):

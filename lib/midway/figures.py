@@ -122,8 +122,10 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
         return _empty()
     fig, (ax,) = _axes(1, (1.6 + 0.62 * columns, 1.3 + 0.3 * rows))
     values = matrix.to_numpy(float)
-    top = np.nanmax(np.abs(values)) if np.isfinite(values).any() else 1
-    image = ax.imshow(values, cmap=DIVERGING, vmin=-(top or 1), vmax=top or 1, aspect="auto")
+    sizes = np.abs(values[np.isfinite(values)])
+    most = sizes.max(initial=0) or 1
+    top = max(np.quantile(sizes, 0.8) if len(sizes) else 1, most / 4)  # few large: still see small
+    image = ax.imshow(values, cmap=DIVERGING, vmin=-top, vmax=top, aspect="auto")
     for (i, j), v in np.ndenumerate(values):
         if np.isnan(v):
             ax.add_patch(
@@ -140,7 +142,8 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
     ax.set_xticks(range(columns), list(matrix), rotation=35, ha="right")
     ax.set_yticks(range(rows), list(matrix.index))
     ax.tick_params(length=0)
-    fig.colorbar(image, ax=ax, label=what, fraction=0.04, pad=0.02)
+    fig.colorbar(image, ax=ax, label=what, fraction=0.04, pad=0.02,
+                 extend="both" if most > top else "neither")  # fmt: skip
     return _note(
         fig, note or f"unit: variant (n = {rows}), mean over seeds; no test, no correction"
     )
@@ -188,7 +191,7 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", show=(), k: int | 
                 "color": palette[(i - 1) % 5], "marker": MARKERS[(i - 1) // 5 % 8]}  # fmt: skip
             ax.plot(line.index, line, lw=1.2, ms=4, label=name, **style)
     ax.set(xlabel="share of the full grid's compute", ylabel=f"regret on {target} (points)")
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])
     ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1, 0.5))
     n, seeds = (int(runs[c].max()) for c in ("n", "seeds"))
     kept = f"keep {k}" if k else "mean over k kept"

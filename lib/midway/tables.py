@@ -106,27 +106,25 @@ def outcomes(study_dir, by: str = "target") -> pd.DataFrame:
         base = main.get(("none", seed, target), {})
         if by == "language":
             for lang, v in values.items():
-                rows.append([variant, seed, lang, v, v - base.get(lang, np.nan), *[np.nan] * 3])
+                cells = [variant, seed, lang, v, v - base.get(lang, np.nan), *[np.nan] * 3]
+                rows.append([*cells, target])
             continue
         other = [lang for lang in values if lang != "en"]
         both = [values[k] - base[k] for k in other if k in base]
         english = values.get("en", np.nan)
         score, whole = _mean([values[k] for k in other]), _mean(list(values.values()))
         gained = english - base.get("en", np.nan)
-        rows.append([variant, seed, target, score, _mean(both), english, gained, whole])
-    table = _typed(pd.DataFrame(rows, columns=OUTCOME), dict.fromkeys(OUTCOME[3:], float))
-    if by != "target" and len(table):
-        if by == "group":
-            table["target"] = [tasks.get(t).group for t in table["target"]]
-        table = table.groupby(["variant", "seed", "target"], as_index=False, sort=False).mean()
-    elif len(table):
-        wanted = settings(study_dir).get("transfer", {}).get("targets") or set(table["target"])
-        whole = table[table["target"].isin(wanted)].groupby(["variant", "seed"])
-        whole = whole.filter(lambda part: len(part) == len(wanted))
-        if len(whole):
-            names = OUTCOME[3:]
-            mean = whole.groupby(["variant", "seed"], as_index=False)[names].mean()
-            table = pd.concat([table, mean.assign(target="average")[OUTCOME]])
+        name = tasks.get(target).group if by == "group" else target
+        rows.append([variant, seed, name, score, _mean(both), english, gained, whole, target])
+    types = dict.fromkeys(OUTCOME[3:], float)
+    table = _typed(pd.DataFrame(rows, columns=[*OUTCOME, "source"]), types)
+    if by == "target":
+        asked = settings(study_dir).get("transfer", {}).get("targets") or set(table["target"])
+        part = table[table["target"].isin(asked)].assign(target="average")
+        mean = _whole_mean(part, {"average": set(asked)})
+        table = pd.concat([table[OUTCOME], mean]) if len(mean) else table[OUTCOME]
+    else:
+        table = _whole_mean(table, table.groupby("target")["source"].agg(set))
     table = _sorted(table, "target", OUTCOMES)
     table.attrs["skipped"] = skipped
     return table
@@ -273,6 +271,18 @@ def _cell(value, digits):
 
 def _mean(values):
     return float(np.mean(values)) if len(values) else np.nan
+
+
+def _whole_mean(table, wanted):
+    """Mean over sources, only of runs that have all of them: others would be another mean."""
+    rows = []
+    for (variant, seed, target), part in table.groupby(["variant", "seed", "target"], sort=False):
+        if set(part["source"]) == wanted[target]:
+            english = part[["english", "english_gain"]].mean()  # retrieval has no English score
+            mean = part[["score", "gain", "xtreme"]].mean(skipna=False)
+            named = {"variant": variant, "seed": seed, "target": target}
+            rows.append(named | english.to_dict() | mean.to_dict())
+    return pd.DataFrame(rows, columns=OUTCOME)
 
 
 def _typed(table, types):
