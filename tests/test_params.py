@@ -133,7 +133,10 @@ def test_fold_gives_the_same_study(root, tmp_path):
 
     study = params.load(root / "params" / "mini.yaml")
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(study.fold()), encoding="utf-8")
-    assert params.load(tmp_path / "p.yaml") == study
+    again = params.load(tmp_path / "p.yaml")
+    assert again.transfer == study.transfer
+    for phase, task in (("intermediate", "csqa"), ("transfer", "udpos"), ("transfer", "xquad")):
+        assert again.training(phase, task) == study.training(phase, task)
 
 
 def test_refusal_takes_no_heavy_import(tmp_path):

@@ -245,7 +245,7 @@ class Study(Strict):
         """Settings of one phase with the overrides of one task applied."""
         part = getattr(self, phase)
         base = {k: getattr(part, k) for k in Training.model_fields}
-        own = part.tasks[task].model_dump(exclude_unset=True) if task in part.tasks else {}
+        own = part.tasks[task].model_dump(exclude_none=True) if task in part.tasks else {}
         if own.get("steps") is not None:
             base["epochs"] = None
         if own.get("epochs") is not None:
