@@ -11,7 +11,7 @@ import time
 import nbformat
 import pytest
 import toy
-from midway import engine, runner
+from midway import engine, runner, state
 from midway.errors import InputError
 
 
@@ -225,19 +225,19 @@ def test_no_slower_than_papermill(tmp_path, monkeypatch):
 
 def test_a_process_is_named_by_its_start_time_too():
     """Process ids are used again: another process must not pass for a run that is gone."""
-    here = runner.me()
-    assert runner.alive(here)
-    assert not runner.alive(here | {"ticks": "1"})
-    assert not runner.alive(here | {"pid": 2**22 + 1})
+    here = state.me()
+    assert state.alive(here)
+    assert not state.alive(here | {"ticks": "1"})
+    assert not state.alive(here | {"pid": 2**22 + 1})
 
 
 def test_a_runner_of_another_machine_lives_as_long_as_it_gives_signs(tmp_path):
     beat = tmp_path / "state.json"
     beat.write_text("{}")
     there = {"pid": 1, "ticks": "1", "host": "elsewhere"}
-    assert runner.alive(there, beat)
+    assert state.alive(there, beat)
     os.utime(beat, (time.time() - 3600,) * 2)
-    assert not runner.alive(there, beat)
+    assert not state.alive(there, beat)
 
 
 def test_signals_become_an_interruption():

@@ -11,6 +11,7 @@ from midway import params, provenance, records, runner
 from midway import plan as planning
 from midway.errors import InputError
 from midway.records import ScoreRecord, StepRecord, digest
+from midway.state import read_state
 
 EPHEMERAL = ("injected-parameters",)
 
@@ -99,7 +100,7 @@ def _scores(folder: Path, record: StepRecord) -> list[str]:
 
 def _notebook(folder: Path, record: StepRecord, sid) -> list[str]:
     wrong = []
-    state = runner.read_state(folder)
+    state = read_state(folder)
     if state and not state.get("draft") and state.get("state") != "done":
         wrong.append(f"state.json says {state.get('state')}")
     if "notebook.ipynb" not in record.files:

@@ -26,6 +26,7 @@ from midway.errors import InputError
 from midway.progress import Watch, die_with_parent, environment, say
 from midway.provenance import STEPS
 from midway.records import write_atomic
+from midway.state import alive, me, read_state
 
 NEEDED_MB = 100  # free disk space without which no run is started
 STALE_LOCK = 600  # seconds after which a silent lock of another machine is taken over
@@ -57,7 +58,7 @@ def lock(folder: Path):
             raise InputError(
                 f"{folder}: already being run by process {pid}; wait or stop it"
             ) from None
-        mine = runner.me()
+        mine = me()
         age = time.time() - path.stat().st_mtime
         if other and other.get("host") != mine["host"] and age < STALE_LOCK:
             raise InputError(
@@ -79,25 +80,23 @@ def _stop(processes: list[dict], patience: float = 6.0) -> None:
     """End these runners and no others: asked first, killed when they do not listen."""
     for number, wait in ((None, 2.5), (signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
         for who in processes:
-            if number is not None and runner.alive(who):
+            if number is not None and alive(who):
                 with contextlib.suppress(OSError):
                     os.kill(who["pid"], number)
         end = time.monotonic() + wait
-        while any(map(runner.alive, processes)) and time.monotonic() < end:
+        while any(map(alive, processes)) and time.monotonic() < end:
             time.sleep(0.1)
 
 
 def clear_up(study, folder: Path, patience: float = 6.0) -> None:
     """After a kill: end orphaned runners, settle states, drop what Snakemake left behind."""
-    states = [(s, runner.read_state(folder / s.path)) for s in provenance.steps(study)]
-    here = [
-        x for _, x in states if x.get("state") == "running" and x["host"] == runner.me()["host"]
-    ]
+    states = [(s, read_state(folder / s.path)) for s in provenance.steps(study)]
+    here = [x for _, x in states if x.get("state") == "running" and x["host"] == me()["host"]]
     if here:
         say(f"stopping {len(here)} step(s) that an ended run has left behind")
         _stop(here, patience)
     for sid, _ in states:
-        if runner.read_state(folder / sid.path).get("state") == "died":
+        if read_state(folder / sid.path).get("state") == "died":
             runner.settle(folder / sid.path)
     for name in ("locks", "incomplete", "metadata"):  # records say what is whole, not Snakemake
         shutil.rmtree(folder / ".snakemake" / name, ignore_errors=True)

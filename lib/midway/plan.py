@@ -7,6 +7,7 @@ from midway import params, provenance, records, runner
 from midway.errors import InputError
 from midway.provenance import STEPS, StepId
 from midway.records import StepRecord
+from midway.state import read_state
 
 
 @dataclass
@@ -89,7 +90,7 @@ def _judge(study, study_dir, forced, needed):
             first = waiting[0].path if len(waiting) == 1 else f"{len(waiting)} steps"
             why.append(f"upstream: {first} will run")
         if record is None:
-            end = runner.read_state(folder)
+            end = read_state(folder)
             if end.get("state") in ("failed", "died", "interrupted"):
                 why.append(
                     f"{end['state']} last time" + (f": {end['error']}" if end["error"] else "")

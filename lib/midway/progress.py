@@ -10,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from midway import provenance, runner
+from midway import provenance
 from midway.provenance import STEPS
+from midway.state import me, read_state
 
 REPORT_EVERY = 120.0  # seconds between early reports, or ten times what one takes
 
@@ -36,7 +37,7 @@ def environment(profile: str | None) -> dict[str, str]:
     """Environment of Snakemake and its jobs."""
     lib = str(provenance.LIB.parent)
     paths = [lib, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    master = {} if profile else {"MIDWAY_MASTER": json.dumps(runner.me())}
+    master = {} if profile else {"MIDWAY_MASTER": json.dumps(me())}
     return os.environ | master | {
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
         "MIDWAY_ROOT": str(provenance.root()),
@@ -60,13 +61,13 @@ class Watch:
         self._draft, self._drafted, self._fresh, self._pause = None, 0.0, True, REPORT_EVERY
 
     def _mark(self, sid):
-        end = runner.read_state(self.folder / sid.path)
+        end = read_state(self.folder / sid.path)
         return (end.get("started"), end.get("state"))
 
     def look(self) -> None:
         """Say what has ended since the last look."""
         for sid in list(self.todo):
-            end = runner.read_state(self.folder / sid.path)
+            end = read_state(self.folder / sid.path)
             same = (end.get("started"), end.get("state")) == self._seen[sid]
             done = (self.folder / sid.path / "record.json").exists()
             if same or end.get("draft"):
@@ -119,7 +120,7 @@ class Watch:
 
     def _ended(self, code: int) -> None:
         if code not in (0, -signal.SIGTERM, 130):
-            error = runner.read_state(self.folder / STEPS[4]).get("error") or f"exit code {code}"
+            error = read_state(self.folder / STEPS[4]).get("error") or f"exit code {code}"
             say(f"the early report could not be made: {error}")
 
     def stop(self) -> None:

@@ -5,33 +5,25 @@ notebook imports (directly or not), on encoder, data and the records of earlier 
 """
 
 import ast
-import contextlib
 import copy
 import functools
 import json
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import midway
 from midway import tasks
 from midway.errors import InputError
+from midway.fingerprints import INDEX, data_hashes, encoder_hash, root
 from midway.params import Study, split_variant
-from midway.records import StepRecord, content, digest, load, sha256, write_atomic
+from midway.records import StepRecord, content, digest, load, sha256
 
 LIB = Path(midway.__file__).resolve().parent
 STEPS = ("01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report")
 # They keep the books and cannot change a number; a change in them must not cost a training.
-BOOKKEEPING = {"records.py", "provenance.py", "errors.py", "__init__.py"}
+BOOKKEEPING = {f"{n}.py" for n in "records provenance fingerprints machine errors __init__".split()}
 DRAWING = {"figures.py"}  # likewise for the steps that train
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
-INDEX = ".hashes.json"  # sizes and times of hashed data files, so that plan need not read them
-
-
-def root() -> Path:
-    """The project: the folder of notebooks/, params/, outputs/ and Snakefile."""
-    return Path(os.environ.get("MIDWAY_ROOT") or midway.ROOT).resolve()
 
 
 @dataclass(frozen=True)
@@ -198,68 +190,6 @@ def library(notebook: Path, source: str = "") -> dict[str, str]:
         seen[LIB / "cards.yaml"] = sha256(LIB / "cards.yaml")
     names = {p.relative_to(LIB).as_posix(): h for p, h in seen.items()}
     return dict(sorted((n, h) for n, h in names.items() if n not in BOOKKEEPING))
-
-
-def file_hashes(files: dict[str, Path], index: Path | None) -> dict[str, str]:
-    """Name -> sha256 of the files that exist; ``index`` remembers them while size and time stay."""
-    known, hashes, new = _index(index), {}, False
-    for name, path in files.items():
-        if not path.is_file():
-            continue
-        stat = path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        if known.get(str(path), [None])[0] != stamp:
-            known[str(path)], new = [stamp, sha256(path)], True
-        hashes[name] = known[str(path)][1]
-    if new and index is not None:
-        with contextlib.suppress(OSError):  # an unwritable folder only makes the next plan slower
-            write_atomic(index, json.dumps(known))
-    return hashes
-
-
-@functools.cache
-def _index(path: Path | None) -> dict:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError):
-        return {}
-
-
-def _packs() -> list[str]:
-    """Installed language packs, which mini's retrieval tasks are made of."""
-    here = (Path(p).glob("jupyterlab_language_pack_*.dist-info") for p in sys.path if p)
-    return sorted({p.name for found in here for p in found})
-
-
-def encoder_hash(study: Study, index: Path | None = None) -> str:
-    """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
-    enc = study.encoder
-    if enc.kind == "path":
-        folder = root() / Path(enc.path).expanduser()  # an absolute path stays as it is
-        if not folder.is_dir():
-            raise InputError(f"encoder.path: {folder} is not a folder")
-        files = {p.name: p for p in folder.iterdir() if p.suffix in (".json", ".safetensors")}
-        return digest(file_hashes(files, index))
-    return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
-
-
-def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
-    """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
-    if study.data.source == "mini":
-        packs = {"tatoeba": _packs(), "bucc2018": _packs()}
-        return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
-    if study.data.source == "hub":
-        return {n: digest(dict(tasks.get(n).hub or {})) for n in names if n != "mlm"}
-    from midway.sources import local
-
-    base, hashes = root() / Path(study.data.root).expanduser(), {}
-    for name in names:
-        own = (
-            (base / "download" / "mlm").glob("*.txt") if name == "mlm" else local.files(name, base)
-        )
-        found = file_hashes({p.relative_to(base).as_posix(): p for p in own}, index)
-        hashes[name] = digest(found) if found else "absent"
-    return hashes
 
 
 def data_names(study: Study, sid: StepId) -> list[str]:

@@ -8,20 +8,17 @@ import hashlib
 import json
 import math
 import os
-import platform
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from midway.errors import InputError
+from midway.machine import cpu_seconds, environment, torch_state
 
 SCHEMA_VERSION = 1
 METRIC_VERSION = 1  # raise when the definition of any score changes
@@ -203,7 +200,7 @@ class Step:
 
         self.out, self.sid, self.study = Path(out), sid, study
         self.out.mkdir(parents=True, exist_ok=True)
-        self.started, self._wall, self._cpu = now(), time.monotonic(), _cpu_seconds()
+        self.started, self._wall, self._cpu = now(), time.monotonic(), cpu_seconds()
         self.params = provenance.relevant(study, sid)
         self.hashes = provenance.hashes(study, sid, self.out)
         self.determinism = "seeded"
@@ -254,7 +251,7 @@ class Step:
         Returns the record's path: record.json or, under the runner, the pending one that becomes
         record.json when the notebook has ended well.
         """
-        wall, cpu = time.monotonic() - self._wall, _cpu_seconds() - self._cpu
+        wall, cpu = time.monotonic() - self._wall, cpu_seconds() - self._cpu
         record = StepRecord(
             **vars(self.sid),
             study=self.study.study,
@@ -266,7 +263,7 @@ class Step:
             results=plain(results),
             files=hash_files(self.out, [*files, *self._scores]),
             determinism=self.determinism,
-            environment=self.environment | _torch(),
+            environment=self.environment | torch_state(),
             cost=Cost(
                 wall_s=round(wall, 3),
                 cpu_s=round(cpu, 3),
@@ -307,66 +304,3 @@ def hash_files(folder: Path, files) -> dict[str, str]:
             if item.is_file():
                 hashes[item.relative_to(folder.resolve()).as_posix()] = sha256(item)
     return dict(sorted(hashes.items()))
-
-
-def _cpu_seconds() -> float:
-    return sum(os.times()[:4])
-
-
-def environment() -> dict[str, Any]:
-    """Python, packages, commit and hardware; no host or user name."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            pass
-    model, flags = platform.processor() or platform.machine(), ""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                model = value.strip()
-            elif name.strip() == "flags":
-                flags = value
-                break
-    except OSError:
-        pass
-    return {
-        "python": platform.python_version(),
-        "packages": versions,
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "bf16": any(f in flags.split() for f in ("avx512_bf16", "amx_bf16", "avx_ne_convert")),
-        **_git(),
-    }
-
-
-def _git() -> dict[str, Any]:
-    from midway.provenance import root
-
-    def run(*args):
-        return subprocess.run(
-            ["git", "-C", str(root()), *args], capture_output=True, text=True, timeout=10
-        )
-
-    try:
-        head = run("rev-parse", "HEAD")
-        if head.returncode:
-            return {"commit": None, "dirty": None}
-        state = run("status", "--porcelain", "--untracked-files=no")
-        return {"commit": head.stdout.strip(), "dirty": bool(state.stdout.strip())}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
-
-
-def _torch() -> dict[str, Any]:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return {}
-    cuda = torch.cuda.is_available()
-    return {
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
-    }

@@ -29,6 +29,7 @@ from pathlib import Path
 from midway import params, provenance, records
 from midway.errors import InputError
 from midway.records import now, write_atomic
+from midway.state import alive, me, read_state
 
 CODES = {"done": 0, "failed": 1, "died": 138, "interrupted": 130}
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -50,46 +51,6 @@ class Outcome:
 
 class Interrupted(KeyboardInterrupt):
     """SIGINT, SIGTERM or SIGHUP, or the run that started this job is gone."""
-
-
-def started_at(pid: int) -> str | None:
-    """A process's start time in kernel ticks; with its id it names the process for good."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        try:
-            os.kill(pid, 0)
-            return ""
-        except (OSError, OverflowError):
-            return None
-
-
-def me() -> dict:
-    """Identity of this process for lock and state files."""
-    return {"pid": os.getpid(), "ticks": started_at(os.getpid()), "host": socket.gethostname()}
-
-
-def alive(who: dict, heartbeat: Path | None = None) -> bool:
-    """Is the process of a lock or state file running? On another host: has it beaten lately?"""
-    if who.get("host") == socket.gethostname():
-        ticks = started_at(int(who.get("pid", 0)))
-        return ticks is not None and ticks == who.get("ticks")
-    try:
-        return heartbeat is not None and time.time() - heartbeat.stat().st_mtime < 180
-    except OSError:
-        return False
-
-
-def read_state(out: Path) -> dict:
-    """state.json of a step's folder, {} when there is none; a dead runner's state is 'died'."""
-    path = Path(out) / "state.json"
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if state.get("state") == "running" and not alive(state, path):
-        state |= {"state": "died", "error": "the runner was killed"}
-    return state
 
 
 def settle(out: Path) -> dict:

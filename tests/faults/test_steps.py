@@ -9,6 +9,7 @@ import time
 
 import pytest
 import toy
+from midway import state
 from toy import gone, kill, wait_for
 
 STEP = "01_intermediate/none/seed1"
@@ -75,9 +76,7 @@ def test_kill_9_of_the_kernel(project):
 def test_the_run_behind_a_step_is_killed(project):
     """An orphan must not go on writing beside the run that resumes."""
     master = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    from midway import runner as library
-
-    who = library.me() | {"pid": master.pid, "ticks": library.started_at(master.pid)}
+    who = state.me() | {"pid": master.pid, "ticks": state.started_at(master.pid)}
     runner, kernel = running(project, env={"MIDWAY_MASTER": json.dumps(who)})
     kill(master)
     master.wait()

@@ -1,0 +1,132 @@
+"""midway run: what is done twice, what is kept, who may run, and what is said."""
+
+import json
+import os
+import time
+
+import pytest
+import toy
+from midway import chain, progress, state
+from midway.errors import InputError
+
+
+@pytest.fixture
+def project(tmp_path, tmp_path_factory):
+    return toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
+
+
+def test_nothing_to_do_is_said_at_once_and_without_snakemake(project):
+    """Also: the study was finished in an unkind place (see toy.finished) and copied here."""
+    before = {p: p.stat().st_mtime_ns for p in project.out.rglob("record.json")}
+    start = time.monotonic()
+    done = project.midway("run")
+    assert done.returncode == 0 and "nothing to do: all 9 steps are done" in done.stderr
+    assert done.stdout.strip() == str(project.out / "index.html")
+    assert time.monotonic() - start < 5
+    assert {p: p.stat().st_mtime_ns for p in project.out.rglob("record.json")} == before
+
+
+def test_plan_starts_and_writes_nothing(tmp_path):
+    project = toy.Toy(tmp_path / "p")
+    plan = project.plan()
+    assert len(plan) == 9 and {row["state"] for row in plan.values()} == {"new"}
+    assert not project.out.exists()
+    assert project.midway("run", "--dry-run").stdout.endswith("0 of 9 steps are done, 9 to run\n")
+
+
+@pytest.mark.slow
+def test_a_variant_left_out_and_taken_back_is_not_run_again(project):
+    before = project.numbers()
+    assert project.midway("run", "--set", "intermediate.variants=[none]").returncode == 0
+    assert not list(project.out.glob("0*/mnli/**/record.json"))  # not in tables, nor in the page
+    again = project.midway("run")
+    assert again.returncode == 0 and project.numbers() == before
+    assert "[2/2] 05_report" in again.stderr and "01_intermediate" not in again.stderr
+
+
+@pytest.mark.slow
+def test_same_results_upstream_bring_the_records_below_back(project):
+    """A reformatted library file costs the steps that use it, not all that read their results."""
+    path = project.root / "notebooks" / "01_intermediate.ipynb"
+    path.write_text(path.read_text().replace("step.finish(", "_ = step.finish("))
+    done = project.midway("run")
+    assert done.returncode == 0, done.stderr
+    assert "01_intermediate/none/seed1 done in" in done.stderr
+    assert "02_transfer/none/seed1/part1 unchanged" in done.stderr
+
+
+@pytest.mark.slow
+def test_force_and_until(project):
+    first = project.state("03_correlation")["started"]
+    done = project.midway("run", "--force", "03_correlation", "--until", "03_correlation")
+    assert done.returncode == 0 and "[1/1] 03_correlation" in done.stderr
+    assert project.state("03_correlation")["started"] > first
+    assert json.loads(project.midway("status", "--json").stdout)
+
+
+WRONG = {
+    "--force 03_corelation": "unknown step '03_corelation'; did you mean '03_correlation'?",
+    "--until 02": "--until: unknown step '02'; known: 01_intermediate",
+    "--profile ../../etc": "unknown profile '../../etc'; known: local, slurm",
+    "--cores 0": "--cores: found 0, expected at least 1",
+}
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_wrong_options_are_refused_and_nothing_is_written(tmp_path, option):
+    project = toy.Toy(tmp_path / "p")
+    done = project.midway("run", *option.split())
+    assert done.returncode == 2 and WRONG[option] in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not project.out.exists()
+
+
+def test_one_run_at_a_time(tmp_path):
+    with chain.lock(tmp_path):
+        with pytest.raises(InputError, match=f"already being run by process {os.getpid()}"):
+            with chain.lock(tmp_path):
+                pass
+    with chain.lock(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_dead_run_is_taken_over(tmp_path, capsys):
+    (tmp_path / ".lock").write_text(json.dumps(state.me() | {"pid": 4_194_305}))
+    with chain.lock(tmp_path):
+        assert "taking over from process 4194305" in capsys.readouterr().err
+
+
+def test_the_lock_of_another_machine_is_respected_while_it_gives_signs(tmp_path, capsys):
+    path = tmp_path / ".lock"
+    path.write_text(json.dumps({"pid": 7, "ticks": "1", "host": "node17"}))
+    with pytest.raises(InputError, match="being run on node17 .* if it is gone, delete"):
+        with chain.lock(tmp_path):
+            pass
+    os.utime(path, (time.time() - 3600,) * 2)
+    with chain.lock(tmp_path):
+        assert "taking over" in capsys.readouterr().err
+
+
+def test_a_torn_lock_file_is_no_obstacle(tmp_path):
+    (tmp_path / ".lock").write_text('{"pid": ')
+    with chain.lock(tmp_path):
+        pass
+
+
+def test_nothing_of_a_study_goes_through_a_shell(tmp_path):
+    """Snakemake gets a list of arguments; its rules get names that were checked, quoted."""
+    folder = tmp_path / "a $(touch x); b"
+    command = chain.command(folder, ["01_intermediate/mnli+shuffled/seed1/record.json"], 2, None)
+    assert str(folder) in command and command[-2:][0] == "--"
+    text = (toy.PROJECT / "Snakefile").read_text()
+    assert all(":q}" in w for w in text.replace('"', " ").split() if w.startswith("{wildcards"))
+
+
+def test_slurm_jobs_of_a_study_have_a_name_of_their_own(tmp_path):
+    """Leftover jobs are cancelled by name: those of another folder must not be."""
+    a, b = chain.prefix(tmp_path / "x" / "mini"), chain.prefix(tmp_path / "y" / "mini")
+    assert a != b and a.startswith("midway-mini-") and len(a) <= 50
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (62.4, "1:02"), (3725, "1:02:05")])
+def test_times_are_written_as_people_read_them(seconds, text):
+    assert progress.span(seconds) == text

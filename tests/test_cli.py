@@ -1,0 +1,163 @@
+"""The command line: quick, one line for a mistake, and exit codes that a script can trust."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import toy
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from midway import cli, params
+from midway.errors import InputError
+
+BASE = {"study": "x", "intermediate": {"steps": 2}, "transfer": {"steps": 2}}
+REFUSED = {
+    "unknown key": ("intermediate: {stepz: 3}", "did you mean 'intermediate.steps'|'steps'"),
+    "wrong type": ("seeds: [1, two]", "seeds"),
+    "text for a number": ('intermediate: {batch_size: "10"}', "batch_size"),
+    "out of range": ("transfer: {batch_size: 0}", "batch_size"),
+    "unknown task": ("intermediate: {variants: [mnlu]}", "did you mean 'mnli'"),
+    "unknown language": (
+        "intermediate: {steps: 1}\ntransfer: {steps: 1, languages: {xquad: [fr]}}",
+        "xquad has no language 'fr'",
+    ),
+    "a path as a name": ("study: ../../etc", "study"),
+    "an absolute path": ("study: /tmp/x", "study"),
+    "a command": ("study: $(touch pwned)", "study"),
+    "a line end": ('study: "a\\nb"', "study"),
+    "dots": ("study: a..b", "study"),
+    "an option": ("study: --help", "study"),
+    "an alias bomb": ("a: &a [1]\nb: [*a, *a]", "aliases"),
+    "a Python object": ("study: !!python/object/apply:os.system [ls]", "not valid YAML"),
+    "a key twice": ("study: a\nstudy: b", "twice"),
+    "no mapping": ("- 1", "expected keys"),
+    "nothing": ("", "expected keys"),
+}
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "doctor"])
+@pytest.mark.parametrize("fault", REFUSED)
+def test_a_params_file_is_refused_in_one_line(tmp_path, capsys, monkeypatch, fault, verb):
+    monkeypatch.setenv("MIDWAY_ROOT", str(tmp_path))
+    text, words = REFUSED[fault]
+    text = text if "study" in text or ":" not in text else f"study: x\n{text}"
+    (tmp_path / "p.yaml").write_text(text)
+    assert cli.main([verb, str(tmp_path / "p.yaml")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("midway: ") and len(err.splitlines()) == 1
+    assert any(w in err for w in words.split("|"))
+    assert [p.name for p in tmp_path.iterdir()] == ["p.yaml"]
+
+
+def test_a_refusal_takes_under_a_second(tmp_path):
+    """And before torch, Snakemake or a kernel is even imported."""
+    (tmp_path / "p.yaml").write_text("study: x\nsteps: 3\n")
+    env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib")}
+    command = [sys.executable, "-X", "importtime", "-m", "midway", "run", str(tmp_path / "p.yaml")]
+    before = os.times()
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    after = os.times()
+    assert done.returncode == 2
+    cpu = sum(after[2:4]) - sum(before[2:4])
+    assert cpu < 1, f"{cpu:.2f} core-seconds"
+    heavy = ("torch", "transformers", "pandas", "snakemake", "papermill", "nbformat", "datasets")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & set(heavy)
+
+
+MISTAKES = {
+    ("run", "nowhere.yaml"): "no such params file",
+    ("run", "."): "no such params file",
+    ("status", "outputs/none"): "not a study's outputs",
+    ("audit", "."): "not a study's outputs",
+    ("plan", "{p}", "--set", "transfer.steps"): "write KEY=VALUE",
+    ("plan", "{p}", "--set", "transfer.steps=[1"): "is not a YAML value",
+    ("plan", "{p}", "--set", "transfer.stepz=1"): "did you mean",
+    ("plan", "{p}", "--set", "study.x=1"): "not a group of settings",
+    ("plan", "{p}", "--set", "study=../x"): "study",
+}
+
+
+@pytest.mark.parametrize("args", MISTAKES)
+def test_mistakes_on_the_command_line(tmp_path, monkeypatch, capsys, args):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(BASE))
+    assert cli.main([a.format(p=tmp_path / "p.yaml") for a in args]) == 2
+    err = capsys.readouterr().err
+    assert MISTAKES[args] in err and len(err.splitlines()) == 1
+
+
+def test_values_of_set_are_typed_as_in_a_file():
+    assert cli.changes(["a.b=1e-5", "c=[1, 2]", "d=none", "e=", "f=a=b"]) == {
+        "a.b": 1e-5, "c": [1, 2], "d": "none", "e": None, "f": "a=b"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["", "run", "plan", "status", "audit", "doctor"])
+def test_help_shows_how(verb, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([*verb.split(), "--help"])
+    out = capsys.readouterr().out
+    assert end.value.code == 0 and (
+        "midway run params/mini.yaml" in out if not verb else "usage" in out
+    )
+
+
+def test_an_unknown_verb_or_option_is_bad_input(capsys):
+    for args in (["walk"], [], ["run"], ["run", "p.yaml", "--corse", "2"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(args)
+        assert end.value.code == 2
+
+
+def test_output_into_a_closed_pipe_is_not_an_error(tmp_path):
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(BASE | {"seeds": list(range(400))}))
+    env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib")}
+    command = [sys.executable, "-m", "midway", "plan", str(tmp_path / "p.yaml")]
+    plan = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    plan.stdout.read(10)
+    plan.stdout.close()
+    assert b"Traceback" not in plan.stderr.read()
+    plan.wait(60)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+    | st.sampled_from(["mnli", "xnli", "en", "../x", "$(x)", "\n", "none+mlm", "mnli+shuffled"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=8) | st.sampled_from(["steps", "tasks"]), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+keys = st.sampled_from(
+    ["study", "seeds", *(
+        f"{g}.{f}"
+        for g in ("encoder", "data", "intermediate", "transfer", "correlation", "compute")
+        for f in params.Study.model_fields[g].annotation.model_fields
+    )]
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(changes=st.dictionaries(keys, values, max_size=3), cut=st.integers(0, 400))
+def test_any_params_file_is_taken_or_refused_in_one_line(tmp_path_factory, changes, cut):
+    """Never a traceback, never a file left behind."""
+    folder = tmp_path_factory.getbasetemp() / "fuzz"
+    folder.mkdir(exist_ok=True)
+    tree = {k: dict(v) if isinstance(v, dict) else v for k, v in BASE.items()}
+    for key, value in changes.items():
+        group, _, field = key.partition(".")
+        if field:
+            tree.setdefault(group, {})[field] = value
+        else:
+            tree[group] = value
+    text = yaml.safe_dump(tree, allow_unicode=True)
+    (folder / "p.yaml").write_text(text if cut > 300 else text[: max(cut, 20)], encoding="utf-8")
+    try:
+        study = params.load(folder / "p.yaml")
+        assert "/" not in study.study and ".." not in study.study
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1
+    assert [p.name for p in folder.iterdir()] == ["p.yaml"]
