@@ -1,0 +1,188 @@
+"""Intermediate training and transfer end to end on a tiny encoder: what a job does and resumes."""
+
+import json
+import math
+
+import pytest
+from midway import intermediate, params, records, sources, tasks, training, transfer
+from midway.errors import InputError, MissingData
+from tiny import checkpoint
+
+TARGETS = ["xnli", "udpos", "xquad", "mlqa", "bucc2018", "tatoeba"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = checkpoint(tmp_path_factory.mktemp("tiny"))
+    phase = {"train_size": 24, "steps": 2, "batch_size": 4, "lr": 1e-3, "max_length": 64}
+    return params.Study(
+        study="tiny",
+        encoder={
+            "kind": "path",
+            "path": str(folder),
+            "frozen_layers": 1,
+            "frozen_embeddings": True,
+            "dropout": 0.0,
+        },
+        data={"dev_size": 60, "test_size": 60},
+        intermediate=phase
+        | {
+            "variants": ["none", "mnli"],
+            "checkpoints": 2,
+            "eval_size": 12,
+            "probe_size": 8,
+            "probe_languages": ["de"],
+            "tasks": {"multi": {"steps": 3}},
+        },
+        transfer=phase
+        | {
+            "targets": TARGETS,
+            "languages": {
+                "xnli": ["en", "de"],
+                "udpos": ["en", "de"],
+                "xquad": ["en", "de"],
+                "mlqa": ["en"],
+                "bucc2018": ["de"],
+                "tatoeba": ["de", "fr"],
+            },
+        },
+        compute={"precision": "fp32"},
+    )
+
+
+def train(study, root, variant, seed=1):
+    out = root / "01_intermediate" / variant / f"seed{seed}"
+    step = records.begin(out, "01_intermediate", study, variant, seed)
+    run = intermediate.Run(study, variant, seed, out)
+    run.train()
+    step.finish(run.results(), files=run.save())
+    return out, run
+
+
+def begin(study, root, variant, seed=1):
+    out = root / "02_transfer" / variant / f"seed{seed}" / "part1"
+    step = records.begin(out, "02_transfer", study, variant, seed, "part1")
+    upstream = root / "01_intermediate" / variant / f"seed{seed}"
+    return transfer.Run(study, variant, seed, "part1", step, upstream)
+
+
+@pytest.fixture(scope="module")
+def done(study, tmp_path_factory):
+    """A finished variant: folder and results."""
+    root = tmp_path_factory.mktemp("outputs")
+    train(study, root, "mnli")
+    run = begin(study, root, "mnli")
+    for target in run.targets:
+        run.evaluate(target)
+    run.step.finish({"targets": run.results}, tokens=run.tokens)
+    return root, run.results
+
+
+@pytest.mark.slow
+def test_every_target_gives_its_main_score_in_every_language(study, done):
+    root, results = done
+    transfer.check(results, TARGETS)
+    for target in TARGETS:
+        card = tasks.get(target)
+        assert set(results[target]["languages"]) == set(study.languages(target))
+        for values in results[target]["languages"].values():
+            assert 0 <= values[card.metric] <= 100
+    assert results["xquad"]["steps"] == results["mlqa"]["steps"] == 2
+    assert math.isfinite(results["xnli"]["logme"])
+
+
+@pytest.mark.slow
+def test_retrieval_says_which_layer_and_shows_all(done):
+    root, _ = done
+    folder = root / "02_transfer/mnli/seed1/part1/scores"
+    for name in ("tatoeba.de.json", "bucc2018.de.json"):
+        extra = json.loads((folder / name).read_text(encoding="utf-8"))["extra"]
+        assert sorted(map(int, extra["layers"])) == [1, 2, 3] and extra["layer"] == 3
+
+
+@pytest.mark.slow
+def test_second_run_computes_nothing_again(study, done, monkeypatch):
+    """A killed job must redo only what is missing."""
+    root, results = done
+
+    def never(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training, "fit", never)
+    monkeypatch.setattr(transfer.predict, "logits", never)
+    run = begin(study, root, "mnli")
+    again = {target: run.evaluate(target) for target in run.targets}
+    assert json.dumps(records.plain(again)) == json.dumps(records.plain(results))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["gone", "edited", "prediction"])
+def test_lost_or_edited_language_is_computed_again_and_equal(study, done, harm):
+    root, results = done
+    folder = root / "02_transfer/mnli/seed1/part1"
+    path = folder / "scores/xnli.de.json"
+    before = path.read_text(encoding="utf-8")
+    if harm == "gone":
+        path.unlink()
+    elif harm == "edited":
+        path.write_text(before.replace('"accuracy": ', '"accuracy": 9'), encoding="utf-8")
+    else:
+        given = folder / json.loads(before)["predictions"]
+        given.write_text("entailment\n", encoding="utf-8")
+    run = begin(study, root, "mnli")
+    assert run.evaluate("xnli")["languages"] == results["xnli"]["languages"]
+    assert path.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.slow
+def test_missing_language_is_named_and_the_others_go_on(study, tmp_path, monkeypatch):
+    """XTREME users met silent 0.0 scores; a gap must be a gap with its reason."""
+    train(study, tmp_path, "none")
+    real = sources.load
+
+    def load(task, split, lang, *args, **kwargs):
+        if (task, split, lang) == ("xnli", "test", "de"):
+            raise MissingData(task, lang, split, "no file de.tsv", "somewhere")
+        return real(task, split, lang, *args, **kwargs)
+
+    monkeypatch.setattr(sources, "load", load)
+    run = begin(study, tmp_path, "none")
+    found = run.evaluate("xnli")
+    assert set(found["languages"]) == {"en"} and "no file de.tsv" in found["missing"]["de"]
+    assert found["zero_shot"] is None and found["english"] is not None
+    kept = json.loads((run.out / "scores/xnli.de.json").read_text(encoding="utf-8"))
+    assert kept["metrics"] == {} and "de.tsv" in kept["missing"]
+    assert "hypothesis_only" in found["controls"]["en"], "the baseline brings the blind control"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "variant", ["multi", "mnli+shuffled", "squad1+mlm", "mnli+translated", "csqa", "ccg"]
+)
+def test_every_kind_of_variant_trains_and_is_measured(study, tmp_path, variant):
+    out, run = train(study, tmp_path, variant)
+    assert len(run.trajectory) == 3 and (out / "encoder.safetensors").exists()
+    last = run.trajectory[-1]["metrics"]
+    assert {"main", "loss", "contrast", "ece", "p_at_1", "cosine_gap"} <= set(last)
+    assert all(math.isfinite(v) for v in last.values())
+    kept = records.load(out / "record.json").results
+    assert kept["label_shuffled"] == ("shuffled" in variant)
+    # Nine languages share what English alone would have: 9 * (24 // 9).
+    assert kept["train_n"] == {"multi": 9 * 24, "mnli+translated": 18}.get(variant, 24)
+    if "translated" in variant:
+        assert len(set(run.rows["mnli"]["lang"])) > 3
+
+
+@pytest.mark.slow
+def test_attention_over_layers_trains(study, tmp_path):
+    encoder = study.encoder.model_copy(update={"aggregation": "attention"})
+    own = study.model_copy(update={"encoder": encoder})
+    train(own, tmp_path, "none")
+    run = begin(own, tmp_path, "none")
+    assert run.evaluate("udpos")["english"] >= 0
+
+
+def test_variant_without_its_data_is_refused(study, tmp_path):
+    data = params.Data(source="local", root=str(tmp_path))
+    with pytest.raises(InputError, match="mnli"):
+        intermediate.Run(study.model_copy(update={"data": data}), "mnli", 1, tmp_path / "a/b/c")
