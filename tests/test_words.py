@@ -100,6 +100,10 @@ def test_choice_says_that_it_is_optimistic():
     text = words.choice(pd.DataFrame(rows))[0]
     assert "choosing by main costs 1.0" in text and "not shown to be less" in text
     assert "optimistic" in text
+    rows[1]["n"] = 4
+    assert "too few to judge" in words.choice(pd.DataFrame(rows[:2]))[0]
+    rows.append(rows[0] | {"predictor": "no intermediate task", "kind": "none", "regret_1": -1.0})
+    assert "No intermediate task helped" in words.choice(pd.DataFrame(rows))[0]
     assert "nothing is finished" in words.choice(pd.DataFrame(rows), "xnli")[0]
 
 

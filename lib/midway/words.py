@@ -7,6 +7,8 @@ reach alpha at all. Every sentence names n, unit and correction.
 import numpy as np
 import pandas as pd
 
+ENOUGH = 5  # candidates below which any metric finds the best one by luck
+
 
 def predicts(row, alpha: float = 0.05) -> bool:
     """Whether a row of :func:`midway.correlation.correlate` may be called a prediction."""
@@ -97,6 +99,11 @@ def choice(table: pd.DataFrame, target: str = "average") -> list[str]:
     if best.empty:
         return [f"No predictor covers the variants of {target}."]
     first = best.iloc[0]
+    none = rows.loc[rows["kind"] == "none", "regret_1"]
+    harm = f"No intermediate task helped {target}: the best is worse than none at all."
+    extra = [harm] if (none < 0).any() else []
+    if first["n"] < ENOUGH:
+        return [*extra, f"{first['n']:.0f} tasks are too few to judge a choice for {target}."]
     better = bool(first["high"] < random["regret_1"])
     verdict = "less than" if better else "not shown to be less than"
     line = (
@@ -105,7 +112,7 @@ def choice(table: pd.DataFrame, target: str = "average") -> list[str]:
         f"{first['high']:.1f}), {verdict} the {random['regret_1']:.1f} of a random choice. "
         f"It is the best of {len(best)} predictors on the data it is judged on, so optimistic."
     )
-    return [line]
+    return [*extra, line]
 
 
 def limits(study: dict, n: int, seeds: int) -> list[str]:
