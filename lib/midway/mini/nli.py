@@ -34,7 +34,7 @@ class Style(NamedTuple):
 # words out. MNLI has fewer traps: it is there to teach what XNLI then asks for.
 STYLES = {
     "mnli": Style(0.6, 0.0, 0.3, 0.0),
-    "xnli": Style(0.75, 0.5, 0.3, 0.0),
+    "xnli": Style(0.7, 0.5, 0.3, 0.0),
     "anli": Style(1.0, 0.0, 0.4, 0.5),
 }
 
@@ -65,6 +65,8 @@ def plan(draw: Draw, label: int, style: Style) -> tuple[list[Clause], Clause, st
             premise.append(statement(draw, topic, q))
         if draw.chance(style.extra):
             premise.append(statement(draw, topic, p))
+    if premise == [hypothesis]:
+        premise.append(statement(draw, topic, q))
     draw.rng.shuffle(premise)
     return premise, hypothesis, kind
 
