@@ -1,0 +1,130 @@
+"""Every notebook: its skeleton, and that it runs by itself as a fresh clone would run it."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+from midway import records, runner
+
+NAMES = ["00_tour", "01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report"]
+SMALL = {"intermediate.steps": 2, "intermediate.train_size": 32, "intermediate.checkpoints": 1}
+SMALL |= {"transfer.steps": 2, "transfer.train_size": 32, "data.test_size": 20}
+
+
+@pytest.fixture(params=NAMES)
+def notebook(request, root):
+    path = root / "notebooks" / f"{request.param}.ipynb"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def source(cell) -> str:
+    return "".join(cell["source"])
+
+
+def test_skeleton(notebook):
+    """Readers find the same places everywhere; sources hold no outputs and no long cells."""
+    cells = notebook["cells"]
+    code = [c for c in cells if c["cell_type"] == "code"]
+    words = [c for c in cells if c["cell_type"] == "markdown"]
+    tags = [t for c in cells for t in c["metadata"].get("tags", [])]
+    assert source(cells[0]).startswith("# ") and "*Run time:*" in source(cells[0])
+    assert "**reads**" in source(cells[1]) and "**writes**" in source(cells[1])
+    assert [tags.count(t) for t in ("parameters", "setup", "checks")] == [1, 1, 1]
+    assert (
+        "## Summary" in source(cells[-1])
+        and "**References:**" in source(cells[-1])
+        or ("What's next" in source(cells[-1]))
+    )
+    assert len(words) >= len(code) - 2 and 15 <= len(cells) <= 45
+    assert all(not c["outputs"] and c["execution_count"] is None for c in code)
+    assert max(len(source(c).splitlines()) for c in code) <= 20
+    levels = [len(x.split()[0]) for c in words for x in source(c).splitlines() if x[:1] == "#"]
+    assert levels.count(1) == 1 and max(levels) <= 3
+
+
+def test_parameters_say_what_they_are(notebook):
+    """One name, type, default and comment a line: what papermill and people read."""
+    cell = next(c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", []))
+    for line in source(cell).splitlines():
+        (node,) = ast.parse(line).body
+        assert isinstance(node, ast.Assign) and "  # " in line, line
+        ast.literal_eval(node.value)
+
+
+def execute(root, tmp_path, name, **given) -> dict:
+    """Run a notebook in a kernel of its own; its texts by cell."""
+    outcome = runner.execute(root / "notebooks" / f"{name}.ipynb", tmp_path, given)
+    assert outcome.state == "done", f"{name}: {outcome.error} (code cell {outcome.cell})"
+    if "out" in given:  # what run_step does when the notebook has ended well
+        pending = Path(given["out"], records.PENDING)
+        pending.rename(pending.with_name("record.json"))
+    return json.loads((tmp_path / "notebook.ipynb").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_tour(root, tmp_path):
+    """The first notebook that anybody opens must run without anything else."""
+    tree = execute(root, tmp_path, "00_tour", steps=2)
+    pictures = [
+        o for c in tree["cells"] for o in c.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
+    assert len(pictures) == 3
+    assert all(o["metadata"]["image/png"]["alt"] for o in pictures)
+
+
+@pytest.mark.slow
+def test_a_chain_by_hand(root, tmp_path):
+    """01 and 02 by hand, one after the other, as a reader would: no runner, no params of ours."""
+    for variant in ("none", "mnli"):
+        first = tmp_path / "01_intermediate" / variant / "seed1"
+        execute(root, tmp_path, "01_intermediate", variant=variant, changes=SMALL, out=str(first))
+        assert records.load(first / "record.json").results["trajectory"]
+    out = tmp_path / "02_transfer/mnli/seed1/part1"
+    execute(root, tmp_path, "02_transfer", variant="mnli", changes=SMALL, out=str(out))
+    assert set(records.load(out / "record.json").results["targets"]) == {"xnli", "xquad", "tatoeba"}
+
+
+@pytest.mark.slow
+def test_report_of_half_a_study(root, tmp_path):
+    """05 by hand on a study of which most is to come."""
+    folder = tmp_path / "half"
+    synthetic.write(root, folder, seeds=(1,), transferred=["none", "mnli"])
+    where = {"study": str(folder / "params.yaml"), "out": str(folder / "05_report")}
+    tree = execute(root, tmp_path, "05_report", **where)
+    texts = json.dumps(tree["cells"])
+    assert "There is no answer yet" not in texts and "to come" in texts
+    assert (folder / "index.html").exists()
+    assert records.load(folder / "05_report/record.json").results["done"] == 13
+
+
+@pytest.mark.slow
+def test_the_report_needs_no_torch(root, tmp_path):
+    """The report is made beside a running study; it must not cost a training's memory."""
+    code = "import midway.report, sys; print('torch' in sys.modules, 'seaborn' in sys.modules)"
+    env = os.environ | {"PYTHONPATH": str(root / "lib")}
+    found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert found.stdout.split() == ["False", "False"], found.stderr
+
+
+@pytest.mark.slow
+def test_plain_papermill_works(root, tmp_path):
+    """Without our runner: papermill alone, as its manual says."""
+    if shutil.which("papermill", path=os.path.dirname(sys.executable)) is None:
+        pytest.skip("no papermill beside this Python")
+    synthetic.write(root, tmp_path / "s", seeds=(1,), transferred=["none"])
+    command = [sys.executable, "-m", "papermill", str(root / "notebooks/05_report.ipynb"),
+               str(tmp_path / "out.ipynb"), "--log-level", "ERROR", "--no-progress-bar",
+               "-p", "study", str(tmp_path / "s/params.yaml"),
+               "-p", "out", str(tmp_path / "s/05_report")]  # fmt: skip
+    env = os.environ | {"PYTHONPATH": str(root / "lib")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
+    if "No such kernel" in done.stderr:
+        pytest.skip("no kernel named python3 is installed here")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "s/index.html").exists()
