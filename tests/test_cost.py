@@ -44,3 +44,11 @@ def test_text_states_its_assumptions(root):
 def test_unknown_hub_encoder_is_counted_like_large(root):
     changes = {"encoder": {"kind": "hub", "name": "a/b", "revision": "0" * 40}}
     assert cost.shape(load(root, "smoke", **changes)) == (24, 1024, 4096)
+
+
+def test_plan_prints_the_estimate(root, capsys, monkeypatch):
+    from midway import cli
+
+    monkeypatch.chdir(root)
+    assert cli.main(["plan", "params/xlmr_base_afternoon.yaml", "--cost", "--utilisation", "1"]) == 0
+    assert "GPU-hours at 100% of 312 TFLOP/s" in capsys.readouterr().out

@@ -51,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     p = verb("plan", "show every step: new, done or changed, and why; start nothing", study=True)
     p.add_argument("--json", action="store_true", help="as JSON")
     p.add_argument("--force", **again, help="as in run")
+    p.add_argument("--cost", action="store_true", help="also steps, tokens, FLOPs, GPU-hours")
+    p.add_argument("--peak-tflops", type=float, default=312.0, help="of your GPU (A100, bf16: 312)")
+    p.add_argument("--utilisation", type=float, default=0.35, help="share of it that is reached")
     p = verb("status", "show how every step of a study ended", folder=True)
     p.add_argument("--json", action="store_true", help="as JSON")
     p = verb("audit", "check that records, notebooks, files and params agree", folder=True)
@@ -125,6 +128,10 @@ def plan(args) -> int:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         print(planning.show(items))
+    if getattr(args, "cost", False):
+        from midway import cost
+
+        print(cost.text(study, args.peak_tflops, args.utilisation))
     return 0
 
 
