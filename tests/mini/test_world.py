@@ -129,6 +129,10 @@ def test_sentences_read_as_they_should():
     assert said("birthday", "n", "Emi", ("date", (3, 4)), "fr").text == (
         "L'anniversaire d'Emi n'est pas le 4 mars."
     )
+    couple = world.Clause("spouse", "s", 2, (("p", world.person("Ruth")), ("v", ("person", "Ivo"))))
+    assert lexicon.say(couple, "es").text == "Ruth e Ivo son un matrimonio."
+    assert said("weekday", "s", "Ali", ("weekday", 1), "tr").text == "Ali'nin izin günü salı."
+    assert lexicon.value("tr", "city", "Australia/Melbourne", "dat")[0].text == "Melbourne'e"
     assert said("birth", "s", "Keiko", ("country", "FR"), "ru").text == "Кейко родилась во Франции."
     assert said("home", "s", "Marco", ("city", "Europe/Oslo"), "zh").text == "马科住在奥斯陆。"
     assert said("home", "q", "Keiko", ("city", "Europe/Oslo"), "ar").text == "أين تسكن كيكو؟"

@@ -8,6 +8,7 @@ A frame is a line of tokens between blanks:
 - `$slot` or `$slot.form`: a value, in its citation form or in another form of the lexicon.
 """
 
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -16,8 +17,8 @@ UPOS = {
     **{"O": "PRON", "C": "CCONJ", "S": "SCONJ", "T": "PART", "U": "NUM", "E": "PROPN"},
     **{"I": "INTJ", "Y": "SYM", "Z": "X"},
 }
-CLOSING = set(".,?!;:)»”…。，？！；：、।؟،؛")
-OPENING = set("¿¡(«“")
+CLOSING = set(".,?!;:)»”…。，？！；：、）।؟،؛")
+OPENING = set("¿¡(«“（")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def vowel(word: str) -> bool:
 
 
 def adapt(tokens: list[Token], lang: str) -> list[Token]:
-    """What neighbours do to each other: French elision and contraction, English a/an."""
+    """What neighbours do to each other: French elision, English a/an, Spanish e for y."""
     result: list[Token] = []
     for index, token in enumerate(tokens):
         after = tokens[index + 1].text if index + 1 < len(tokens) else ""
@@ -120,6 +121,8 @@ def adapt(tokens: list[Token], lang: str) -> list[Token]:
             token = replace(token, text=token.text[0] + ("n" if vowel(after) else ""))
         if lang == "fr" and low in ("de", "le", "la", "que") and vowel(after):
             token = replace(token, text=token.text[:-1] + "'", glued=True)
+        if lang == "es" and low == "y" and re.match("h?i(?!e)", after.lower()):
+            token = replace(token, text="e")  # before the sound i
         if token.text:
             result.append(token)
     return result

@@ -62,6 +62,8 @@ def citation(lang: str, kind: str, key) -> tuple[Token | Slot, ...]:
     if kind == "weekday":
         tag = frames.UPOS[data.get("weekday_tag", "N")]
         name = locale(lang).days["format"]["wide"][key]
+        if lang == "tr":
+            name = name.lower()  # capitals, as in the CLDR, only stand beside a date
         return tuple(Token(word, tag) for word in name.split())
     if kind == "age":
         return (Token(str(key), "NUM"),)

@@ -164,16 +164,7 @@ def render(line: str, lang: str, slots: dict, choices: list[int]) -> frames.Text
             token = frames.inflect(token, genders)
             inside = (entity, f"span{opened}") if entity else ("", "")
             tokens.append(replace(token, entity=inside[0], slot=inside[1]))
-    return frames.write(_spanish_y(tokens) if lang == "es" else tokens, lang)
-
-
-def _spanish_y(tokens: list[Token]) -> list[Token]:
-    """Spanish `y` is `e` before the sound i."""
-    after = [token.text.lower() for token in tokens[1:]] + [""]
-    return [
-        replace(token, text="e") if token.text == "y" and re.match("h?i(?!e)", word) else token
-        for token, word in zip(tokens, after, strict=True)
-    ]
+    return frames.write(tokens, lang)
 
 
 def _supertags(draw):
