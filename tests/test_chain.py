@@ -106,6 +106,33 @@ def test_the_lock_of_another_machine_is_respected_while_it_gives_signs(tmp_path,
         assert "taking over" in capsys.readouterr().err
 
 
+def test_a_step_that_a_cluster_is_executing_is_not_started_here(tmp_path):
+    """Two writers on one folder: what a resume on a cluster's login node could do."""
+    project = toy.Toy(tmp_path / "p")
+    folder = project.out / "01_intermediate/mnli/seed1"
+    folder.mkdir(parents=True)
+    there = {"state": "running", "host": "node17", "pid": 1, "ticks": "1"}
+    (folder / "state.json").write_text(json.dumps(there))
+    done = project.midway("run")
+    assert done.returncode == 2 and "being executed on node17" in done.stderr
+
+
+def test_leftover_jobs_on_a_cluster_are_cancelled_before_a_resume(tmp_path, monkeypatch, capsys):
+    """kill -9 of a run leaves its jobs running; only this study's are cancelled."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    mine, log = chain.prefix(tmp_path / "mini"), tmp_path / "log"
+    (bin_ / "squeue").write_text(
+        f"#!/bin/sh\n[ -e {log} ] && exit 0\necho 11 {mine}-abc\necho 12 midway-other-def\n"
+    )
+    (bin_ / "scancel").write_text(f"#!/bin/sh\necho $@ >> {log}\n")
+    for script in bin_.iterdir():
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_}:{os.environ['PATH']}")
+    chain.cancel_slurm(tmp_path / "mini")
+    assert log.read_text() == "11\n" and "cancelling 1 job(s)" in capsys.readouterr().err
+
+
 def test_a_torn_lock_file_is_no_obstacle(tmp_path):
     (tmp_path / ".lock").write_text('{"pid": ')
     with chain.lock(tmp_path):

@@ -102,6 +102,17 @@ def clear_up(study, folder: Path, patience: float = 6.0) -> None:
         shutil.rmtree(folder / ".snakemake" / name, ignore_errors=True)
 
 
+def elsewhere(study, folder: Path) -> None:
+    """InputError when another machine (a cluster's job) is executing a step of this study."""
+    for sid in provenance.steps(study):
+        end = read_state(folder / sid.path)
+        if end.get("state") == "running" and end["host"] != me()["host"]:
+            raise InputError(
+                f"{folder / sid.path}: being executed on {end['host']}; wait for it, or resume "
+                "with the profile that started it"
+            )
+
+
 def retire(study, folder: Path, items: list[planning.Item]) -> None:
     """Set aside records that are not true any more; bring back those that are true again."""
     for item in items:
@@ -196,6 +207,8 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
 def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     if profile == "slurm":
         cancel_slurm(folder)
+    else:
+        elsewhere(study, folder)
     clear_up(study, folder)
     items = planning.plan(study, folder, force)
     wanted = STEPS[: STEPS.index(until) + 1] if until else STEPS
@@ -224,10 +237,11 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     finished = (folder / STEPS[4] / "record.json").exists()
     if not finished:
         watch.report(last=True)
-    for sid, end in watch.failed:
+    failed = [(s, e) for s, e in watch.failed if not (folder / s.path / "record.json").exists()]
+    for sid, end in failed:  # a cluster may have run one again, and well
         say(f"{end['state']}: {folder / sid.path / 'notebook.ipynb'}\n    {end['error']}")
     missing = [i for i in todo if not (folder / i.sid.path / "record.json").exists()]
-    if missing and not watch.failed:
+    if missing and not failed:
         say(f"Snakemake ended with code {code}; the end of {folder}/snakemake.log:")
         tail = (folder / "snakemake.log").read_text(encoding="utf-8", errors="replace")
         say("\n".join(f"    {line}" for line in tail.splitlines()[-12:]))

@@ -1,8 +1,11 @@
 """The papermill engine of :mod:`midway.runner`: kernels over IPC, whole saves, a true ending."""
 
+import ast
 import asyncio
 import contextlib
+import difflib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -18,6 +21,7 @@ from papermill.engines import Engine as PapermillEngine
 from papermill.engines import NotebookExecutionManager
 
 from midway import provenance
+from midway.errors import InputError
 from midway.records import write_atomic
 
 SAVE_EVERY = 2.0  # seconds between saves of a running notebook
@@ -54,6 +58,39 @@ def kernel_environment(threads: int) -> dict[str, str]:
         "MIDWAY_ROOT": str(provenance.root()),
         "MIDWAY_RUNNER": str(os.getpid()),
     }  # fmt: skip
+
+
+def check_parameters(nb, given: dict) -> None:
+    """Refuse a parameter that the notebook's parameter cell does not assign, or of another type."""
+    cell = next((c for c in nb.cells if "parameters" in c.metadata.get("tags", [])), None)
+    if cell is None:
+        raise InputError("the notebook has no cell tagged 'parameters'")
+    known = {}
+    for node in ast.parse(cell.source).body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            try:
+                known[ast.unparse(target)] = ast.literal_eval(node.value)
+            except (ValueError, TypeError):
+                known[ast.unparse(target)] = None
+    for name, value in given.items():
+        if name not in known:
+            guess = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean {guess[0]!r}?" if guess else f"known: {', '.join(known)}"
+            raise InputError(f"unknown notebook parameter {name!r}; {hint}")
+        kind = type(known[name])
+        numbers = isinstance(value, int) and kind is float
+        if None not in (known[name], value) and type(value) is not kind and not numbers:
+            raise InputError(
+                f"notebook parameter {name!r}: found {value!r}, expected {kind.__name__}"
+            )
+
+
+def advice(text: str) -> str:
+    """What to try when memory ran out."""
+    if re.search(r"out of memory|can't allocate memory|MemoryError|bad_alloc", text):
+        return " [memory: halve batch_size and double accumulation, or lower compute.eval_tokens]"
+    return ""
 
 
 class Kernel(AsyncKernelManager):

@@ -252,6 +252,7 @@ class Step:
         record.json when the notebook has ended well.
         """
         wall, cpu = time.monotonic() - self._wall, cpu_seconds() - self._cpu
+        notes = sorted((self.out / "scores").glob("*.training.json"))  # facts of shared models
         record = StepRecord(
             **vars(self.sid),
             study=self.study.study,
@@ -261,7 +262,7 @@ class Step:
             hashes=self.hashes,
             key=digest(self.hashes),
             results=plain(results),
-            files=hash_files(self.out, [*files, *self._scores]),
+            files=hash_files(self.out, [*files, *self._scores, *notes]),
             determinism=self.determinism,
             environment=self.environment | torch_state(),
             cost=Cost(
@@ -297,10 +298,6 @@ def _below(folder: Path, name) -> Path:
 
 def hash_files(folder: Path, files) -> dict[str, str]:
     """Paths below ``folder`` -> sha256; folders are walked."""
-    hashes = {}
-    for name in files:
-        path = _below(folder, name)
-        for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if item.is_file():
-                hashes[item.relative_to(folder.resolve()).as_posix()] = sha256(item)
-    return dict(sorted(hashes.items()))
+    named = [_below(folder, name) for name in files]
+    found = {f for p in named for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()}
+    return {f.relative_to(folder.resolve()).as_posix(): sha256(f) for f in sorted(found)}

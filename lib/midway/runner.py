@@ -10,9 +10,7 @@ never outlives its runner, nor a runner the `midway run` that started it.
 """
 
 import argparse
-import ast
 import contextlib
-import difflib
 import fcntl
 import html
 import json
@@ -84,32 +82,6 @@ def formats():
     return nbformat
 
 
-def check_parameters(nb, given: dict) -> None:
-    """Refuse a parameter that the notebook's parameter cell does not assign, or of another type."""
-    cell = next((c for c in nb.cells if "parameters" in c.metadata.get("tags", [])), None)
-    if cell is None:
-        raise InputError("the notebook has no cell tagged 'parameters'")
-    known = {}
-    for node in ast.parse(cell.source).body:
-        if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            try:
-                known[ast.unparse(target)] = ast.literal_eval(node.value)
-            except (ValueError, TypeError):
-                known[ast.unparse(target)] = None
-    for name, value in given.items():
-        if name not in known:
-            guess = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean {guess[0]!r}?" if guess else f"known: {', '.join(known)}"
-            raise InputError(f"unknown notebook parameter {name!r}; {hint}")
-        kind = type(known[name])
-        numbers = isinstance(value, int) and kind is float
-        if None not in (known[name], value) and type(value) is not kind and not numbers:
-            raise InputError(
-                f"notebook parameter {name!r}: found {value!r}, expected {kind.__name__}"
-            )
-
-
 def _mark(nb, outcome: Outcome | None, seconds: float) -> None:
     """Write the state into the notebook's metadata and banner cell."""
     state = outcome.state if outcome else "running"
@@ -146,7 +118,7 @@ def execute(notebook: Path, out: Path, parameters: dict, threads: int = 1, tick=
         nb = load_notebook_node(nbformat.read(notebook, as_version=4))
     except Exception as error:
         raise InputError(f"{notebook}: not a notebook ({one_line(str(error))})") from None
-    check_parameters(nb, parameters)
+    engine.check_parameters(nb, parameters)
     nb.metadata["kernelspec"] = {
         "name": "python3", "display_name": "Python 3", "language": "python",
     }  # fmt: skip
@@ -161,7 +133,9 @@ def execute(notebook: Path, out: Path, parameters: dict, threads: int = 1, tick=
         )
         outcome = Outcome("done")
     except CellExecutionError as error:
-        outcome = Outcome("failed", one_line(f"{error.ename}: {error.evalue}") + advice(str(error)))
+        outcome = Outcome(
+            "failed", one_line(f"{error.ename}: {error.evalue}") + engine.advice(str(error))
+        )
     except DeadKernelError as error:
         outcome = Outcome("died", one_line(str(error)))
     except KeyboardInterrupt as error:
@@ -173,13 +147,6 @@ def execute(notebook: Path, out: Path, parameters: dict, threads: int = 1, tick=
     _mark(nb, outcome, time.monotonic() - start)
     manager.save(final=True)
     return outcome
-
-
-def advice(text: str) -> str:
-    """What to try when memory ran out."""
-    if re.search(r"out of memory|can't allocate memory|MemoryError|bad_alloc", text):
-        return " [memory: halve batch_size and double accumulation, or lower compute.eval_tokens]"
-    return ""
 
 
 def run_step(sid, study_file: Path, out: Path | None = None, draft: bool = False) -> Outcome:
