@@ -95,7 +95,7 @@ class Probes:
             self.sets[name] = Inputs(both, model, machine, cache), len(left), extra
 
         rows = self._rows("mnli", "en", data, size)
-        if rows is not None:
+        if rows is not None and len({y == 0 for y in rows["label"]}) == 2:
             keep("nli", rows["text_a"], rows["text_b"], np.array(rows["label"]) == 0)
         rows = self._rows("qqp", "en", data, 4 * size)
         if rows is None:
