@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
+from xml.etree import ElementTree
 
 import browser
 import nbformat
@@ -195,6 +196,16 @@ def test_links_resolve(full, half):
             ids = set(re.findall(r' id="([^"]+)"', text))
             inside = {u[1:] for u in re.findall(r'href="(#[^"]+)"', text)}
             assert inside <= ids
+
+
+@pytest.mark.slow
+def test_figure_stands_alone(full, tmp_path):
+    """The README's picture is a valid file of its own, readable on dark pages, too."""
+    study = params.load(full / "params.yaml")
+    path = report.figure(study, full, tmp_path / "figure.svg")
+    root = ElementTree.parse(path).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and len(root.findall(".//{*}svg")) == 4
+    assert root.find("{*}rect").get("fill") == "#fff" and "rho" in path.read_text("utf-8")
 
 
 @pytest.mark.slow

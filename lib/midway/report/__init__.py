@@ -55,6 +55,14 @@ def build(study, folder, facts: dict | None = None) -> Path:
     return path
 
 
+def figure(study, folder, path) -> Path:
+    """The answer's figure as an SVG file, e.g. for a README."""
+    made = content(study, folder)["panels"]
+    facts = [(p["svg"], p["facts"]) for p in made]
+    label = "Metrics of intermediate tasks against their average gain. "
+    return write_atomic(path, charts.sheet(facts, label + " ".join(f for _, f in facts)))
+
+
 def content(study, folder) -> dict:
     """Everything the page shows, as plain values."""
     folder = Path(folder)

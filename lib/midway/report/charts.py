@@ -74,18 +74,24 @@ def text(x: float, y: float, words: str, anchor: str = "start", more: str = "") 
     )
 
 
+def _fits(x, y, width, placed) -> bool:
+    """Whether a name at this place stays in the panel and clear of dots and other names."""
+    inside = LEFT - 4 < x and x + width < W and TOP + 6 < y < H - BOTTOM + 8
+    return inside and not any(abs(y - b) < 11 and x < a + w and a < x + width for a, b, w in placed)
+
+
 def scatter(points: list[tuple], xlabel: str, ylabel: str, label: str) -> Markup:
-    """Named points (name, x, y); names are moved apart downwards where they would meet."""
+    """Named points (name, x, y); names stand where they meet nothing."""
     axes = Axes(
         spread([p[1] for p in points]), spread([0, *[p[2] for p in points]]), xlabel, ylabel
     )
     placed = [(axes.x(x) - 5, axes.y(y) + 4, 10.0) for _, x, y in points]
     for name, x, y in sorted(points, key=lambda p: -p[2]):
         px, py, width = axes.x(x), axes.y(y), 6.2 * len(name)
-        right = px + 7 + width < W
-        tx, ty = (px + 7 if right else px - 7 - width), py + 4
-        while any(abs(ty - b) < 12 and tx < a + w and a < tx + width for a, b, w in placed):
-            ty += 3
+        places = [(px + 7, py + 4), (px - 7 - width, py + 4), (px - width / 2, py - 8),
+                  (px - width / 2, py + 17), (px + 5, py - 7), (px + 5, py + 15)]  # fmt: skip
+        free = [p for p in places if _fits(*p, width, placed)]
+        tx, ty = (free or places)[0]
         placed.append((tx, ty, width))
         axes.parts.append(Markup(f'<circle class="dot" cx="{px:.1f}" cy="{py:.1f}" r="4"/>'))
         axes.parts.append(text(tx, ty, name))
@@ -132,3 +138,31 @@ def interval(rho, low, high, detectable=None) -> Markup:
         label += f", interval {number(low, 2, True)} to {number(high, 2, True)}"
     parts.append(Markup(f'<rect class="dot" x="{at(rho) - 4:.1f}" y="7" width="8" height="8"/>'))
     return svg(parts, label, 160, 22, "forest")
+
+
+STANDALONE = (
+    "text{font:11px sans-serif;fill:#1b1f24}.small{font-size:10px;fill:#57606a}"
+    ".grid{stroke:#cfd6dd;fill:none}.zero{stroke:#57606a;stroke-width:1.4;fill:none}"
+    ".dot{fill:#0a558c}"
+)
+
+
+def sheet(panels: list[tuple[Markup, str]], label: str, across: int = 2) -> str:
+    """Panels with a line of text each, as one SVG file of its own on white."""
+    rows = -(-len(panels) // across)
+    width, height = across * (W + 20), rows * (H + 30)
+    parts = [Markup('<style>{}</style><rect width="100%" height="100%" fill="#fff"/>').format(
+        Markup(STANDALONE))]  # fmt: skip
+    for i, (panel, line) in enumerate(panels):
+        x, y = (i % across) * (W + 20) + 5, (i // across) * (H + 30) + 5
+        inner = str(panel).replace("<svg ", f'<svg x="{x}" y="{y}" width="{W}" height="{H}" ', 1)
+        parts += [Markup(inner), text(x + LEFT, y + H + 12, line, more=' class="small"')]
+    whole = svg(parts, label, width, height)
+    return (
+        str(whole).replace(
+            "<svg ",
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" ',
+            1,
+        )
+        + "\n"
+    )

@@ -181,13 +181,14 @@ def languages(study, scores, steps) -> list[dict]:
             {"name": c, "values": [mean(v.get(lang, [])) for lang in table.columns]}
             for c, v in beside.items()
         ]
+        foreign = [i for i, lang in enumerate(table.columns) if lang != "en"]
+        for row in [*rows, *controls]:
+            row["zero_shot"] = mean([row["values"][i] for i in foreign])
         n = own.groupby("lang")["n"].max()
         found.append({
             "target": target, "title": card.title, "metric": card.metric, "rows": rows,
             "languages": list(table.columns), "controls": controls, "missing": missing,
             "n": [n.get(lang) for lang in table.columns],
-            "zero_shot": [mean([v for lang, v in zip(table.columns, r["values"], strict=True)
-                                if lang != "en"]) for r in rows],
         })  # fmt: skip
     return found
 
