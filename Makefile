@@ -14,7 +14,7 @@ test: $(STAMP)  ## run all tests; the fast ones: make test ARGS='-m "not slow"'
 	@$(BIN) pytest $(ARGS)
 
 lab: $(STAMP)  ## open the notebooks
-	@$(BIN) jupyterlab --notebook-dir=. --ServerApp.ip=127.0.0.1 notebooks/01_intermediate.ipynb
+	@$(BIN) jupyterlab --notebook-dir=. --ServerApp.ip=127.0.0.1 notebooks/00_tour.ipynb
 
 lint: $(STAMP)  ## check style
 	@$(BIN) ruff check . && $(BIN) ruff format --check .

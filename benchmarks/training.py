@@ -21,10 +21,11 @@ import warnings
 
 import numpy as np
 import torch
+from torch import nn
+
 from midway import encoder, heads, mini, params, training
 from midway.compute import Inputs, setup
 from midway.features import encode, evaluation_batches
-from torch import nn
 
 STEPS, BATCH, WIDTH = 40, 16, 128
 ENC = params.Encoder(layers=6, frozen_layers=3, frozen_embeddings=True, dropout=0.0)
@@ -152,9 +153,8 @@ def main():
         ("ours, trunk kept from before", kept),
     ):
         last = np.mean(made["losses"][-10:])
-        print(
-            f"{name:34}{n / made['wall']:11.1f}{made['cpu']:8.1f}{wall / made['wall']:7.2f}{last:15.3f}"
-        )
+        rate_, ratio = n / made["wall"], wall / made["wall"]
+        print(f"{name:34}{rate_:11.1f}{made['cpu']:8.1f}{ratio:7.2f}{last:15.3f}")
     print(f"making the trunk once: {kept['trunk']:.1f} s ({kept['trunk'] / kept['wall']:.2f} runs)")
     used = flops(kept["model"], kept["tokens"], True) / kept["wall"]
     print(f"matmul rate {rate / 1e9:.0f} GFLOP/s; training reaches {used / rate:.0%}", end="")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+
 from midway import params, tasks
 from midway.records import Cost, ScoreRecord, StepRecord, digest
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 import toy
 from midway import audit, records
 

@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+
 import toy
 from midway import chain, progress, state
 from midway.errors import InputError

@@ -5,12 +5,13 @@ from itertools import combinations, permutations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
+
+import synthetic
 from midway import choice, tables
 from midway.errors import InputError
-from sklearn.metrics import ndcg_score
 
 GAIN = np.array([1.0, 4.0, 2.0, 0.0])
 

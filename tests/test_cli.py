@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
-import toy
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import toy
 from midway import cli, params
 from midway.errors import InputError
 

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+
 from midway import controls, lexical, tasks
 from midway.errors import InputError
 

@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
 from midway import resampling as rs
 from midway.correlation import COLUMNS, METHODS, compare, correlate, detectable, stratified
 from midway.errors import InputError
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 SCIPY = {
     "spearman": lambda a, b: stats.spearmanr(a, b)[0],

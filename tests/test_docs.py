@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import synthetic
 import yaml
+
+import synthetic
 from midway import tasks
 
 BLOCK = re.compile(r"^```console\n(.*?)^```\n(<!-- not run: (.+?) -->)?", re.M | re.S)

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+
 from midway import encoder, packaged, params
 from midway.errors import InputError
 

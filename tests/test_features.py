@@ -5,6 +5,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from midway import encoder, params
 from midway.features import encode, evaluation_batches, texts, training_order
 from tiny import checkpoint
@@ -58,7 +59,12 @@ def test_no_answer_points_at_the_first_piece(tokenizer):
 
 def test_words_are_labelled_on_their_first_piece_with_text(tokenizer):
     """The bare word-start mark before Han characters carries no text; labelling it loses them."""
-    rows = {"id": ["1"], "tokens": [["是", "ab", "大的"]], "tags": [["A", "B", "A"]], "lang": ["zh"]}
+    rows = {
+        "id": ["1"],
+        "tokens": [["是", "ab", "大的"]],
+        "tags": [["A", "B", "A"]],
+        "lang": ["zh"],
+    }
     f = encode(Dataset.from_dict(rows), "tags", ("A", "B"), tokenizer, 64)
     pieces = tokenizer.convert_ids_to_tokens(f.sequences[0].tolist())
     labelled = [pieces[at] for at, _ in f.words[0]]

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+
 from midway import choice, figures, tables
 from midway.correlation import correlate
 

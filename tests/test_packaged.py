@@ -9,6 +9,7 @@ from importlib import metadata
 
 import numpy as np
 import pytest
+
 from midway import packaged
 from midway.errors import InputError
 

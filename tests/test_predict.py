@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+
 from midway import heads, predict
 from midway.features import Features
 from midway.intermediate import shuffle_labels

@@ -4,6 +4,7 @@ import json
 
 import nbformat
 import pytest
+
 import toy
 from midway import fingerprints, params, provenance
 from midway.provenance import StepId

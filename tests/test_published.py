@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from midway import published, tasks
 from statsmodels.stats.multitest import multipletests
+
+from midway import published, tasks
 
 FEW = {"permutations": 999, "resamples": 99}
 

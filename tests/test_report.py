@@ -9,10 +9,11 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag
 from xml.etree import ElementTree
 
-import browser
 import nbformat
 import pandas as pd
 import pytest
+
+import browser
 import synthetic
 from midway import correlation, params, records, report, tables, tasks
 from midway.report import charts, collect, pages

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from midway import knn, retrieval
 from midway.errors import InputError
 

@@ -10,6 +10,7 @@ import time
 
 import nbformat
 import pytest
+
 import toy
 from midway import engine, runner, state
 from midway.errors import InputError

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from midway import score, tasks
 from midway.errors import InputError
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 import synthetic
 from midway import anytable, tables
 from midway.correlation import correlate

@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import pytest
+
 from midway import tasks
 from midway.errors import InputError
 

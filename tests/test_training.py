@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+
 from midway import encoder, heads, params, training
 from midway.compute import Inputs, setup
 from midway.features import encode

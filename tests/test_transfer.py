@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+
 from midway import intermediate, params, records, sources, tasks, training, transfer
 from midway.errors import InputError, MissingData
 from tiny import checkpoint

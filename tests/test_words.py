@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from midway import words
 from midway.correlation import COLUMNS, correlate
 

@@ -4,6 +4,7 @@ import json
 import string
 
 import torch
+
 from midway import packaged
 
 

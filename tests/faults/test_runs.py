@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 import toy
 from toy import gone, kill, wait_for
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+
 import toy
 from midway import state
 from toy import gone, kill, wait_for

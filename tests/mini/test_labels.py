@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from controls import bag_accuracy
+
 from midway import mini
 from midway.errors import InputError, MissingData
 

@@ -3,6 +3,7 @@
 from importlib import metadata
 
 import pytest
+
 from midway.errors import InputError, MissingData
 from midway.mini import packs
 

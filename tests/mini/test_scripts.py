@@ -5,10 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from midway.errors import InputError, MissingData
-from midway.mini import scripts
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+
+from midway.errors import InputError, MissingData
+from midway.mini import scripts
 
 TASKS = scripts.TASKS
 OPTIONS = {"hellaswag": 4, "cosmosqa": 4, "csqa": 5}

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from functools import cache
 
 import pytest
+
 from midway.errors import MissingData
 from midway.mini import tagging
 from midway.mini.world import MEN, WOMEN

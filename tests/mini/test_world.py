@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from midway import mini
 from midway.mini import frames, lexicon, world
 

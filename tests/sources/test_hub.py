@@ -4,6 +4,7 @@ import json
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
+
 from midway import params, sources, tasks
 from midway.errors import MissingData
 from midway.sources import hub

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from midway import params, sources, tasks
 from midway.errors import InputError, MissingData
 
