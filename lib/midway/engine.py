@@ -55,6 +55,7 @@ def kernel_environment(threads: int) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
         "MIDWAY_ROOT": str(provenance.root()),
         "MIDWAY_RUNNER": str(os.getpid()),
     }  # fmt: skip

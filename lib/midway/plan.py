@@ -183,5 +183,6 @@ def matrix(rows: list[dict]) -> str:
         if row["error"] and row["error"] not in why and row["state"] != "done":
             why = "; ".join(filter(None, [why, row["error"]]))
         if row["state"] not in ("done", "new") and why:
+            why = why if len(why) <= 200 else f"{why[:200]} ..."
             lines.append(f"{row['step']}: {row['state']}: {why}")
     return "\n".join(line.rstrip() for line in lines)
