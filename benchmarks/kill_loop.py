@@ -1,8 +1,8 @@
 """Kill the smoke study at 25 random moments, resume it each time, compare with an undisturbed run.
 
-At every round one process is killed with signal 9: the run itself, Snakemake, a step's runner or a
-kernel; which and when is drawn from a seed. A study that gets through is started anew until 25 kills
-are done. All numbers of all records and every file's hash must then be the same, bit for bit.
+At every round one process is killed with signal 9: the run, Snakemake, a step's runner or a
+kernel; which and when is drawn from a seed. A study that gets through starts anew until 25 kills
+are done. All numbers of all records and all files must then be the same, bit for bit.
 
     python benchmarks/kill_loop.py [--kills 25] [--seed 1]       # about 20 minutes on two cores
 """
@@ -15,6 +15,7 @@ import sys
 import time
 
 import psutil
+
 from midway import ROOT, records
 
 LONGEST = 25.0  # seconds before a kill, at most
