@@ -84,6 +84,65 @@ def test_cut_off_run_continues_bit_for_bit(folder, tmp_path, torn, capsys):
     assert same(weights(straight), weights(model))
 
 
+def test_state_of_other_settings_is_not_continued(folder, tmp_path):
+    """A changed learning rate must not start from what the old one had nearly finished."""
+    states = tmp_path / "states"
+    model, sources = make(folder)
+    training.fit(model, sources, PLAN, 12, 5, MACHINE, save=states, save_every=5, key="old")
+    assert len(list(states.glob("step*"))) == 2
+    fresh, sources = make(folder)
+    fit = training.fit(fresh, sources, PLAN, 8, 5, MACHINE, save=states, save_every=5, key="new")
+    straight, sources = make(folder)
+    training.fit(straight, sources, PLAN, 8, 5, MACHINE)
+    assert not fit.resumed_from and same(weights(fresh), weights(straight))
+    assert [f.stem for f in states.glob("step*")] == ["step00000005"]
+
+
+def test_best_weights_survive_a_cut(folder, tmp_path):
+    """The best look may lie before the state that a killed run continues from."""
+
+    class Cut(Exception):
+        pass
+
+    def run(cut, states):
+        model, sources = make(folder)
+        log = []
+        best = training.Best(model, log, states)
+        values, seen = {2: 70.0, 5: 40.0, 8: 60.0}, {}
+
+        def look(step):
+            seen[step] = weights(model)
+            best.look(step, values[step])
+            if step == cut:
+                raise Cut
+
+        at = {step: lambda step=step: look(step) for step in values}
+        options = {"save": states, "save_every": 3, "log": log, "at": at}
+        training.fit(model, sources, PLAN, 9, 5, MACHINE, **options)
+        return best.restore(), weights(model), seen
+
+    step, straight, seen = run(None, tmp_path / "a")
+    assert step == 2 and same(straight, seen[2])
+    with pytest.raises(Cut):
+        run(5, tmp_path / "b")
+    step, again, seen = run(None, tmp_path / "b")
+    assert step == 2 and 2 not in seen and same(again, straight)
+
+
+def test_gradient_checkpointing_changes_memory_only(folder):
+    """With dropout on: the recomputed layers must draw the same units again."""
+    again = setup(params.Compute(precision="fp32", gradient_checkpointing=True))
+    ends, runs = [], []
+    for machine in (MACHINE, again):
+        model, sources = make(folder, dropout=0.1, frozen_layers=1, frozen_embeddings=True)
+        layer, calls = model.encoder.encoder.layer[2], []
+        layer.attention.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        training.fit(model, sources, PLAN, 3, 1, machine)
+        ends.append(weights(model))
+        runs.append(len(calls))
+    assert same(*ends) and runs == [3, 6]
+
+
 def test_measuring_on_the_way_changes_nothing(folder):
     ends = []
     for at in ({}, {0: lambda: torch.rand(3), 4: lambda: torch.rand(3)}):

@@ -183,6 +183,24 @@ def test_attention_over_layers_trains(study, tmp_path):
     assert run.evaluate("udpos")["english"] >= 0
 
 
+@pytest.mark.slow
+def test_best_development_score_decides_what_is_kept(study, tmp_path):
+    """XNLI is answered by MNLI's head, on development rows of its own; also beside states."""
+    phases = {
+        name: getattr(study, name).model_copy(update={"selections": 2, "checkpoints": 1})
+        for name in ("intermediate", "transfer")
+    }
+    compute = study.compute.model_copy(update={"save_every": 1})
+    own = study.model_copy(update=phases | {"compute": compute})
+    out, run = train(own, tmp_path, "mnli")
+    assert run.selected in (1, 2) and [p["step"] for p in run.trajectory] == [0, 2]
+    assert run.trajectory[-1]["metrics"] == run.measure(2, 2)["metrics"]
+    assert not (out / "states").exists()
+    run = begin(own, tmp_path, "mnli")
+    assert run.evaluate("xnli")["selected_step"] in (1, 2)
+    assert not (run.out / "states/mnli").exists() and not run.tuned
+
+
 def test_variant_without_its_data_is_refused(study, tmp_path):
     data = params.Data(source="local", root=str(tmp_path))
     with pytest.raises(InputError, match="mnli"):

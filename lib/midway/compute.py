@@ -24,6 +24,7 @@ class Machine:
     threads: int
     eval_tokens: int
     level: str
+    recompute: bool = False  # gradient checkpointing: less memory, a third more time
 
     def autocast(self):
         """Mixed precision for forward passes, or nothing in fp32."""
@@ -56,7 +57,8 @@ def setup(compute) -> Machine:
     if device == "cuda":  # CPU kernels are deterministic; the call imports a second of compilers
         torch.use_deterministic_algorithms(True, warn_only=True)
     level = "bitwise on this machine and thread count" if device == "cpu" else "seeded"
-    return Machine(device, precision, compute.threads, compute.eval_tokens, level)
+    again = compute.gradient_checkpointing
+    return Machine(device, precision, compute.threads, compute.eval_tokens, level, again)
 
 
 class Inputs:
@@ -75,11 +77,14 @@ class Inputs:
 
     def _kept(self, cache: Path):
         digest = hashlib.sha256()
-        for part in (self.model.fingerprint, self.machine.precision, str(self.machine.threads)):
-            digest.update(part.encode())
+        m = self.machine
+        for part in (self.model.fingerprint, m.device, m.precision, m.threads, m.eval_tokens):
+            digest.update(f"{part} ".encode())
         digest.update(f"{self.model.options.frozen_layers} {self.model.options.pooling}".encode())
         digest.update(np.concatenate(self.features.sequences).astype(np.int32).tobytes())
         digest.update(self.starts.tobytes())
+        if self.features.types is not None:
+            digest.update(np.concatenate(self.features.types).tobytes())
         cache.mkdir(parents=True, exist_ok=True)
         stem = cache / digest.hexdigest()[:32]
         files = stem.with_suffix(".trunk.npy"), stem.with_suffix(".pooled.npy")

@@ -5,8 +5,11 @@ A *sequence* is one line of token ids; an *example* owns one sequence (pair), on
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+
+from midway.errors import InputError
 
 UNKNOWN = -100  # a label outside the inventory; torch's cross-entropy passes it over
 BLANK = "▁"  # SentencePiece's word-start mark; alone it carries no text
@@ -34,7 +37,7 @@ class Features:
     tags: list = field(default_factory=list)
     offsets: list = field(default_factory=list)
 
-    @property
+    @cached_property  # asked for in every batch; half a million rows take a while
     def lengths(self) -> np.ndarray:
         return np.array([len(s) for s in self.sequences])
 
@@ -86,6 +89,9 @@ def encode(rows, kind: str, labels, tokenizer, max_length: int, stride: int = 64
     max_length, stride : int
         Pieces per sequence; overlap of windows over long contexts (span).
     """
+    if max_length > tokenizer.model_max_length:
+        most = tokenizer.model_max_length
+        raise InputError(f"max_length: {max_length}, but the encoder reads at most {most} pieces")
     if kind == "pair":
         return _pair(rows, tokenizer, max_length)
     if kind == "choice":

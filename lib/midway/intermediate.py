@@ -1,10 +1,11 @@
 """One variant of the encoder: trained on an English intermediate task, or left as it is."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 
-from midway import encoder, sources, tasks, training
+from midway import encoder, provenance, records, sources, tasks, training
 from midway.compute import Inputs, setup
 from midway.errors import InputError, MissingData
 from midway.features import encode, texts
@@ -96,8 +97,14 @@ class Run:
         self.probes = Probes(study, self.model, self.encoded.tokenizer, self.machine, self.cache)
         self.mlm = MLM(self) if "mlm" in suffixes else None
         self.shuffled = "shuffled" in suffixes
-        self.trajectory: list[dict] = []
+        self.notes: list[dict] = []  # points of the trajectory, best weights so far
+        self.selected: int | None = None
         self.fit = training.Fit()
+
+    @property
+    def trajectory(self) -> list[dict]:
+        """What was measured so far: {step, fraction, metrics}."""
+        return [note for note in self.notes if "metrics" in note]
 
     def _training_rows(self, card, suffixes):
         size, data = self.plans[card.name].train_size, self.study.data
@@ -132,6 +139,10 @@ class Run:
         if len(parts) == 1:
             raise InputError(f"{card.name}+translated: no training rows in another language")
         n = len(english) // len(parts)
+        if not n:
+            raise InputError(
+                f"{card.name}+translated: {len(english)} training rows for {len(parts)} languages"
+            )
         picked = [p.select(range(i * n, min((i + 1) * n, len(p)))) for i, p in enumerate(parts)]
         return concatenate_datasets(picked)
 
@@ -179,7 +190,7 @@ class Run:
         point["metrics"] = mean | self.probes.measure()
         if len(each) > 1:
             point["tasks"] = {n: m["main"] for n, m in each.items()}
-        self.trajectory.append(point)
+        self.notes.append(point)
         return point
 
     def train(self) -> list[dict]:
@@ -193,7 +204,19 @@ class Run:
         steps = training.steps_of(plan, sum(s.inputs.features.examples for s in made))
         n = min(self.study.intermediate.checkpoints, steps)
         marks = {0, *(round(steps * (i + 1) / n) for i in range(n))}
+        looks = {round(steps * (i + 1) / plan.selections) for i in range(plan.selections)} - {0}
         save = self.out / "states"
+        every = self.study.compute.save_every
+        best = training.Best(self.model, self.notes, save if every else None)
+
+        def visit(step):
+            if step in marks:
+                value = self.measure(step, steps)["metrics"]["main"]
+            else:
+                value = np.mean([dev.measure()["main"] for dev in self.dev.values()])
+            if step in looks:
+                best.look(step, value)
+
         self.fit = training.fit(
             self.model,
             made,
@@ -201,13 +224,23 @@ class Run:
             steps,
             training.stable_seed("intermediate", self.variant, self.seed),
             self.machine,
-            at={m: lambda m=m: self.measure(m, steps) for m in marks},
+            at={m: lambda m=m: visit(m) for m in marks | looks},
             also=self.mlm,
             save=save,
-            save_every=self.study.compute.save_every,
-            log=self.trajectory,
+            save_every=every,
+            log=self.notes,
+            key=self._key() if every else "",
         )
+        self.selected = best.restore()
+        if self.selected not in (None, steps):  # the last point tells of what is handed on
+            self.notes.remove(self.trajectory[-1])
+            self.measure(steps, steps)
         return self.trajectory
+
+    def _key(self) -> str:
+        """Of all that this training depends on: states of another key are not continued."""
+        sid = provenance.StepId("01_intermediate", self.variant, self.seed)
+        return records.digest(provenance.hashes(self.study, sid, self.out))
 
     def results(self) -> dict:
         """What the record keeps (docs/records.md)."""
@@ -219,6 +252,7 @@ class Run:
             "train_n": sum(sizes.values()),
             "train_sizes": sizes,
             "steps": len(self.fit.losses),
+            "selected_step": self.selected,
             "losses": self.fit.losses,
             "trajectory": self.trajectory,
             "summary": {
@@ -234,6 +268,7 @@ class Run:
             return []
         meta = {"encoder": self.encoded.fingerprint, "variant": self.variant}
         training.save_weights(training.trained(self.model), self.out / "encoder.safetensors", meta)
+        shutil.rmtree(self.out / "states", ignore_errors=True)  # gigabytes of a large encoder
         return ["encoder.safetensors"]
 
 

@@ -130,6 +130,7 @@ def _spans(values, features, rows, null: bool) -> Answers:
     best = [(-np.inf, "")] * n
     empty = np.full(n, np.inf)
     margin, losses, confidence = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
+    silence = np.zeros(n)  # probability of no answer, in the window where it is least likely
     contexts = list(rows["context"])
     for s, value in enumerate(values):
         e, where = features.owner[s], features.offsets[s]
@@ -137,12 +138,13 @@ def _spans(values, features, rows, null: bool) -> Answers:
         # Raw logits are compared across windows, as the reference scripts do.
         start, end = value[inside, 0], value[inside, 1]
         none = value[0, 0] + value[0, 1]
-        empty[e] = min(empty[e], none)
-        if not len(inside):
-            continue
         norm = sum(
             np.logaddexp.reduce(np.append(x, value[0, k])) for k, x in ((0, start), (1, end))
         )
+        if none < empty[e]:
+            empty[e], silence[e] = none, np.exp(none - norm)
+        if not len(inside):
+            continue
         total = start[:, None] + end[None]
         total = np.where(_possible(len(inside)), total, -np.inf)
         i, j = np.unravel_index(total.argmax(), total.shape)
@@ -159,6 +161,8 @@ def _spans(values, features, rows, null: bool) -> Answers:
         for e, answers in enumerate(rows["answers"]):
             if not answers["text"]:
                 margin[e] = empty[e] - best[e][0]
-    texts = ["" if null and empty[e] > score else text for e, (score, text) in enumerate(best)]
+    silent = [null and empty[e] > score for e, (score, _) in enumerate(best)]
+    texts = ["" if quiet else text for quiet, (_, text) in zip(silent, best, strict=True)]
+    confidence = np.where(silent, silence, confidence)
     mean = float(np.nanmean(losses)) if np.isfinite(losses).any() else float("nan")
     return Answers(texts, mean, margin, None, confidence, None)

@@ -17,16 +17,26 @@ class Development:
     """One task's English development rows, tokenised once and measured at every checkpoint."""
 
     def __init__(
-        self, task: str, rows, labels, model: Model, tokenizer, plan, machine: Machine, cache
+        self,
+        task: str,
+        rows,
+        labels,
+        model: Model,
+        tokenizer,
+        plan,
+        machine: Machine,
+        cache,
+        head: str | None = None,
     ):
         self.card, self.rows, self.labels, self.machine = tasks.get(task), rows, labels, machine
         features = encode(rows, self.card.kind, labels, tokenizer, plan.max_length, plan.stride)
         self.inputs, self.model = Inputs(features, model, machine, cache), model
+        self.head = head or task  # XNLI is answered by MNLI's head
 
     def answers(self) -> predict.Answers:
         return predict.answer(
             self.model,
-            self.card.name,
+            self.head,
             self.inputs,
             self.rows,
             self.labels,

@@ -107,8 +107,11 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
         own.pop("targets_per_job")
         used = {*names, *(tasks.TARGETS[t].train_key for t in names)}
         own["targets"] = names
-        for key in ("languages", "tasks"):
-            own[key] = {t: v for t, v in own[key].items() if t in used}
+        own["languages"] = {t: v for t, v in own["languages"].items() if t in used}
+        # a shared model is trained with the settings of the study's first target that shares it
+        keys = {tasks.TARGETS[t].train_key for t in names}
+        used |= {t for t in study.transfer.targets if tasks.TARGETS[t].train_key in keys}
+        own["tasks"] = {t: v for t, v in own["tasks"].items() if t in used}
         return run | {"transfer": own, "compute": compute}
     return {"correlation": all_["correlation"]}
 

@@ -1,6 +1,5 @@
 """Fine-tuning: one loop for intermediate tasks, for targets, and for several tasks at once."""
 
-import contextlib
 import json
 import os
 import zlib
@@ -35,7 +34,9 @@ class Source:
 
     def lengths(self) -> np.ndarray:
         f = self.inputs.features
-        return np.maximum.reduceat(f.lengths, np.unique(f.owner, return_index=True)[1])
+        longest = np.zeros(f.examples, np.int64)
+        np.maximum.at(longest, f.owner, f.lengths)
+        return longest
 
 
 def multi_shares(sizes: dict[str, int], cap: int) -> dict[str, float]:
@@ -78,6 +79,7 @@ def fit(
     save: Path | None = None,
     save_every: int = 0,
     log: list | None = None,
+    key: str = "",
 ) -> Fit:
     """Train in place for ``steps`` optimiser steps.
 
@@ -94,7 +96,11 @@ def fit(
         one and gives the same weights as an uninterrupted run (bit for bit on a CPU).
     log : list, optional
         What the callbacks have noted so far (JSON values); kept in the states and given back.
+    key : str
+        Of all that the training depends on; states with another key are stale and removed.
     """
+    if machine.recompute:  # of layers in training mode: frozen ones keep nothing anyway
+        model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
     rng = np.random.default_rng([seed, 11])
     shares = np.array([s.share for s in sources])
     turns = rng.choice(len(sources), steps, p=shares / shares.sum())
@@ -109,7 +115,7 @@ def fit(
     scaler = torch.amp.GradScaler("cuda", enabled=machine.precision == "fp16")
     result = Fit()
     if save_every and save:
-        result.resumed_from = resume(save, model, optimiser, result, log)
+        result.resumed_from = resume(save, model, optimiser, result, log, key)
     params = [p for g in optimiser.param_groups for p in g["params"]]
     at = at or {}
     if 0 in at and not result.resumed_from:
@@ -149,7 +155,7 @@ def fit(
         if step + 1 in at:
             _look(model, at[step + 1])
         if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
-            save_state(save, step + 1, model, optimiser, result, log)
+            save_state(save, step + 1, model, optimiser, result, log, key)
     model.eval()
     return result
 
@@ -190,7 +196,8 @@ def load_weights(model, path: Path) -> None:
 
 def keep_best(model: heads.Model) -> dict[str, torch.Tensor]:
     """A copy of all that training changes, to return to."""
-    return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    kept = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+    return {n: p.detach().to("cpu", copy=True) for n, p in kept}  # a GPU has no room for several
 
 
 def restore(model: heads.Model, kept: dict[str, torch.Tensor]) -> None:
@@ -201,7 +208,51 @@ def restore(model: heads.Model, kept: dict[str, torch.Tensor]) -> None:
                 p.copy_(kept[name])
 
 
-def save_state(folder: Path, step: int, model, optimiser, result: Fit, log: list | None) -> None:
+class Best:
+    """The weights with the best development score so far; a cut-off run finds them again.
+
+    ``log`` is the list that :func:`fit` keeps in its states; ``folder`` holds the weights beside
+    them (None when there are no states).
+    """
+
+    def __init__(self, model: heads.Model, log: list, folder: Path | None):
+        self.model, self.log, self.folder = model, log, folder
+        self.weights: dict | None = None
+
+    def _last(self) -> dict:
+        found = [entry for entry in self.log if "value" in entry]
+        return found[-1] if found else {"step": None, "value": -np.inf}
+
+    def look(self, step: int, value: float) -> None:
+        """Keep the weights of now if they are the best."""
+        if not value > self._last()["value"]:
+            return
+        self.log.append({"step": step, "value": float(value)})
+        self.weights = keep_best(self.model)
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_weights(self.weights, self.folder / f"best{step:08d}.safetensors")
+        states = sorted(self.folder.glob("step*.safetensors"))
+        oldest = int(states[0].stem[4:]) if states else step
+        kept = sorted(self.folder.glob("best*.safetensors"))
+        for older, newer in zip(kept, kept[1:], strict=False):
+            if int(newer.stem[4:]) <= oldest:  # no state needs it any more
+                older.unlink()
+
+    def restore(self) -> int | None:
+        """Go back to the best weights; returns their step."""
+        step = self._last()["step"]
+        if self.weights is not None:
+            restore(self.model, self.weights)
+        elif step is not None and self.folder is not None:
+            load_weights(self.model, self.folder / f"best{step:08d}.safetensors")
+        return step
+
+
+def save_state(
+    folder: Path, step: int, model, optimiser, result: Fit, log: list | None, key: str = ""
+) -> None:
     """All that continuing needs, in one safetensors file (no pickle); the newest two are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model/{n}": t for n, t in keep_best(model).items()}
@@ -211,19 +262,27 @@ def save_state(folder: Path, step: int, model, optimiser, result: Fit, log: list
     tensors["rng"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng_cuda"] = torch.cuda.get_rng_state()
-    meta = {"step": step, "losses": result.losses, "tokens": result.tokens, "log": log}
+    meta = {"step": step, "losses": result.losses, "tokens": result.tokens, "log": log, "key": key}
     tensors = {n: t.cpu().contiguous() for n, t in tensors.items()}
     save_weights(tensors, folder / f"step{step:08d}.safetensors", {"midway": json.dumps(meta)})
     for old in sorted(folder.glob("step*.safetensors"))[:-2]:
         old.unlink()
 
 
-def resume(folder: Path, model, optimiser, result: Fit, log: list | None = None) -> int:
-    """Load the newest whole state; a torn one is named and the one before it is tried."""
+def resume(
+    folder: Path, model, optimiser, result: Fit, log: list | None = None, key: str = ""
+) -> int:
+    """Load the newest whole state; a torn one is named and the one before it is tried.
+
+    A state of other settings, data or code (another ``key``) is removed.
+    """
     for file in sorted(folder.glob("step*.safetensors"), reverse=True):
         try:
             with safe_open(file, "pt") as kept:
                 meta = json.loads(kept.metadata()["midway"])
+                if meta.get("key") != key:
+                    file.unlink()
+                    continue
                 tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
             own = {f"model/{n}" for n, p in model.named_parameters() if p.requires_grad}
             if not own <= set(tensors) or "rng" not in tensors:
@@ -235,10 +294,8 @@ def resume(folder: Path, model, optimiser, result: Fit, log: list | None = None)
         for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
             names = [n for n in tensors if n.startswith(f"optimiser/{i}/")]
             optimiser.state[p] = {n.rsplit("/", 1)[1]: tensors[n].to(p.device) for n in names}
-            with contextlib.suppress(KeyError):  # the step counter stays where AdamW keeps it
-                optimiser.state[p]["step"] = tensors[f"optimiser/{i}/step"]
         torch.set_rng_state(tensors["rng"])
-        if "rng_cuda" in tensors:
+        if "rng_cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng_cuda"])
         result.losses, result.tokens = meta["losses"], meta["tokens"]
         if log is not None:

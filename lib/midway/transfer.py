@@ -1,6 +1,7 @@
 """From a variant to XTREME: fine-tune on a target's English data, answer in every language."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,12 @@ class Run:
         scored = {lang: done[lang] for lang in languages if done[lang] is not None}
         self.extra[target] = {lang: record.extra for lang, record in scored.items()}
         self.results[target] = facts | summary(card, scored)
+        later = self.targets[self.targets.index(target) + 1 :]
+        if card.trains and card.train_key not in {tasks.get(t).train_key for t in later}:
+            self.tuned.pop(card.train_key, None)  # weights of a large encoder are gigabytes
+            if not facts["missing"]:
+                for name in ("", ".blind"):
+                    shutil.rmtree(self._states(card.train_key + name), ignore_errors=True)
         return self.results[target]
 
     def sweeps(self, target: str) -> dict[str, dict]:
@@ -93,6 +100,9 @@ class Run:
             known = self.out / "scores" / f"{key}.training.json"
             if all_done and known.exists():
                 return json.loads(known.read_text(encoding="utf-8"))
+            # Whichever is asked for first, the study's first target of a shared model decides.
+            sharing = (t for t in self.study.transfer.targets if tasks.get(t).train_key == key)
+            card = tasks.get(next(sharing))
             model, facts = self._fit(card)
             blinds = {}
             if self.study.transfer.controls and self.variant == "none":
@@ -101,6 +111,9 @@ class Run:
             self.tuned[key] = model, facts, blinds
             write_atomic(known, json.dumps(plain(facts)))
         return self.tuned[key][1]
+
+    def _states(self, name: str) -> Path:
+        return self.out / "states" / name
 
     def _fit(self, card, blind: bool = False):
         plan = self.study.training("transfer", card.name)
@@ -118,9 +131,10 @@ class Run:
         if not blind:
             facts["logme"] = self._logme(model, inputs, card)
         steps = training.steps_of(plan, features.examples)
-        at, kept = {}, {}
-        if plan.selections:
-            at = self._selection(card, model, plan, steps, kept)
+        save = self._states(card.train_key + (".blind" if blind else ""))
+        every, log = self.study.compute.save_every, []
+        best = training.Best(model, log, save if every else None)
+        at = self._selection(card, model, plan, steps, best, blind) if plan.selections else {}
         run = training.fit(
             model,
             [training.Source(card.train_key, card.kind, inputs)],
@@ -129,21 +143,24 @@ class Run:
             training.stable_seed("transfer", card.train_key, self.seed),
             self.machine,
             at=at,
-            save=self.out / "states" / (card.train_key + (".blind" if blind else "")),
-            save_every=self.study.compute.save_every,
+            save=save,
+            save_every=every,
+            log=log,
+            key=self.step.score_key(card.name),
         )
-        if kept:
-            training.restore(model, kept["weights"])
-            facts["selected_step"] = kept["step"]
+        if plan.selections:
+            facts["selected_step"] = best.restore()
         self.tokens += run.tokens
         facts |= {"steps": steps, "losses": run.losses}
         state = training.keep_best(model)
         return (model, state), facts
 
-    def _selection(self, card, model, plan, steps, kept) -> dict:
+    def _selection(self, card, model, plan, steps, best, blind) -> dict:
         """Callbacks that keep the weights with the best English development score."""
         size = self.study.intermediate.eval_size
         rows = sources.load(card.name, "dev", "en", self.study.data, size)
+        if blind:
+            rows = controls.blind(rows, card.kind)
         dev = Development(
             card.name,
             rows,
@@ -153,15 +170,11 @@ class Run:
             plan,
             self.machine,
             self.cache,
+            head=card.train_key,
         )
-
-        def look(step):
-            value = dev.measure()["main"]
-            if value > kept.get("value", -np.inf):
-                kept.update(value=value, step=step, weights=training.keep_best(model))
-
         n = min(plan.selections, steps)
-        return {m: lambda m=m: look(m) for m in {round(steps * (i + 1) / n) for i in range(n)}}
+        looks = {round(steps * (i + 1) / n) for i in range(n)}
+        return {m: lambda m=m: best.look(m, dev.measure()["main"]) for m in looks}
 
     @torch.inference_mode()
     def _logme(self, model, inputs: Inputs, card) -> float | None:
