@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midway import encoder, params
+from midway.errors import InputError
 from midway.features import encode, evaluation_batches, texts, training_order
 from tiny import checkpoint
 
@@ -50,6 +51,14 @@ def test_long_context_keeps_every_character_in_some_window(tokenizer):
         if f.spans[s].any():
             assert read_back(f, s, context).strip() == "Lima"
     assert f.spans.any() and all(seen[i] for i, c in enumerate(context) if not c.isspace())
+
+
+def test_more_pieces_than_the_encoder_has_positions_are_refused(tokenizer):
+    """Otherwise the first long sentence ends the run with an index error inside the encoder."""
+    with pytest.raises(InputError, match="max_length: 600, .* at most 64"):
+        encode(span_rows("A b c.", "who?", ""), "span", (), tokenizer, 600)
+    with pytest.raises(InputError, match="max_length"):
+        texts(["A b c."], tokenizer, 600)
 
 
 def test_no_answer_points_at_the_first_piece(tokenizer):

@@ -51,6 +51,15 @@ def test_no_answer_only_where_it_is_allowed():
     assert predict._spans(values, f, rows, False).predictions != [""]
 
 
+def test_confidence_is_that_of_the_given_answer():
+    """A sure "no answer" must not count as an unsure span in the calibration error."""
+    f, rows = windows("abcd", 0)
+    values = flat(f)
+    values[0][0] = 9.0
+    assert predict._spans(values, f, rows, True).confidence[0] > 0.99
+    assert predict._spans(values, f, rows, False).confidence[0] < 0.01
+
+
 def test_margin_is_gold_against_the_strongest_rival():
     f, rows = windows("abcd", 0)
     f.spans[0] = [3, 3]

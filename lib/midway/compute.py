@@ -140,7 +140,7 @@ class Inputs:
         if f.kind == "span" and any(len(g) > 1 for g in groups):
             # One window per example and step: the one with the answer, else the first.
             groups = [[next((s for s in g if f.spans[s].any()), g[0])] for g in groups]
-        sequences = np.concatenate([np.asarray(g) for g in groups])
+        sequences = np.concatenate([np.asarray(g, np.int64) for g in groups])
         batch = self.tensors(sequences)
         if f.kind in ("pair", "choice"):
             batch["labels"] = torch.from_numpy(f.labels[np.asarray(examples)]).to(device)

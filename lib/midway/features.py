@@ -61,6 +61,12 @@ def _backend(tokenizer, max_length: int | None):
     return backend
 
 
+def _check(tokenizer, max_length: int) -> None:
+    most = tokenizer.model_max_length
+    if max_length > most:
+        raise InputError(f"max_length: {max_length}, but the encoder reads at most {most} pieces")
+
+
 def _plain(kind, encodings, examples=None, owner=None) -> Features:
     types = [np.array(e.type_ids, np.int32) for e in encodings]
     return Features(
@@ -74,6 +80,7 @@ def _plain(kind, encodings, examples=None, owner=None) -> Features:
 
 def texts(lines: list[str], tokenizer, max_length: int) -> Features:
     """One sequence per text."""
+    _check(tokenizer, max_length)
     return _plain("text", _backend(tokenizer, max_length).encode_batch(list(lines)))
 
 
@@ -89,9 +96,7 @@ def encode(rows, kind: str, labels, tokenizer, max_length: int, stride: int = 64
     max_length, stride : int
         Pieces per sequence; overlap of windows over long contexts (span).
     """
-    if max_length > tokenizer.model_max_length:
-        most = tokenizer.model_max_length
-        raise InputError(f"max_length: {max_length}, but the encoder reads at most {most} pieces")
+    _check(tokenizer, max_length)
     if kind == "pair":
         return _pair(rows, tokenizer, max_length)
     if kind == "choice":

@@ -65,6 +65,7 @@ class Fit:
     losses: list[float] = field(default_factory=list)
     tokens: int = 0
     resumed_from: int = 0
+    scale: dict = field(default_factory=dict)  # of fp16 losses
 
 
 def fit(
@@ -100,7 +101,10 @@ def fit(
         Of all that the training depends on; states with another key are stale and removed.
     """
     if machine.recompute:  # of layers in training mode: frozen ones keep nothing anyway
-        model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        encoder = model.encoder  # transformers has renamed it
+        name = "activation_checkpointing_enable"
+        enable = getattr(encoder, name, None) or encoder.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     rng = np.random.default_rng([seed, 11])
     shares = np.array([s.share for s in sources])
     turns = rng.choice(len(sources), steps, p=shares / shares.sum())
@@ -116,6 +120,8 @@ def fit(
     result = Fit()
     if save_every and save:
         result.resumed_from = resume(save, model, optimiser, result, log, key)
+        if result.scale:
+            scaler.load_state_dict(result.scale)
     params = [p for g in optimiser.param_groups for p in g["params"]]
     at = at or {}
     if 0 in at and not result.resumed_from:
@@ -155,6 +161,7 @@ def fit(
         if step + 1 in at:
             _look(model, at[step + 1])
         if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
+            result.scale = scaler.state_dict()
             save_state(save, step + 1, model, optimiser, result, log, key)
     model.eval()
     return result
@@ -262,7 +269,14 @@ def save_state(
     tensors["rng"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng_cuda"] = torch.cuda.get_rng_state()
-    meta = {"step": step, "losses": result.losses, "tokens": result.tokens, "log": log, "key": key}
+    meta = {
+        "step": step,
+        "losses": result.losses,
+        "tokens": result.tokens,
+        "log": log,
+        "key": key,
+        "scale": result.scale,
+    }
     tensors = {n: t.cpu().contiguous() for n, t in tensors.items()}
     save_weights(tensors, folder / f"step{step:08d}.safetensors", {"midway": json.dumps(meta)})
     for old in sorted(folder.glob("step*.safetensors"))[:-2]:
@@ -298,6 +312,7 @@ def resume(
         if "rng_cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng_cuda"])
         result.losses, result.tokens = meta["losses"], meta["tokens"]
+        result.scale = meta.get("scale", {})
         if log is not None:
             log[:] = meta["log"] or []
         return meta["step"]
