@@ -184,6 +184,17 @@ def test_attention_over_layers_trains(study, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("most", [0, 4 * 3 * 16 * 60])
+def test_layers_are_not_swept_beyond_memory(study, tmp_path, monkeypatch, most):
+    """All layers of BUCC's half a million sentences would not fit; the chosen one must still do."""
+    monkeypatch.setattr(transfer, "SWEEP_BYTES", most)
+    train(study, tmp_path, "none")
+    run = begin(study, tmp_path, "none")
+    assert run.evaluate("bucc2018")["zero_shot"] is not None
+    assert "3" in run.sweeps("bucc2018")["de"]
+
+
+@pytest.mark.slow
 def test_best_development_score_decides_what_is_kept(study, tmp_path):
     """XNLI is answered by MNLI's head, on development rows of its own; also beside states."""
     phases = {

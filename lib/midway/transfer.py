@@ -264,7 +264,8 @@ class Run:
         )
         self.tokens += int(inputs.features.lengths.sum())
         every = range(1, self.encoded.layers + 1)
-        layers = list(every) if self.study.transfer.layer_sweep else [self.layer]
+        fits = 4 * len(every) * len(unique) * self.encoded.hidden_size <= SWEEP_BYTES
+        layers = list(every) if self.study.transfer.layer_sweep and fits else [self.layer]
         found = predict.vectors(self.bare, inputs, self.machine, layers)
         place = {text: i for i, text in enumerate(unique)}
         rows = [place[text] for text in lines]
@@ -309,11 +310,16 @@ class Run:
             x, y = ([r for r in rows if r["side"] == side] for side in ("source", "target"))
             gold = {(r["id"], g) for r in x for g in r["gold"]}
             left, right = (self._vectors([r["text"] for r in side]) for side in (x, y))
+            left = {k: v for k, v in left.items() if k in right}
             mined[split] = {
                 k: (*retrieval.mine_bucc(left[k], right[k], x, y, **options), gold) for k in left
             }
         cuts = {k: retrieval.best_threshold(*found) for k, found in mined["dev"].items()}
-        sweep = {k: retrieval.mining_scores(*found, cuts[k]) for k, found in mined["test"].items()}
+        sweep = {
+            k: retrieval.mining_scores(*found, cuts[k])
+            for k, found in mined["test"].items()
+            if k in cuts
+        }
         pairs, values, _ = mined["test"][self.layer]
         kept = [p for p, v in zip(pairs, values, strict=True) if v >= cuts[self.layer]]
         return self.step.score(
@@ -328,6 +334,7 @@ class Run:
         )
 
 
+SWEEP_BYTES = 2**32  # half a million sentences in every layer of a large encoder would be 50 GB
 BLIND = {"pair": "hypothesis_only", "span": "question_blind"}
 
 
