@@ -68,7 +68,7 @@ def test_force_and_until(project):
 WRONG = {
     "--force 03_corelation": "unknown step '03_corelation'; did you mean '03_correlation'?",
     "--until 02": "--until: unknown step '02'; known: 01_intermediate",
-    "--profile ../../etc": "unknown profile '../../etc'; known: local, slurm",
+    "--profile ../../etc": "unknown profile '../../etc'; known: kubernetes, local, slurm",
     "--cores 0": "--cores: found 0, expected at least 1",
 }
 
@@ -147,6 +147,14 @@ def test_nothing_of_a_study_goes_through_a_shell(tmp_path):
     assert str(folder) in command and command[-2:][0] == "--"
     text = (toy.PROJECT / "Snakefile").read_text()
     assert all(":q}" in w for w in text.replace('"', " ").split() if w.startswith("{wildcards"))
+
+
+@pytest.mark.parametrize("profile", ["slurm", "kubernetes"])
+def test_cores_mean_jobs_at_a_time_on_a_cluster(tmp_path, profile):
+    """The login node's cores say nothing about what a cluster may run."""
+    command = chain.command(tmp_path, [], 3, profile)
+    assert command[command.index("--jobs") + 1] == "3" and "--cores" not in command
+    assert "--jobs" not in chain.command(tmp_path, [], None, profile)
 
 
 def test_slurm_jobs_of_a_study_have_a_name_of_their_own(tmp_path):

@@ -179,7 +179,8 @@ def command(folder: Path, targets: list[str], cores: int, profile: str | None) -
         if profile == "slurm":
             base += ["--slurm-jobname-prefix", prefix(folder)]
     if not profile or cores:
-        base += ["--jobs" if profile == "slurm" else "--cores", str(cores or os.cpu_count() or 1)]
+        limit = "--cores" if profile in (None, "local") else "--jobs"
+        base += [limit, str(cores or os.cpu_count() or 1)]
     return [*base, "--", *targets]
 
 
