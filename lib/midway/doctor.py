@@ -102,8 +102,7 @@ def weights_mb(study) -> float:
         return sum(p.stat().st_size for p in folder.glob("*.safetensors")) / 2**20
     known = {"large": 2240, "base": 1110, "small": 470}
     name = study.encoder.name or "small"
-    size = next((mb for key, mb in known.items() if key in name), 1110)
-    return 60.0 if study.encoder.trim_vocabulary else float(size)
+    return float(next((mb for key, mb in known.items() if key in name), 1110))
 
 
 def _disk(study) -> list[dict]:

@@ -151,8 +151,7 @@ def trim(encoded: Encoded, texts) -> Encoded:
     kind = spec["model"].get("type")
     if kind not in ("Unigram", "WordPiece"):
         raise InputError(
-            f"encoder.trim_vocabulary: the {kind} tokenizer of {encoded.name} cannot be trimmed; "
-            "set it to false"
+            f"the {kind} tokenizer of {encoded.name} cannot be trimmed (Unigram and WordPiece can)"
         )
     # XLM-R derives positions from the padding id, so the ids up to it stay where they are.
     kept = _occurring(old, texts) | set(old.added_tokens_decoder) | set(range(old.pad_token_id + 1))

@@ -33,7 +33,6 @@ class Encoder(Strict):
     revision: str | None = None  # hub commit; pinned so that a study stays the same
     path: str | None = None  # folder with config.json, model.safetensors, tokenizer.json
     layers: int | None = Field(None, ge=1)  # keep the lowest N layers; None keeps all
-    trim_vocabulary: bool = False  # keep only the pieces that occur in the study's texts
     frozen_layers: int = Field(0, ge=0)  # lowest layers that are never trained
     frozen_embeddings: bool = False
     retrieval_layer: int | None = Field(None, ge=1)  # hidden_states index; None is the last kept
