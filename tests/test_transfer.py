@@ -157,6 +157,23 @@ def test_missing_language_is_named_and_the_others_go_on(study, tmp_path, monkeyp
 
 
 @pytest.mark.slow
+def test_target_without_training_rows_does_not_stop_the_others(study, tmp_path, monkeypatch):
+    train(study, tmp_path, "none")
+    real = sources.load
+
+    def load(task, split, lang, *args, **kwargs):
+        if (task, split) == ("udpos", "train"):
+            raise MissingData(task, lang, split, "no file train-en.tsv", "somewhere")
+        return real(task, split, lang, *args, **kwargs)
+
+    monkeypatch.setattr(sources, "load", load)
+    run = begin(study, tmp_path, "none")
+    found = run.evaluate("udpos")
+    assert not found["languages"] and set(found["missing"]) == {"en", "de"}
+    assert run.evaluate("tatoeba")["zero_shot"] >= 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant", ["multi", "mnli+shuffled", "squad1+mlm", "mnli+translated", "csqa", "ccg"]
 )

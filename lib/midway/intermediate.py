@@ -32,7 +32,7 @@ def shuffle_labels(rows, kind: str, seed: int):
     """The same text with labels that carry nothing: the control for what labels teach.
 
     Classes are permuted over examples, gold options drawn at random, tags permuted over all
-    words, answers replaced by a random span of as many characters in the same context.
+    words, answers replaced by a random span of as many words (or characters) in the same context.
     """
     rng = np.random.default_rng([seed, 5])
     table = rows.to_dict()
@@ -53,6 +53,10 @@ def shuffle_labels(rows, kind: str, seed: int):
 def _random_span(context: str, answers: dict, rng) -> dict:
     if not answers["text"]:
         return answers
+    if " " not in context:  # written without spaces: characters instead of words
+        length = min(len(answers["text"][0]), len(context))
+        at = int(rng.integers(len(context) - length + 1))
+        return {"text": [context[at : at + length]], "answer_start": [at]}
     starts = [0] + [i + 1 for i, c in enumerate(context) if c == " "]
     words = len(answers["text"][0].split()) or 1
     at = int(rng.integers(max(1, len(starts) - words + 1)))

@@ -117,7 +117,10 @@ class Probes:
         chosen = study.intermediate.probe_languages or study.languages("xnli")
         for lang in chosen:
             rows = self._rows("xnli", lang, data, 3 * size) if lang != "en" else None
-            if rows is None or english is None or len(rows) != len(english):
+            if rows is None or english is None:
+                continue
+            if len(rows) != len(english):
+                self.missing[f"xnli.{lang}"] = f"{len(rows)} rows, English {len(english)}"
                 continue
             pairs = dict(zip(english["text_a"], rows["text_a"], strict=True))
             keep(f"parallel.{lang}", list(pairs)[:size], list(pairs.values())[:size])

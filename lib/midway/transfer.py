@@ -58,12 +58,19 @@ class Run:
         languages = self.study.languages(target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
         facts: dict = {"train_key": card.train_key, "missing": {}}
-        if card.trains:
-            facts |= self._trained(card, all(done.values()))
-        with_controls = self._controls(card)
+        no_training: MissingData | None = None
+        with_controls = None
+        try:
+            if card.trains:
+                facts |= self._trained(card, all(done.values()))
+            with_controls = self._controls(card)
+        except MissingData as error:  # of the English training rows: the other targets go on
+            no_training = error
         for lang in self._order(languages):
             if done[lang] is None:
                 try:
+                    if no_training:
+                        raise no_training
                     one = {"parallel": self._parallel, "mining": self._mining}.get(
                         card.kind, self._labelled
                     )
