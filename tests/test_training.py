@@ -211,6 +211,15 @@ def test_layer_aggregation_starts_uniform_and_learns(folder):
     assert not torch.equal(before, model.aggregate.key.weight)
 
 
+def test_equal_weights_are_equal_files(folder, tmp_path):
+    """Otherwise a repeated 01 would make all of 02 run again."""
+    model, _ = make(folder)
+    meta = {"midway": '{"encoder": "x", "variant": "y"}'}
+    for name in "ab":
+        training.save_weights(training.trained(model), tmp_path / name, meta)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_saved_weights_come_back(folder, tmp_path):
     model, sources = make(folder, frozen_layers=1, frozen_embeddings=True)
     training.fit(model, sources, PLAN, 2, 1, MACHINE)

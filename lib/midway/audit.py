@@ -213,4 +213,4 @@ def show(found: dict) -> str:
     """The result as text."""
     lines = [f"problem: {p}" for p in found["problems"]] + [f"note: {n}" for n in found["notes"]]
     end = f"{len(found['problems'])} problems" if found["problems"] else "everything agrees"
-    return "\n".join([*lines, f"{len(found['checked'])} records checked, {end}"])
+    return "\n".join([*lines, f"{len(found['checked'])} record(s) checked, {end}"])

@@ -1,5 +1,6 @@
 """One variant of the encoder: trained on an English intermediate task, or left as it is."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -270,7 +271,9 @@ class Run:
         """Write what the variant differs in from its encoder; nothing for ``none``."""
         if not self.fit.losses:
             return []
-        meta = {"encoder": self.encoded.fingerprint, "variant": self.variant}
+        # One key: safetensors writes several in any order, and equal weights must be equal files.
+        facts = {"encoder": self.encoded.fingerprint, "variant": self.variant}
+        meta = {"midway": json.dumps(facts, sort_keys=True)}
         training.save_weights(training.trained(self.model), self.out / "encoder.safetensors", meta)
         shutil.rmtree(self.out / "states", ignore_errors=True)  # gigabytes of a large encoder
         return ["encoder.safetensors"]
