@@ -64,10 +64,20 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("predictions", type=Path, help="folder <task>/test-<lang>.tsv|json")
     p.add_argument("labels", type=Path, help="folder of the labels, same layout")
     p.add_argument("--json", action="store_true", help="as JSON")
-    p = verb("correlate", "correlate the columns of a table of your own")
+    more = "all options: midway {0} --help"
+    p = verb(
+        "correlate",
+        "correlate the columns of a table of your own",
+        epilog=more.format("correlate results.csv"),
+    )
     p.add_argument("table", type=Path, help="CSV: one row per intermediate task")
     p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    p = verb("recommend", "which intermediate task would the metrics have chosen?", folder=True)
+    p = verb(
+        "recommend",
+        "which intermediate task would the metrics have chosen?",
+        folder=True,
+        epilog=more.format("recommend outputs/mini"),
+    )
     p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return top
 
