@@ -113,21 +113,25 @@ def test_pairs_have_both_texts(tokenizer):
     ]  # fmt: skip
 
 
-@given(
-    st.lists(st.integers(1, 200), min_size=1, max_size=120),
-    st.integers(1, 17),
-    st.integers(1, 60),
-)
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 4), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_training_order_uses_every_example_once_an_epoch(lengths, size, steps):
+def test_every_example_is_used_once_an_epoch(size, batches, epochs, seed):
     """A skipped or doubled example would make 'epochs' untrue; the order must be repeatable."""
-    batches = training_order(lengths, size, steps, seed=3)
-    assert len(batches) == steps and all(len(b) == size for b in batches)
-    again = training_order(lengths, size, steps, seed=3)
-    assert all((a == b).all() for a, b in zip(batches, again, strict=True))
-    counts = np.bincount(np.concatenate(batches), minlength=len(lengths))
-    # Batches are shuffled inside an epoch, so only whole epochs are exact.
-    assert counts.max() - counts.min() <= 1 + -(-size * steps // len(lengths)) // 1
+    lengths = np.random.default_rng(seed).integers(1, 200, size * batches)
+    made = training_order(lengths, size, batches * epochs, seed)
+    assert len(made) == batches * epochs and all(len(b) == size for b in made)
+    assert (np.bincount(np.concatenate(made), minlength=len(lengths)) == epochs).all()
+    again = training_order(lengths, size, batches * epochs, seed)
+    assert all((a == b).all() for a, b in zip(made, again, strict=True))
+
+
+@given(st.integers(1, 30), st.integers(1, 17), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_few_examples_still_fill_every_batch(examples, size, steps):
+    """Fewer rows than a batch holds must neither stop training nor lose rows."""
+    made = training_order([5] * examples, size, steps, seed=3)
+    assert len(made) == steps and all(len(b) == size for b in made)
+    assert set(np.concatenate(made)) <= set(range(examples))
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=200), st.integers(64, 1024))
