@@ -82,3 +82,13 @@ use rule intermediate as baseline with:
     output: "01_intermediate/none/seed{seed}/record.json"
     params: variant="none"
     priority: 30
+
+
+# The longest training: started last, it would leave the other cores idle at the end.
+ruleorder: longest > intermediate
+
+
+use rule intermediate as longest with:
+    output: "01_intermediate/{variant}/seed{seed}/record.json"
+    wildcard_constraints: variant="multi.*"
+    priority: 20

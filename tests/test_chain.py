@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -54,6 +56,15 @@ def test_same_results_upstream_bring_the_records_below_back(project):
     assert done.returncode == 0, done.stderr
     assert "01_intermediate/none/seed1 done in" in done.stderr
     assert "02_transfer/none/seed1/part1 unchanged" in done.stderr
+
+
+def test_a_late_draft_leaves_the_final_report_alone(project):
+    """A draft started just before the final report, and slower, must not retire its record."""
+    page, end = project.out / "05_report" / "record.json", project.state("05_report")
+    before = page.read_bytes()
+    runner = [sys.executable, "-m", "midway.runner", "05_report", "params.yaml", "--draft"]
+    assert subprocess.run(runner, cwd=project.out, env=project.env).returncode == 0
+    assert page.read_bytes() == before and project.state("05_report") == end
 
 
 @pytest.mark.slow

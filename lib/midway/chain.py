@@ -286,6 +286,7 @@ def _watch_over(study, folder, held, watch, cmd, profile) -> int:
         finally:
             for n, handler in old.items():
                 signal.signal(n, handler)
+    watch.stop()
     clear_up(study, folder)  # had Snakemake been killed, its jobs would still be there
     watch.look()
     return engine.returncode

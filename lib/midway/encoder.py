@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from midway import params
 
+SHORT = 256  # pieces; measured with benchmarks/training.py
 WORDS = "embeddings.word_embeddings.weight"
 
 
@@ -126,6 +127,9 @@ def hidden_states(
     state = start
     if state is None:
         state = model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+    # On a CPU the fused kernel's backward costs more than all matrix products of short sequences.
+    short = state.device.type == "cpu" and state.shape[1] <= SHORT
+    model.set_attn_implementation("eager" if short else "sdpa")
     mask = create_bidirectional_mask(
         config=model.config, inputs_embeds=state, attention_mask=attention_mask
     )

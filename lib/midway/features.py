@@ -249,14 +249,16 @@ def training_order(lengths, batch_size: int, steps: int, seed: int) -> list[np.n
 
 def evaluation_batches(lengths, tokens: int) -> list[np.ndarray]:
     """Sequences sorted by length, longest first (memory trouble shows at once), at most
-    ``tokens`` padded pieces a batch."""
+    ``tokens`` padded pieces a batch; one that is worth its start ends where padding begins."""
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable")
     batches, start = [], 0
-    while start < len(order):
-        size = max(1, tokens // max(1, int(lengths[order[start]])))
-        batches.append(order[start : start + size])
-        start += size
+    for i in range(1, len(order) + 1):
+        n, longest = i - start, max(1, int(lengths[order[start]]))
+        full = i == len(order) or (n + 1) * longest > tokens
+        if full or (n * longest >= 512 and lengths[order[i]] < 0.85 * longest):
+            batches.append(order[start:i])
+            start = i
     return batches
 
 

@@ -106,7 +106,8 @@ class Watch:
             self._draft = None
         due = last or time.monotonic() - self._drafted > self._pause or not self._drafted
         published = (self.folder / STEPS[3] / "record.json").exists() or last
-        if self._draft is None and due and self._fresh and published:
+        open_ = last or any(sid.step != STEPS[4] for sid in self.todo)  # else the final one comes
+        if self._draft is None and due and self._fresh and published and open_:
             hurry = last or not self._drafted
             self._fresh, self._drafted = False, time.monotonic()
             step = [sys.executable, "-m", "midway.runner", STEPS[4], "params.yaml", "--draft"]

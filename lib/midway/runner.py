@@ -183,6 +183,8 @@ def _only_one(out: Path, patience: float):
 def _run_step(sid, study, study_file, out, draft) -> Outcome:
     record, stale = out / "record.json", out / "record.stale.json"
     pending = out / records.PENDING
+    if draft and record.exists():  # the final one was quicker: a draft must not undo it
+        return Outcome("done", "unchanged")
     if record.exists():
         os.replace(record, stale)
     if not draft and restorable(sid, study, out):
