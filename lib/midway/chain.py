@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 import midway
-from midway import params, provenance, runner
+from midway import machine, params, provenance, runner
 from midway import plan as planning
 from midway.errors import InputError
 from midway.progress import Watch, die_with_parent, environment, say
@@ -226,6 +226,9 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
         print(page if page.exists() else folder)
         return 0
     slots = max(1, (cores or os.cpu_count() or 1) // study.compute.threads)
+    if profile in (None, "local") and (devices := len(machine.gpus(study.compute))):
+        slots = min(slots, devices)  # one job on each
+        cores = slots * study.compute.threads
     say(f"{len(todo)} of {len(items)} steps to run, {slots} at a time; log: {folder}/snakemake.log")
     watch = Watch(study, folder, [i for i in items if i.ready or i in todo], slots)
     targets = [f"{i.sid.path}/record.json" for i in todo]

@@ -6,14 +6,16 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from midway import params, provenance, tasks
+from midway import cost, params, provenance, tasks
 from midway.errors import InputError, MissingData
+
+PROCESS_GB = 1.2  # Python, torch, tokenizer and data of a job; peak_rss_mb of a job without training
 
 
 def checks(study: params.Study) -> list[dict]:
     """Rows ``{what, ok, detail}``; ok is None where something is only worth knowing."""
     rows = []
-    for check in (_versions, _encoder, _device, _disk, _data):
+    for check in (_versions, _encoder, _device, _memory, _disk, _data):
         try:
             rows += check(study)
         except InputError as error:
@@ -84,12 +86,31 @@ def _device(study) -> list[dict]:
     cores, threads = os.cpu_count() or 1, study.compute.threads
     detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
     if torch.cuda.is_available():
-        detail = f"{torch.cuda.get_device_name()}; {detail}"
+        n = torch.cuda.device_count()
+        detail = f"{n} x {torch.cuda.get_device_name()}, one job on each"
     elif study.compute.device == "cuda":
         return [_row("device", False, "compute.device is cuda, but torch sees no GPU: use auto")]
     if threads > cores:
         return [_row("device", False, f"compute.threads is {threads}, this machine has {cores}")]
     return [_row("device", True, detail)]
+
+
+def _memory(study) -> list[dict]:
+    """What a training job needs, as counted by :mod:`midway.cost`, against what one may have."""
+    import torch
+
+    need, jobs = cost.memory_gb(study)["total"], 1
+    if study.compute.device != "cpu" and torch.cuda.is_available():
+        have, place = torch.cuda.get_device_properties(0).total_memory, "GPU memory"
+    else:
+        jobs = max(1, (os.cpu_count() or 1) // study.compute.threads)
+        have, place = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "memory"
+        need += PROCESS_GB
+    detail = f"about {need:.1f} GB a training job, {jobs} at once, {have / 1e9:.1f} GB of {place}"
+    if need * jobs > have / 1e9:
+        less = "smaller batch_size with accumulation, compute.gradient_checkpointing or --cores"
+        return [_row("memory", None, f"{detail}: may not suffice; {less}")]
+    return [_row("memory", True, detail)]
 
 
 def weights_mb(study) -> float:

@@ -1,9 +1,14 @@
-"""What a step ran on, for its record: packages, commit and hardware; no host or user name."""
+"""What a step runs on: its GPU of several; for its record packages, commit and hardware."""
 
+import contextlib
+import fcntl
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,62 @@ from typing import Any
 PACKAGES = (
     "torch transformers tokenizers datasets numpy pandas scipy scikit-learn papermill"
 ).split()
+
+
+def gpus(compute) -> list[str]:
+    """Ids of the GPUs that jobs may use: CUDA_VISIBLE_DEVICES or else all; no torch is imported."""
+    if compute.device == "cpu":
+        return []
+    found = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if found is None:
+        tool = shutil.which("nvidia-smi")
+        if tool is None:
+            return []
+        query = [tool, "--query-gpu=uuid", "--format=csv,noheader"]
+        try:
+            done = subprocess.run(query, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.SubprocessError):
+            return []
+        found = "" if done.returncode else done.stdout.strip().replace("\n", ",")
+    return [name.strip() for name in found.split(",") if name.strip() not in ("", "-1")]
+
+
+@contextlib.contextmanager
+def one_gpu(compute):
+    """Hold one of several GPUs for as long as a step takes: its process and kernel see no other.
+
+    Waits while other steps, of whatever study of this user, hold all of them. A single GPU (what
+    a cluster gives a job) is taken as it is.
+    """
+    names = gpus(compute)
+    if len(names) < 2:
+        yield
+        return
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    with contextlib.ExitStack() as held:
+        free = None
+        while free is None:
+            for name in names:
+                path = Path(tempfile.gettempdir(), f"midway-{os.getuid()}-gpu-{name}.lock")
+                lock = open(path, "w")  # noqa: SIM115  (held open: closing it frees the GPU)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    lock.close()
+                    continue
+                held.enter_context(lock)
+                free = name
+                break
+            else:
+                time.sleep(1)
+        os.environ["CUDA_VISIBLE_DEVICES"] = free
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["CUDA_VISIBLE_DEVICES"]
+            else:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def cpu_seconds() -> float:

@@ -24,7 +24,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from midway import params, provenance, records
+from midway import machine, params, provenance, records
 from midway.errors import InputError
 from midway.records import now, write_atomic
 from midway.state import alive, me, read_state
@@ -160,7 +160,9 @@ def run_step(sid, study_file: Path, out: Path | None = None, draft: bool = False
     out = Path(out) if out else Path(study_file).resolve().parent / sid.path
     out.mkdir(parents=True, exist_ok=True)
     # the final report waits for a draft of itself that is being written
-    with _only_one(out, 300 if sid.step == provenance.STEPS[4] and not draft else 0):
+    patience = 300 if sid.step == provenance.STEPS[4] and not draft else 0
+    gpu = machine.one_gpu(study.compute) if sid.variant else contextlib.nullcontext()
+    with _only_one(out, patience), gpu:
         return _run_step(sid, study, Path(study_file), out, draft)
 
 

@@ -194,7 +194,8 @@ class Run:
         first = frozen if model.options.frozen_embeddings else 0
         model.eval()
         x, y = [], []
-        some = np.arange(min(len(f.sequences), 1024 if card.kind == "pair" else 128))
+        enough = 1024 if card.kind == "pair" else int(np.searchsorted(f.lengths.cumsum(), 2000)) + 1
+        some = np.arange(min(len(f.sequences), enough))
         for chosen in evaluation_batches(f.lengths[some], self.machine.eval_tokens):
             batch = inputs.tensors(chosen)
             with self.machine.autocast():
