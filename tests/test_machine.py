@@ -59,7 +59,10 @@ def test_a_job_waits_for_a_gpu_that_others_hold(two_gpus):
     waiting.join()
 
 
-@pytest.mark.parametrize(("given", "found"), [("", []), ("-1", []), ("3", ["3"]), ("0,2", ["0", "2"])])
+SET = {"": [], "-1": [], "3": ["3"], "0,2": ["0", "2"]}
+
+
+@pytest.mark.parametrize(("given", "found"), SET.items())
 def test_what_a_cluster_has_set_is_respected(two_gpus, monkeypatch, given, found):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert machine.gpus(AUTO) == found

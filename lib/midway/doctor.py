@@ -9,7 +9,7 @@ from pathlib import Path
 from midway import cost, params, provenance, tasks
 from midway.errors import InputError, MissingData
 
-PROCESS_GB = 1.2  # Python, torch, tokenizer and data of a job; peak_rss_mb of a job without training
+PROCESS_GB = 1.2  # Python, torch, tokenizer and data: peak_rss_mb of a job without training
 
 
 def checks(study: params.Study) -> list[dict]:
