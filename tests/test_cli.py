@@ -1,6 +1,7 @@
 """The command line: quick, one line for a mistake, and exit codes that a script can trust."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -162,3 +163,25 @@ def test_any_params_file_is_taken_or_refused_in_one_line(tmp_path_factory, chang
     except InputError as error:
         assert len(str(error).splitlines()) == 1
     assert [p.name for p in folder.iterdir()] == ["p.yaml"]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_the_shell_completes_verbs_options_and_files(tmp_path, capsys):
+    assert cli.main(["completion", "bash"]) == 0
+    script = tmp_path / "complete.sh"
+    (tmp_path / "mine.yaml").touch()
+    ask = (
+        "source ./complete.sh; f=$(complete -p midway | sed 's/.*-F \\([^ ]*\\).*/\\1/');"
+        " COMP_WORDS=(midway $1 $2); COMP_CWORD=$#; $f; echo ${COMPREPLY[@]}"
+    )
+    script.write_text(capsys.readouterr().out)
+
+    def answer(*words):
+        done = subprocess.run(
+            ["bash", "-c", ask, "_", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        return done.stdout.split()
+
+    assert answer("sta") == ["status"]
+    assert answer("run", "mi") == ["mine.yaml"]
+    assert "--profile" in answer("run", "--p")

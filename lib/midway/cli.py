@@ -79,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
         epilog=more.format("recommend outputs/mini"),
     )
     p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    p = verb(
+        "completion",
+        "print a script that completes commands in your shell",
+        epilog='bash: eval "$(midway completion bash)"   zsh: eval "$(midway completion zsh)"',
+    )
+    p.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return top
 
 
@@ -188,6 +194,19 @@ def recommend(args) -> int:
     from midway import choice
 
     return choice.main(folder_of(args), args.rest)
+
+
+def completion(args) -> int:
+    import shtab
+
+    top = parser()
+    verbs = next(a for a in top._actions if isinstance(a, argparse._SubParsersAction))
+    for verb in verbs.choices.values():
+        for action in verb._actions:
+            if action.type is Path:
+                action.complete = shtab.FILE
+    print(shtab.complete(top, args.shell))
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:

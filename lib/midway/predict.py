@@ -1,4 +1,4 @@
-"""From a model and tokenised rows to answers: classes, options, spans, tags, sentence vectors."""
+"""From a model and rows to answers (classes, options, spans, tags, vectors) and their scores."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from midway import heads
+from midway import heads, metrics
 from midway.compute import Inputs, Machine
 from midway.features import evaluation_batches
 
@@ -166,3 +166,39 @@ def _spans(values, features, rows, null: bool) -> Answers:
     confidence = np.where(silent, silence, confidence)
     mean = float(np.nanmean(losses)) if np.isfinite(losses).any() else float("nan")
     return Answers(texts, mean, margin, None, confidence, None)
+
+
+def scores_of(card, predictions, rows, lang: str) -> dict[str, float]:
+    """All metrics of a labelled target; the main one under ``card.metric``."""
+    if card.kind == "span":
+        references = {i: a["text"] for i, a in zip(rows["id"], rows["answers"], strict=True)}
+        given = dict(zip(rows["id"], predictions, strict=True))
+        found = metrics.qa_scores(given, references, lang, card.name)
+        em, f1 = found["exact_match"], found["f1"]
+        return {"em": em, "f1": f1, "em_f1": (em + f1) / 2}
+    if card.kind == "tags":
+        found = metrics.tag_scores(predictions, list(rows["tags"]))
+        return found | {"f1": found["f1_xtreme"]}
+    return metrics.class_scores(predictions, rows["label"], len(card.labels))
+
+
+def by_kind(card, predictions, rows, lang: str) -> dict:
+    """Scores by the rows' ``kind`` column where there is one (mini says what a row tests)."""
+    if "kind" not in rows.column_names:
+        return {}
+    kinds = rows["kind"]
+    out = {}
+    for kind in sorted(set(kinds)):
+        at = [i for i, k in enumerate(kinds) if k == kind]
+        some = scores_of(card, [predictions[i] for i in at], rows.select(at), lang)
+        out[kind] = {"n": len(at), card.metric: some[card.metric]}
+    return {"kinds": out}
+
+
+def submission(card, predictions, rows):
+    """What XTREME's submission files hold."""
+    if card.kind == "span":
+        return dict(zip(rows["id"], predictions, strict=True))
+    if card.kind == "pair":
+        return [card.labels[p] for p in predictions]
+    return predictions

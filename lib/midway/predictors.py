@@ -5,12 +5,13 @@ error and the cosine gap keep their natural units.
 """
 
 import numpy as np
+import torch
 
 from midway import metrics, predict, retrieval, sources, tasks
 from midway.compute import Inputs, Machine
 from midway.errors import MissingData
-from midway.features import encode, texts
-from midway.heads import Model
+from midway.features import encode, evaluation_batches, texts
+from midway.heads import Model, pool
 
 
 class Development:
@@ -155,6 +156,40 @@ class Probes:
 
 def _cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x * y).sum(1) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1))
+
+
+@torch.inference_mode()
+def logme(model: Model, inputs: Inputs, layer: int, machine: Machine) -> float | None:
+    """LogME of layer ``layer``'s features and the labels, before training (2102.11005).
+
+    Pairs: pooled vectors and classes; tags: first pieces and tags; span: pieces of the
+    context and whether they belong to the answer. At most 2,000 vectors.
+    """
+    f, frozen = inputs.features, model.options.frozen_layers
+    first = frozen if model.options.frozen_embeddings else 0
+    model.eval()
+    x, y = [], []
+    enough = 1024 if f.kind == "pair" else int(np.searchsorted(f.lengths.cumsum(), 2000)) + 1
+    some = np.arange(min(len(f.sequences), enough))
+    for chosen in evaluation_batches(f.lengths[some], machine.eval_tokens):
+        batch = inputs.tensors(chosen)
+        with machine.autocast():
+            hidden = model.states(batch)[max(0, layer - first)].float()
+        if f.kind == "pair":
+            x.append(pool(hidden, batch["mask"], model.options.head_pooling).cpu().numpy())
+            y.append(f.labels[f.owner[chosen]])
+            continue
+        for row, s in enumerate(chosen):
+            if f.kind == "tags":
+                at, label = f.words[s][:, 0], f.tags[s]
+            else:
+                at = np.flatnonzero(f.offsets[s][:, 0] >= 0)
+                begin, end = f.spans[s]
+                label = ((at >= begin) & (at <= end) & (end > 0)).astype(int)
+            x.append(hidden[row, at].cpu().numpy())
+            y.append(label)
+    x, y = np.concatenate(x)[:2000], np.concatenate(y)[:2000]
+    return retrieval.logme(x, y) if len(np.unique(y)) > 1 else None
 
 
 def steps_to(trajectory: list[dict], share: float = 0.9) -> float | None:

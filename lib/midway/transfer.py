@@ -5,16 +5,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from midway import controls, encoder, metrics, predict, retrieval, score, sources, tasks, training
+from midway import controls, encoder, predict, retrieval, score, sources, tasks, training
 from midway.compute import Inputs, setup
 from midway.errors import InputError, MissingData
-from midway.features import encode, evaluation_batches, texts
-from midway.heads import Model, pool
+from midway.features import encode, texts
+from midway.heads import Model
 from midway.intermediate import head_size
 from midway.params import Study
-from midway.predictors import Development
+from midway.predictors import Development, logme
 from midway.records import plain, write_atomic
 
 
@@ -136,7 +135,7 @@ class Run:
         inputs = Inputs(features, model, self.machine, self.cache)
         facts = {"train_n": len(rows)}
         if not blind:
-            facts["logme"] = self._logme(model, inputs, card)
+            facts["logme"] = logme(model, inputs, self.layer, self.machine)
         steps = training.steps_of(plan, features.examples)
         save = self._states(card.train_key + (".blind" if blind else ""))
         every, log = self.study.compute.save_every, []
@@ -183,39 +182,6 @@ class Run:
         looks = {round(steps * (i + 1) / n) for i in range(n)}
         return {m: lambda m=m: best.look(m, dev.measure()["main"]) for m in looks}
 
-    @torch.inference_mode()
-    def _logme(self, model, inputs: Inputs, card) -> float | None:
-        """LogME of the target's English training features before training (2102.11005).
-
-        Pairs: pooled vectors and classes; tags: first pieces and tags; span: pieces of the
-        context and whether they belong to the answer. At most 2,000 vectors.
-        """
-        f, frozen = inputs.features, model.options.frozen_layers
-        first = frozen if model.options.frozen_embeddings else 0
-        model.eval()
-        x, y = [], []
-        enough = 1024 if card.kind == "pair" else int(np.searchsorted(f.lengths.cumsum(), 2000)) + 1
-        some = np.arange(min(len(f.sequences), enough))
-        for chosen in evaluation_batches(f.lengths[some], self.machine.eval_tokens):
-            batch = inputs.tensors(chosen)
-            with self.machine.autocast():
-                hidden = model.states(batch)[max(0, self.layer - first)].float()
-            if card.kind == "pair":
-                x.append(pool(hidden, batch["mask"], model.options.head_pooling).cpu().numpy())
-                y.append(f.labels[f.owner[chosen]])
-                continue
-            for row, s in enumerate(chosen):
-                if card.kind == "tags":
-                    at, label = f.words[s][:, 0], f.tags[s]
-                else:
-                    at = np.flatnonzero(f.offsets[s][:, 0] >= 0)
-                    begin, end = f.spans[s]
-                    label = ((at >= begin) & (at <= end) & (end > 0)).astype(int)
-                x.append(hidden[row, at].cpu().numpy())
-                y.append(label)
-        x, y = np.concatenate(x)[:2000], np.concatenate(y)[:2000]
-        return retrieval.logme(x, y) if len(np.unique(y)) > 1 else None
-
     # -- answering ------------------------------------------------------------------------------
 
     def _controls(self, card):
@@ -249,16 +215,16 @@ class Run:
         beside = rivals.evaluate(rows, lang) if rivals else {}
         for name, blind in blinds.items():
             b = self._answers(card, blind, controls.blind(rows, card.kind))
-            beside[name] = scores_of(card, b.predictions, rows, lang)
+            beside[name] = predict.scores_of(card, b.predictions, rows, lang)
         return self.step.score(
             card.name,
             lang,
             n=len(rows),
-            metrics=scores_of(card, a.predictions, rows, lang) | {"loss": a.loss},
+            metrics=predict.scores_of(card, a.predictions, rows, lang) | {"loss": a.loss},
             main=card.metric,
             controls=beside,
-            predictions=self._write(card, lang, _submission(card, a.predictions, rows)),
-            extra=by_kind(card, a.predictions, rows, lang),
+            predictions=self._write(card, lang, predict.submission(card, a.predictions, rows)),
+            extra=predict.by_kind(card, a.predictions, rows, lang),
         )
 
     def _vectors(self, lines) -> dict[int, np.ndarray]:
@@ -344,42 +310,6 @@ class Run:
 
 SWEEP_BYTES = 2**32  # half a million sentences in every layer of a large encoder would be 50 GB
 BLIND = {"pair": "hypothesis_only", "span": "question_blind"}
-
-
-def scores_of(card, predictions, rows, lang: str) -> dict[str, float]:
-    """All metrics of a labelled target; the main one under ``card.metric``."""
-    if card.kind == "span":
-        references = {i: a["text"] for i, a in zip(rows["id"], rows["answers"], strict=True)}
-        given = dict(zip(rows["id"], predictions, strict=True))
-        found = metrics.qa_scores(given, references, lang, card.name)
-        em, f1 = found["exact_match"], found["f1"]
-        return {"em": em, "f1": f1, "em_f1": (em + f1) / 2}
-    if card.kind == "tags":
-        found = metrics.tag_scores(predictions, list(rows["tags"]))
-        return found | {"f1": found["f1_xtreme"]}
-    return metrics.class_scores(predictions, rows["label"], len(card.labels))
-
-
-def by_kind(card, predictions, rows, lang: str) -> dict:
-    """Scores by the rows' ``kind`` column where there is one (mini says what a row tests)."""
-    if "kind" not in rows.column_names:
-        return {}
-    kinds = rows["kind"]
-    out = {}
-    for kind in sorted(set(kinds)):
-        at = [i for i, k in enumerate(kinds) if k == kind]
-        some = scores_of(card, [predictions[i] for i in at], rows.select(at), lang)
-        out[kind] = {"n": len(at), card.metric: some[card.metric]}
-    return {"kinds": out}
-
-
-def _submission(card, predictions, rows):
-    """What XTREME's submission files hold."""
-    if card.kind == "span":
-        return dict(zip(rows["id"], predictions, strict=True))
-    if card.kind == "pair":
-        return [card.labels[p] for p in predictions]
-    return predictions
 
 
 def summary(card, scored: dict) -> dict:
