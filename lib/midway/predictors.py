@@ -169,7 +169,7 @@ def logme(model: Model, inputs: Inputs, layer: int, machine: Machine) -> float |
     first = frozen if model.options.frozen_embeddings else 0
     model.eval()
     x, y = [], []
-    enough = 1024 if f.kind == "pair" else int(np.searchsorted(f.lengths.cumsum(), 2000)) + 1
+    enough = 512 if f.kind == "pair" else int(np.searchsorted(f.lengths.cumsum(), 2000)) + 1
     some = np.arange(min(len(f.sequences), enough))
     for chosen in evaluation_batches(f.lengths[some], machine.eval_tokens):
         batch = inputs.tensors(chosen)
