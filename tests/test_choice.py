@@ -68,6 +68,16 @@ def test_ndcg_equals_scikit_learn(merits, seed):
     assert choice.ndcg(merit, gain) == pytest.approx(expected)
 
 
+def test_the_interval_of_regret_is_that_of_single_draws():
+    """All draws are computed at once; ties among drawn candidates included."""
+    X = pd.DataFrame({"m": [1.0, 2.0, 2.0, 0.0]}, index=list("abcd"))
+    Y = pd.DataFrame({"t": GAIN}, index=list("abcd"))
+    row = choice.quality(X, Y, resamples=199, seed=3).query("kind == 'predictor'").iloc[0]
+    draws = np.random.default_rng(3).integers(0, 4, (199, 4))
+    single = [choice.regret(X["m"].to_numpy()[d], GAIN[d]) for d in draws]
+    assert [row["low"], row["high"]] == pytest.approx(np.quantile(single, [0.025, 0.975]))
+
+
 def test_quality_beside_random_and_fixed(folder):
     X, Y, skip = tables.wide(tables.predictors(folder), tables.outcomes(folder))
     table = choice.quality(X, Y, skip=skip, resamples=99)

@@ -88,7 +88,9 @@ def quality(X: pd.DataFrame, Y: pd.DataFrame, *, skip=(), resamples: int = 999,
             short = name.split(":")[0]
             merit, g = sign(short) * x.loc[both, name].to_numpy(), y.loc[both, target].to_numpy()
             draws = rng.integers(0, len(g), (resamples, len(g)))
-            spread = [regret(merit[d], g[d]) for d in draws]
+            m, drawn = merit[draws], g[draws]
+            tied = m == m.max(1, keepdims=True)  # regret@1 of all draws at once
+            spread = drawn.max(1) - np.where(tied, drawn, 0).sum(1) / tied.sum(1)
             low, high = np.quantile(spread, [alpha / 2, 1 - alpha / 2])
             rows.append({"predictor": short, "kind": "predictor", "target": target, "n": len(g),
                          "regret_1": regret(merit, g), "regret_3": regret(merit, g, 3),

@@ -14,7 +14,7 @@ from midway import provenance
 from midway.provenance import STEPS
 from midway.state import me, read_state
 
-REPORT_EVERY = 120.0  # seconds between early reports, or ten times what one takes
+REPORT_EVERY = 180.0  # seconds between early reports, or ten times what one takes
 
 
 def say(text: str) -> None:
