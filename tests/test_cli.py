@@ -74,6 +74,11 @@ MISTAKES = {
     ("run", "."): "no such params file",
     ("status", "outputs/none"): "not a study's outputs",
     ("audit", "."): "not a study's outputs",
+    ("status", "outputs/mine"): "there are outputs/mini",
+    ("plan", "params/min.yaml"): "did you mean params/mini.yaml?",
+    ("plan", "zzz"): "there are params/mini.yaml",
+    ("plan", "outputs/mini"): "it is a study's outputs",
+    ("plan", "{p}", "--json", "--cost"): "leave out --json",
     ("plan", "{p}", "--set", "transfer.steps"): "write KEY=VALUE",
     ("plan", "{p}", "--set", "transfer.steps=[1"): "is not a YAML value",
     ("plan", "{p}", "--set", "transfer.stepz=1"): "did you mean",
@@ -85,7 +90,11 @@ MISTAKES = {
 @pytest.mark.parametrize("args", MISTAKES)
 def test_mistakes_on_the_command_line(tmp_path, monkeypatch, capsys, args):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump(BASE))
+    monkeypatch.setenv("MIDWAY_ROOT", str(tmp_path))
+    (tmp_path / "outputs" / "mini").mkdir(parents=True)
+    (tmp_path / "params").mkdir()
+    for place in ("p.yaml", "params/mini.yaml", "outputs/mini/params.yaml"):
+        (tmp_path / place).write_text(yaml.safe_dump(BASE))
     assert cli.main([a.format(p=tmp_path / "p.yaml") for a in args]) == 2
     err = capsys.readouterr().err
     assert MISTAKES[args] in err and len(err.splitlines()) == 1
@@ -97,7 +106,10 @@ def test_values_of_set_are_typed_as_in_a_file():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", ["", "run", "plan", "status", "audit", "doctor"])
+@pytest.mark.parametrize(
+    "verb",
+    ["", "run", "plan", "status", "audit", "doctor", "correlate", "recommend", "recommend x"],
+)
 def test_help_shows_how(verb, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main([*verb.split(), "--help"])
@@ -105,6 +117,8 @@ def test_help_shows_how(verb, capsys):
     assert end.value.code == 0 and (
         "midway run params/mini.yaml" in out if not verb else "usage" in out
     )
+    own = {"correlate": "--predictors", "recommend": "--target"}
+    assert own.get(verb.partition(" ")[0], "") in out
 
 
 def test_an_unknown_verb_or_option_is_bad_input(capsys):
@@ -112,6 +126,15 @@ def test_an_unknown_verb_or_option_is_bad_input(capsys):
         with pytest.raises(SystemExit) as end:
             cli.main(args)
         assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert "unknown verb 'walk'; known: run, plan" in err
+    assert (
+        "VERB" in err
+        and "midway run: error: unknown argument --corse 2; did you mean --cores?" in err
+    )
+    with pytest.raises(SystemExit):
+        cli.main(["statsu"])
+    assert "did you mean 'status'?" in capsys.readouterr().err
 
 
 def test_output_into_a_closed_pipe_is_not_an_error(tmp_path):

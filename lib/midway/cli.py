@@ -1,11 +1,13 @@
 """The command line: each verb imports what it needs when it runs, so that refusals are quick."""
 
 import argparse
+import difflib
 import json
 import os
 import sys
 from pathlib import Path
 
+from midway import __version__
 from midway.errors import InputError
 
 EXAMPLES = """examples:
@@ -26,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
         prog="midway", epilog=EXAMPLES, formatter_class=raw, allow_abbrev=False,
         description="How do the scores of an intermediate task relate to cross-lingual transfer?",
     )  # fmt: skip
+    top.add_argument("-V", "--version", action="version", version=f"midway {__version__}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name, help, *, study=False, folder=False, **kwargs):
@@ -64,19 +67,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("predictions", type=Path, help="folder <task>/test-<lang>.tsv|json")
     p.add_argument("labels", type=Path, help="folder of the labels, same layout")
     p.add_argument("--json", action="store_true", help="as JSON")
-    more = "all options: midway {0} --help"
-    p = verb(
-        "correlate",
-        "correlate the columns of a table of your own",
-        epilog=more.format("correlate results.csv"),
-    )
+    p = verb("correlate", "correlate the columns of a table of your own")
     p.add_argument("table", type=Path, help="CSV: one row per intermediate task")
     p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     p = verb(
         "recommend",
         "which intermediate task would the metrics have chosen?",
         folder=True,
-        epilog=more.format("recommend outputs/mini"),
     )
     p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     p = verb(
@@ -111,16 +108,44 @@ def changes(pairs: list[str]) -> dict[str, object]:
 def study_of(args):
     from midway import params
 
+    if not args.params.is_file():
+        raise InputError(f"{args.params}: no such params file{_near_file(args.params)}")
     study = params.load(args.params, changes(args.changes))
     if getattr(args, "cores", None) is not None and args.cores < 1:
         raise InputError(f"--cores: found {args.cores}, expected at least 1")
     return study
 
 
+def _near_file(path: Path) -> str:
+    """Which params file may have been meant."""
+    from midway.provenance import root
+
+    if (path / "params.yaml").is_file():
+        return "; it is a study's outputs: name the file that the study was run with"
+    there = {p.stem: _shown(p) for p in sorted((root() / "params").glob("*.yaml"))}
+    near = difflib.get_close_matches(path.stem, there, 1, 0.6)
+    if near:
+        return f"; did you mean {there[near[0]]}?"
+    return f"; there are {', '.join(there.values())}" if there else ""
+
+
+def _shown(path: Path) -> str:
+    """A path as one would type it here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 def folder_of(args) -> Path:
     """A study's outputs folder; InputError when it is none."""
     if not (args.folder / "params.yaml").is_file():
-        raise InputError(f"{args.folder}: not a study's outputs (there is no params.yaml in it)")
+        from midway.provenance import root
+
+        found = (root() / "outputs").glob("*/params.yaml")
+        newest = sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)[:6]
+        there = ", ".join(_shown(p.parent) for p in newest)
+        hint = f"there are {there}" if there else "`midway run` makes one"
+        raise InputError(
+            f"{args.folder}: not a study's outputs (there is no params.yaml in it); {hint}"
+        )
     return args.folder.resolve()
 
 
@@ -138,6 +163,8 @@ def plan(args) -> int:
     from midway.provenance import root
 
     study = study_of(args)
+    if getattr(args, "json", False) and args.cost:
+        raise InputError("--cost is text only: leave out --json")
     items = planning.plan(study, root() / "outputs" / study.study, tuple(args.force))
     if getattr(args, "json", False):
         rows = [{"step": i.sid.path, "state": i.state, "why": i.why} for i in items]
@@ -193,7 +220,8 @@ def correlate(args) -> int:
 def recommend(args) -> int:
     from midway import choice
 
-    return choice.main(folder_of(args), args.rest)
+    asks = {"-h", "--help"} & set(args.rest)
+    return choice.main(args.folder if asks else folder_of(args), args.rest)
 
 
 def completion(args) -> int:
@@ -209,9 +237,33 @@ def completion(args) -> int:
     return 0
 
 
+def read(argv: list[str]) -> argparse.Namespace:
+    """The arguments; a mistake ends with 2, the usage of its verb and what may have been meant."""
+    top = parser()
+    verbs = next(a for a in top._actions if isinstance(a, argparse._SubParsersAction)).choices
+    if not argv:
+        top.print_help(sys.stderr)
+        top.exit(2)
+    if argv[0] not in verbs and not argv[0].startswith("-"):
+        near = difflib.get_close_matches(argv[0], verbs, 1, 0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(verbs)}"
+        top.error(f"unknown verb {argv[0]!r}; {hint}")
+    if argv[0] in ("correlate", "recommend") and argv[1:] in (["-h"], ["--help"]):
+        argv = [argv[0], ".", "--help"]  # these read their own options, after the first argument
+    args, unknown = top.parse_known_args(argv)
+    if unknown:
+        known = [o for a in verbs[args.verb]._actions for o in a.option_strings]
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1, 0.6)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        if hasattr(args, "rest"):
+            hint = "; options come after the first argument"
+        verbs[args.verb].error(f"unknown argument {' '.join(unknown)}{hint}")
+    return args
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
-    args = parser().parse_args(argv)
+    args = read(sys.argv[1:] if argv is None else argv)
     try:
         return globals()[args.verb](args) or 0
     except InputError as error:

@@ -59,6 +59,7 @@ class Watch:
                 self.took.setdefault(item.sid.step, []).append(item.record.cost.wall_s)
         self._seen = {sid: self._mark(sid) for sid in self.todo}
         self._draft, self._drafted, self._fresh, self._pause = None, 0.0, True, REPORT_EVERY
+        self._told = False
 
     def _mark(self, sid):
         end = read_state(self.folder / sid.path)
@@ -117,12 +118,16 @@ class Watch:
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             if last:
+                self._told = True  # the path is printed at the end anyway
                 self._ended(self._draft.wait())
 
     def _ended(self, code: int) -> None:
         if code not in (0, -signal.SIGTERM, 130):
             error = read_state(self.folder / STEPS[4]).get("error") or f"exit code {code}"
             say(f"the early report could not be made: {error}")
+        elif code == 0 and not self._told:
+            self._told = True
+            say(f"a first report, renewed now and then: {self.folder / 'index.html'}")
 
     def stop(self) -> None:
         if self._draft is not None:
