@@ -32,7 +32,7 @@ def commands(page: Path) -> list[tuple[str, bool]]:
 
 @pytest.fixture(scope="module")
 def project(root, tmp_path_factory) -> Path:
-    """A project of its own, in which commands may write: an example study, a table of results."""
+    """A project of its own, in which commands may write: a study, a table of results."""
     folder = tmp_path_factory.mktemp("project")
     for part in ("notebooks", "lib", "docs", "profiles", "Snakefile", "pyproject.toml",
                  "requirements.lock"):  # fmt: skip
@@ -40,7 +40,7 @@ def project(root, tmp_path_factory) -> Path:
     (folder / "params").mkdir()
     for file in (root / "params").glob("*.yaml"):
         (folder / "params" / file.name).write_bytes(file.read_bytes())
-    synthetic.write(root, folder / "outputs" / "example")
+    synthetic.write(root, folder / "outputs" / "mini")
     rows = [
         {"task": t, "seed": s, "dev_f1": i + s / 9, "dev_loss": (i * 7) % 5, "gain_xnli": i * 1.5}
         for i, t in enumerate(tasks.INTERMEDIATE)
