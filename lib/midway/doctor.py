@@ -6,7 +6,7 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from midway import cost, params, provenance, tasks
+from midway import cost, fingerprints, params, provenance, tasks
 from midway.errors import InputError, MissingData
 
 PROCESS_GB = 1.2  # Python, torch, tokenizer and data: peak_rss_mb of a job without training
@@ -140,6 +140,8 @@ def _disk(study) -> list[dict]:
 
 def _data(study) -> list[dict]:
     names = {n for s in provenance.steps(study) for n in provenance.data_names(study, s)}
+    bases = {params.split_variant(v)[0] for v in study.intermediate.variants}
+    used = bases | set(tasks.INTERMEDIATE if "multi" in bases else ()) | set(study.transfer.targets)
     rows = []
     for name in [n for n in (*tasks.INTERMEDIATE, *tasks.TARGETS) if n in names]:
         card = tasks.get(name)
@@ -147,7 +149,10 @@ def _data(study) -> list[dict]:
         if name in study.transfer.targets:
             wanted += [("train", "en")] if card.trains else []
             wanted += [("test", lang) for lang in study.languages(name)]
-        rows.append(_task(study, card, wanted or [("dev", "en")]))
+        row = _task(study, card, wanted or [("dev", "en")])
+        if row["ok"] is False and name not in used:
+            row |= {"ok": None, "detail": f"only for a probe, which is left out: {row['detail']}"}
+        rows.append(row)
     return rows
 
 
@@ -172,7 +177,10 @@ def _task(study, card, wanted) -> dict:
         return _row(card.name, False, "; ".join(missing[:3]) + more + hint)
     if study.data.source == "mini":
         return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
+    kept = provenance.root() / "outputs" / study.study / fingerprints.INDEX
+    content = fingerprints.data_hashes(study, [card.name], kept if kept.exists() else None)
     detail = f"{sum(counts.values()):,} rows in {len(counts)} splits and languages"
+    detail += f", content {content[card.name][:12]}"
     train = counts.get(("train", "en"))
     if train and card.train_size and train != card.train_size:
         detail += f"; {train:,} training rows, officially {card.train_size:,}"
