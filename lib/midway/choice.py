@@ -99,6 +99,12 @@ def quality(X: pd.DataFrame, Y: pd.DataFrame, *, skip=(), resamples: int = 999,
     return pd.DataFrame(rows, columns=columns)
 
 
+def looks(fractions) -> list[float]:
+    """Shares of training at which a study looked; those within 0.02 are one (13/40, 20/60)."""
+    known = sorted(set(fractions))
+    return [a for a, b in zip(known, [*known, 9][1:], strict=True) if b - a > 0.02]
+
+
 def early(predictors: pd.DataFrame, outcomes: pd.DataFrame, target: str = "average", *,
           costs: pd.DataFrame | None = None, keep=(1, 2, 3), names=()) -> pd.DataFrame:  # fmt: skip
     """Early choice on recorded trajectories: train all for a fraction, finish the k ranked best.
@@ -115,7 +121,7 @@ def early(predictors: pd.DataFrame, outcomes: pd.DataFrame, target: str = "avera
         table = table[table["predictor"].isin(list(names))]
     price = _prices(costs, gains.index)
     rows = []
-    for fraction in sorted(set(table["fraction"].round(3))):
+    for fraction in looks(table["fraction"]):
         now = table[table["fraction"] <= fraction + 1e-3].sort_values("fraction", kind="stable")
         now = now.groupby(["variant", "seed", "predictor"])["value"].last().unstack()
         for k in keep:
