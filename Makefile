@@ -13,8 +13,8 @@ run: $(STAMP)  ## run a study (PARAMS=params/mini.yaml) to its report
 test: $(STAMP)  ## run all tests; the fast ones: make test ARGS='-m "not slow"'
 	@$(BIN) pytest $(ARGS)
 
-lab: $(STAMP)  ## open the notebooks
-	@$(BIN) jupyterlab --notebook-dir=. --ServerApp.ip=127.0.0.1 notebooks/00_tour.ipynb
+lab: $(STAMP)  ## open the notebooks; as root: make lab ARGS=--allow-root
+	@$(BIN) jupyterlab --notebook-dir=. --ServerApp.ip=127.0.0.1 $(ARGS) notebooks/00_tour.ipynb
 
 lint: $(STAMP)  ## check style
 	@$(BIN) ruff check . && $(BIN) ruff format --check .

@@ -22,13 +22,16 @@ def test_hand_worked_xnli_on_xlmr_large(root):
 
 
 def test_shared_model_is_trained_once(root):
-    rows = {r["name"]: r for r in cost.estimate(load(root, "mini"))}
-    assert rows["xquad"]["steps"] == 40 and rows["mlqa"]["steps"] == 0
+    study = load(root, "mini")
+    rows = {r["name"]: r for r in cost.estimate(study)}
+    assert rows["xquad"]["steps"] == study.training("transfer", "xquad").steps
+    assert rows["mlqa"]["steps"] == 0
     assert rows["multi"]["steps"] == 120 and "none" not in rows
 
 
 def test_cost_grows_with_layers_and_languages(root):
-    small, large = load(root, "mini"), load(root, "mini", **{"encoder.layers": 12})
+    three = {"encoder.frozen_layers": 3}
+    small, large = (load(root, "mini", **three, **{"encoder.layers": n}) for n in (6, 12))
     total = [sum(r["flops"] for r in cost.estimate(s)) for s in (small, large)]
     assert total[1] == pytest.approx(3 * total[0], rel=0.05)  # 9 trained layers against 3
     few = load(root, "mini", **{"transfer.languages.xnli": ["en"]})
@@ -55,3 +58,25 @@ def test_plan_prints_the_estimate(root, capsys, monkeypatch):
         cli.main(["plan", "params/xlmr_base_afternoon.yaml", "--cost", "--utilisation", "1"]) == 0
     )
     assert "GPU-hours at 100% of 312 TFLOP/s" in capsys.readouterr().out
+
+
+def test_a_task_of_ones_own_is_counted(root, monkeypatch):
+    """A card that was added has no measured size; the estimate must not end in a traceback."""
+    for name in ("PIECES", "TESTED"):
+        monkeypatch.delitem(getattr(cost, name), "pawsx")
+    rows = {r["name"]: r for r in cost.estimate(load(root, "xlmr_large"))}
+    assert rows["pawsx"]["tokens"] > 7 * 2_000 * 100
+
+
+def test_a_run_refuses_an_unusable_encoder_before_it_starts(root, tmp_path, capsys, monkeypatch):
+    """One line and exit code 2, not one failed notebook per variant."""
+    from midway import cli
+
+    monkeypatch.chdir(root)
+    sets = {"study": "unusable", "encoder.kind": "path", "encoder.path": tmp_path / "x"}
+    args = [a for key, value in sets.items() for a in ("--set", f"{key}={value}")]
+    for command in ("run", "plan"):
+        more = ["--cost"] if command == "plan" else []
+        assert cli.main([command, "params/smoke.yaml", *args, *more]) == 2
+        assert "encoder.path: " in capsys.readouterr().err.splitlines()[-1]
+    assert not (root / "outputs" / "unusable").exists()

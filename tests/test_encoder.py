@@ -293,6 +293,8 @@ def spoil(folder, how):
         (folder / "config.json").unlink()
     elif how == "tokenizer":
         (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    elif how == "no tokenizer":
+        (folder / "tokenizer.json").unlink()
     elif how == "folder":
         shutil.rmtree(folder)
 
@@ -309,6 +311,7 @@ def spoil(folder, how):
         ("config", "has no config.json"),
         ("tokenizer", "cannot be loaded"),
         ("folder", "is no folder"),
+        ("no tokenizer", "holds no tokenizer; provide tokenizer.json"),
     ],
 )
 def test_unusable_folder_is_refused_in_one_line(checkpoints, tmp_path, how, message):

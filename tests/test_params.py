@@ -29,7 +29,7 @@ REFUSED = [
     ({"transfer.targets": ["xqad"]}, "did you mean 'xquad'?"),
     ({"transfer.languages": {"xquad": ["fr"]}}, "xquad has no language 'fr'"),
     ({"transfer.languages": {"xqad": ["de"]}}, "did you mean 'xquad'?"),
-    ({"transfer.epochs": 2}, "exclude each other"),
+    ({"transfer.epochs": 2}, "transfer.steps and transfer.epochs exclude each other"),
     ({"transfer.steps": None}, "transfer.steps or transfer.epochs is needed"),
     ({"intermediate.tasks": {"mmli": {}}}, "did you mean 'mnli'?"),
     ({"intermediate.tasks": {"mnli": {"stepps": 1}}}, "did you mean 'steps'?"),

@@ -14,14 +14,13 @@ XTREME_LANGUAGES = {
     "xnli": 15, "pawsx": 7, "udpos": 33, "panx": 40, "xquad": 11, "mlqa": 7, "tydiqa": 9,
     "bucc2018": 4, "tatoeba": 36,
 }  # fmt: skip
+STILTS = "anli mnli qqp squad1 squad2 hellaswag ccg cosmosqa csqa".split()
 
 
 def test_names_and_order_are_xtremes():
-    """Tables and job parts follow this order."""
-    assert list(tasks.TARGETS) == list(XTREME_LANGUAGES)
-    assert " ".join(tasks.INTERMEDIATE) == (
-        "anli mnli qqp squad1 squad2 hellaswag ccg cosmosqa csqa"
-    )
+    """Tables and job parts follow this order; tasks of a user's own come after."""
+    assert list(tasks.TARGETS)[:9] == list(XTREME_LANGUAGES)
+    assert list(tasks.INTERMEDIATE)[:9] == STILTS
 
 
 @pytest.mark.parametrize("name, count", XTREME_LANGUAGES.items())
@@ -37,9 +36,10 @@ def test_facts_of_every_card():
         assert card.licence and card.citation and card.sources and card.get and card.splits
         assert card.kind in tasks.KINDS and card.metric in tasks.METRICS
         assert card.trains == (card.train_size is not None)
-        assert card.local["layouts"], card.name
-        assert (card.hub is None) == (card.name == "ccg")
-        assert not card.verified  # nothing was loaded from the hub itself yet
+        assert card.hub or card.local["layouts"], card.name
+        if card.name in (*STILTS, *XTREME_LANGUAGES):
+            assert (card.hub is None) == (card.name == "ccg")
+            assert not card.verified  # nothing was loaded from the hub itself yet
 
 
 def test_shared_models():

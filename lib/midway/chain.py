@@ -192,6 +192,11 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
     for name in force:
         planning.matching(study, name)
     command(folder, [], cores, profile)  # a wrong profile is refused before anything is written
+    if study.encoder.kind == "path":
+        from midway import checkpoints
+
+        path = provenance.root() / Path(study.encoder.path).expanduser()
+        checkpoints.check_folder(path, "encoder.path")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / ".writable", "")

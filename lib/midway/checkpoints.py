@@ -68,6 +68,9 @@ def check_folder(folder: Path, key: str) -> dict:
             f"{key}: {folder} holds {found}; provide model.safetensors "
             "(save_pretrained() of current transformers writes it)"
         )
+    vocabularies = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
+    if not any((folder / name).exists() for name in vocabularies):
+        raise InputError(f"{key}: {folder} holds no tokenizer; provide tokenizer.json")
     return settings
 
 

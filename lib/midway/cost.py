@@ -5,13 +5,13 @@ English files have them under XLM-R's tokenizer (means over 300 rows, at most 38
 CCG, whose files are not open, are taken like MNLI and like POS of newspaper text), weights from
 the encoder's shape. Forward 2 FLOPs per weight and token, backward twice that, gradient
 checkpointing one more forward (Kaplan et al. 2020, 2001.08361, section 2.1; attention's own
-products are added).
+products are added). A task without a measured size, such as one of your own, counts as USUAL.
 """
 
-import json
 from pathlib import Path
 
-from midway import tasks
+from midway import checkpoints, provenance, tasks
+from midway.errors import InputError
 from midway.params import Study, split_variant
 
 #: name -> layers, hidden, intermediate; for an encoder that is not on this disk
@@ -33,6 +33,7 @@ TESTED = {
     "xnli": 75_150, "pawsx": 14_000, "udpos": 60_000, "panx": 200_000, "xquad": 13_090,
     "mlqa": 46_000, "tydiqa": 5_077, "bucc2018": 1_200_000, "tatoeba": 36_000,
 }  # fmt: skip
+USUAL = (100, 2_000)  # pieces per example, test rows per language: a task that is not above
 OPEN = {"squad2": 130_319, "mnli": 392_702}  # training rows that v1's table 1 does not list
 
 
@@ -40,8 +41,12 @@ def shape(study: Study) -> tuple[int, int, int]:
     """Layers kept, hidden size, intermediate size."""
     enc = study.encoder
     if enc.kind == "path":
-        config = json.loads((Path(enc.path).expanduser() / "config.json").read_text("utf-8"))
-        sizes = [config[k] for k in ("num_hidden_layers", "hidden_size", "intermediate_size")]
+        folder = provenance.root() / Path(enc.path).expanduser()
+        config = checkpoints.check_folder(folder, "encoder.path")
+        try:
+            sizes = [config[k] for k in ("num_hidden_layers", "hidden_size", "intermediate_size")]
+        except KeyError as error:
+            raise InputError(f"encoder.path: config.json has no {error.args[0]}") from None
     else:
         name = (enc.name or "multilingual-e5-small").rsplit("/", 1)[-1]
         sizes = list(SHAPES.get(name, SHAPES["xlm-roberta-large"]))
@@ -54,6 +59,12 @@ def weights(study: Study) -> tuple[float, float]:
     one = 4 * h * h + 2 * h * inner
     frozen = study.encoder.frozen_layers
     return (layers - frozen) * one, frozen * one
+
+
+def trained(study: Study) -> float:
+    """Weights that training changes, embeddings included where they are not frozen."""
+    embeddings = 0 if study.encoder.frozen_embeddings else EMBEDDINGS * shape(study)[1]
+    return weights(study)[0] + embeddings
 
 
 def _flops(study: Study, tokens: float, pieces: float, train: bool) -> float:
@@ -72,7 +83,7 @@ def _phase(study: Study, phase: str, task: str, source: str) -> dict:
     card = tasks.get(source)
     examples = plan.train_size or card.train_size or OPEN.get(source, 100_000)
     steps = plan.steps or max(1, round(plan.epochs * examples / plan.batch_size))
-    pieces = min(PIECES[source], 4 * plan.max_length)
+    pieces = min(PIECES.get(source, USUAL[0]), 4 * plan.max_length)
     tokens = steps * plan.batch_size * pieces
     return {"steps": steps, "tokens": tokens, "flops": _flops(study, tokens, pieces, True)}
 
@@ -112,21 +123,21 @@ def estimate(study: Study) -> list[dict]:
             made = _phase(study, "transfer", target, card.train_from or target)
         share = len(study.languages(target)) / len(card.languages)
         size = study.data.test_size
-        tested = size * len(study.languages(target)) if size else TESTED[target] * share
-        tokens = tested * PIECES[target]
+        whole = TESTED.get(target, USUAL[1] * len(card.languages))
+        tested = size * len(study.languages(target)) if size else whole * share
+        pieces = PIECES.get(target, USUAL[0])
+        tokens = tested * pieces
         made["tokens"] += tokens
-        made["flops"] += _flops(study, tokens, PIECES[target], False)
+        made["flops"] += _flops(study, tokens, pieces, False)
         rows.append({"step": "02_transfer", "name": target, "runs": variants, **made})
     return rows
 
 
 def memory_gb(study: Study) -> dict[str, float]:
     """Rough peak of a training job in GB: weights, gradients, AdamW's moments, activations."""
-    top, low = weights(study)
+    low, changed = weights(study)[1], trained(study)
     layers, h, inner = shape(study)
-    embeddings = EMBEDDINGS * h
-    trained = top + (0 if study.encoder.frozen_embeddings else embeddings)
-    held = 4 * (trained + low + embeddings * study.encoder.frozen_embeddings)
+    held = 4 * (changed + low + EMBEDDINGS * h * study.encoder.frozen_embeddings)
     plans = [study.training("intermediate", t) for t in tasks.INTERMEDIATE]
     plans += [study.training("transfer", t) for t in study.transfer.targets]
     sequences = max(p.batch_size / p.accumulation * p.max_length for p in plans)
@@ -136,9 +147,9 @@ def memory_gb(study: Study) -> dict[str, float]:
     kept = sequences * per_layer * (layers - study.encoder.frozen_layers)
     return {
         "weights": held / 1e9,
-        "gradients and AdamW": 12 * trained / 1e9,
+        "gradients and AdamW": 12 * changed / 1e9,
         "activations": kept / 1e9,
-        "total": (held + 12 * trained + kept) / 1e9,
+        "total": (held + 12 * changed + kept) / 1e9,
     }
 
 

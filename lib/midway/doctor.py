@@ -113,17 +113,14 @@ def _memory(study) -> list[dict]:
     return [_row("memory", True, detail)]
 
 
-def weights_mb(study) -> float:
-    """Size of one trained encoder, as far as it is known without loading it."""
-    made = (provenance.root() / "outputs" / study.study).glob("01_*/*/seed*/encoder.safetensors")
-    if sizes := [path.stat().st_size for path in made]:
-        return max(sizes) / 2**20
-    if study.encoder.kind == "path":
-        folder = provenance.root() / Path(study.encoder.path)
-        return sum(p.stat().st_size for p in folder.glob("*.safetensors")) / 2**20
-    known = {"large": 2240, "base": 1110, "small": 470}
-    name = study.encoder.name or "small"
-    return float(next((mb for key, mb in known.items() if key in name), 1110))
+def disk_mb(study) -> tuple[float, float]:
+    """Counted MB of all trained encoders, and of the frozen trunk's kept output."""
+    runs = len(study.intermediate.variants) * len(study.seeds)
+    encoders = runs * (4 * cost.trained(study) / 2**20 + 5)
+    if not (study.compute.cache_trunk and study.encoder.frozen_layers):
+        return encoders, 0.0
+    tokens = sum(row["tokens"] for row in cost.estimate(study))
+    return encoders, 2 * tokens * cost.shape(study)[1] / 2**20
 
 
 def _disk(study) -> list[dict]:
@@ -132,10 +129,11 @@ def _disk(study) -> list[dict]:
     if not os.access(place, os.W_OK):
         return [_row("disk", False, f"{place} cannot be written")]
     free = shutil.disk_usage(place).free / 2**20
-    runs = len(study.intermediate.variants) * len(study.seeds)
-    need = runs * (weights_mb(study) + 5)
-    detail = f"about {need:,.0f} MB for {runs} encoders, {free:,.0f} MB free in {place}"
-    return [_row("disk", free > need, detail)]
+    encoders, trunk = disk_mb(study)
+    detail = f"about {encoders:,.0f} MB for encoders"
+    if trunk:
+        detail += f" and {trunk:,.0f} MB for what frozen layers compute"
+    return [_row("disk", free > encoders + trunk, f"{detail}; {free:,.0f} MB free in {place}")]
 
 
 def _data(study) -> list[dict]:

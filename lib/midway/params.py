@@ -206,15 +206,16 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _coherent(self):
-        for part, known in (
-            (self.intermediate, [*tasks.INTERMEDIATE, "multi"]),
-            (self.transfer, tasks.TARGETS),
+        for label, part, known in (
+            ("intermediate", self.intermediate, [*tasks.INTERMEDIATE, "multi"]),
+            ("transfer", self.transfer, tasks.TARGETS),
         ):
             for name in part.tasks:
                 near(name, known, "task")
             for where, t in [("", part)] + [(f"tasks.{k}.", v) for k, v in part.tasks.items()]:
+                at = f"{label}.{where}"
                 if t.steps is not None and t.epochs is not None:
-                    raise ValueError(f"{where}steps and {where}epochs exclude each other")
+                    raise ValueError(f"{at}steps and {at}epochs exclude each other")
         for part, label in ((self.intermediate, "intermediate"), (self.transfer, "transfer")):
             if part.steps is None and part.epochs is None:
                 raise ValueError(f"{label}.steps or {label}.epochs is needed")
