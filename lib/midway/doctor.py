@@ -140,6 +140,7 @@ def _data(study) -> list[dict]:
     names = {n for s in provenance.steps(study) for n in provenance.data_names(study, s)}
     bases = {params.split_variant(v)[0] for v in study.intermediate.variants}
     used = bases | set(tasks.INTERMEDIATE if "multi" in bases else ()) | set(study.transfer.targets)
+    used |= {tasks.get(t).train_from for t in study.transfer.targets}
     rows = []
     for name in [n for n in (*tasks.INTERMEDIATE, *tasks.TARGETS) if n in names]:
         card = tasks.get(name)
