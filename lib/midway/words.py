@@ -55,7 +55,8 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
     base = (
         f"Of {cells} predictor-outcome pairs (n = {n} {unit}, {table.attrs.get('method', 'rho')})"
     )
-    parts = [f"{base}, {len(good)} hold after max-T correction over all of them"]
+    hold = "holds" if len(good) == 1 else "hold"
+    parts = [f"{base}, {len(good)} {hold} after max-T correction over all of them"]
     parts.append(f"{fdr} at a false discovery rate of {alpha:g}, {singles} uncorrected")
     expected = f"(by chance alone about {alpha * cells:.1f} uncorrected ones are expected)"
     out = ["; ".join(parts) + f" {expected}."]
