@@ -39,6 +39,7 @@ def test_jobs_get_different_gpus_and_give_them_back(two_gpus):
         assert visible() == "GPU-a"
 
 
+@pytest.mark.slow
 def test_a_job_waits_for_a_gpu_that_others_hold(two_gpus):
     got = threading.Event()
 

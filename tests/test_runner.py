@@ -141,6 +141,7 @@ def test_a_broken_notebook_is_bad_input(tmp_path, content):
         runner.execute(tmp_path / "n.ipynb", tmp_path / "o", {})
 
 
+@pytest.mark.slow
 def test_a_kernel_that_fails_to_start_is_started_once_more(execute, tmp_path, monkeypatch):
     flag = tmp_path / "first"
     first = (
@@ -150,6 +151,7 @@ def test_a_kernel_that_fails_to_start_is_started_once_more(execute, tmp_path, mo
     assert execute("print(1)")[0].state == "done" and flag.exists()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_never_starts_is_a_failure_with_a_reason(execute, monkeypatch):
     monkeypatch.setattr(engine, "BOOT", "import os; os._exit(1)")
     outcome, _ = execute("print(1)")
