@@ -75,8 +75,8 @@ MISTAKES = {
     ("status", "outputs/none"): "not a study's outputs",
     ("audit", "."): "not a study's outputs",
     ("status", "outputs/mine"): "there are outputs/mini",
-    ("plan", "params/min.yaml"): "did you mean params/mini.yaml?",
-    ("plan", "zzz"): "there are params/mini.yaml",
+    ("plan", "params/min.yaml"): "did you mean 'params/mini.yaml'?",
+    ("plan", "zzz"): "there are: params/mini.yaml",
     ("plan", "outputs/mini"): "it is a study's outputs",
     ("plan", "{p}", "--json", "--cost"): "leave out --json",
     ("plan", "{p}", "--set", "transfer.steps"): "write KEY=VALUE",
@@ -130,7 +130,7 @@ def test_an_unknown_verb_or_option_is_bad_input(capsys):
     assert "unknown verb 'walk'; known: run, plan" in err
     assert (
         "VERB" in err
-        and "midway run: error: unknown argument --corse 2; did you mean --cores?" in err
+        and "midway run: error: unknown argument --corse 2; did you mean '--cores'?" in err
     )
     with pytest.raises(SystemExit):
         cli.main(["statsu"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from midway import encoder, heads, params, training
+from midway import compute, encoder, heads, params, training
 from midway.compute import Inputs, setup
 from midway.features import encode
 from tiny import checkpoint
@@ -169,6 +169,16 @@ def test_kept_trunk_changes_little(folder, tmp_path):
         training.fit(model, sources, PLAN, 3, 1, MACHINE)
         ends.append(training.fit(model, sources, PLAN, 2, 1, MACHINE).losses)
     assert np.allclose(*ends, atol=5e-3) and len(list((tmp_path / "cache").glob("*.npy"))) == 2
+
+
+def test_another_version_of_the_code_does_not_take_an_old_trunk(folder, tmp_path, monkeypatch):
+    """An outputs folder outlives an update; a rerun elsewhere would then give other numbers."""
+    code = tmp_path / "code.py"
+    monkeypatch.setattr(compute, "CODE", [code])
+    for text in ("one", "two", "one"):
+        code.write_text(text)
+        make(folder, tmp_path / "cache", frozen_layers=2, frozen_embeddings=True)
+    assert len(list((tmp_path / "cache").glob("*.trunk.npy"))) == 2
 
 
 def test_accumulation_equals_one_large_batch(folder):

@@ -18,7 +18,7 @@ import nbformat
 PROJECT = Path(__file__).resolve().parents[1]
 LIBRARY = (
     "__init__ __main__ audit chain checkpoints cli doctor engine errors fingerprints machine params"
-    " plan progress provenance records runner state tasks"
+    " plan progress provenance records runner state tasks yamlfile"
 ).split()
 STUDY = """study: toy
 seeds: [1]

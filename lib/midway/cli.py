@@ -1,14 +1,13 @@
 """The command line: each verb imports what it needs when it runs, so that refusals are quick."""
 
 import argparse
-import difflib
 import json
 import os
 import sys
 from pathlib import Path
 
 from midway import __version__
-from midway.errors import InputError
+from midway.errors import InputError, meant
 
 EXAMPLES = """examples:
   midway run params/mini.yaml                 run the study, make outputs/mini/index.html
@@ -89,7 +88,7 @@ def changes(pairs: list[str]) -> dict[str, object]:
     """``['a.b=1']`` -> ``{'a.b': 1}``; values are read as in a params file."""
     import yaml
 
-    from midway.params import read_yaml
+    from midway.yamlfile import parse
 
     found = {}
     for pair in pairs:
@@ -97,7 +96,7 @@ def changes(pairs: list[str]) -> dict[str, object]:
         if not sign or not key.strip():
             raise InputError(f"--set {pair!r}: write KEY=VALUE, e.g. transfer.steps=20")
         try:
-            found[key.strip()] = read_yaml(text)
+            found[key.strip()] = parse(text)
         except InputError as error:
             raise InputError(f"--set {key}: {error}") from None
         except (yaml.YAMLError, ValueError, TypeError, RecursionError):
@@ -108,40 +107,21 @@ def changes(pairs: list[str]) -> dict[str, object]:
 def study_of(args):
     from midway import params
 
-    if not args.params.is_file():
-        raise InputError(f"{args.params}: no such params file{_near_file(args.params)}")
     study = params.load(args.params, changes(args.changes))
     if getattr(args, "cores", None) is not None and args.cores < 1:
         raise InputError(f"--cores: found {args.cores}, expected at least 1")
     return study
 
 
-def _near_file(path: Path) -> str:
-    """Which params file may have been meant."""
-    from midway.provenance import root
-
-    if (path / "params.yaml").is_file():
-        return "; it is a study's outputs: name the file that the study was run with"
-    there = {p.stem: _shown(p) for p in sorted((root() / "params").glob("*.yaml"))}
-    near = difflib.get_close_matches(path.stem, there, 1, 0.6)
-    if near:
-        return f"; did you mean {there[near[0]]}?"
-    return f"; there are {', '.join(there.values())}" if there else ""
-
-
-def _shown(path: Path) -> str:
-    """A path as one would type it here."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
 def folder_of(args) -> Path:
     """A study's outputs folder; InputError when it is none."""
     if not (args.folder / "params.yaml").is_file():
+        from midway import yamlfile
         from midway.provenance import root
 
         found = (root() / "outputs").glob("*/params.yaml")
         newest = sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)[:6]
-        there = ", ".join(_shown(p.parent) for p in newest)
+        there = ", ".join(yamlfile.shown(p.parent) for p in newest)
         hint = f"there are {there}" if there else "`midway run` makes one"
         raise InputError(
             f"{args.folder}: not a study's outputs (there is no params.yaml in it); {hint}"
@@ -245,19 +225,16 @@ def read(argv: list[str]) -> argparse.Namespace:
         top.print_help(sys.stderr)
         top.exit(2)
     if argv[0] not in verbs and not argv[0].startswith("-"):
-        near = difflib.get_close_matches(argv[0], verbs, 1, 0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(verbs)}"
-        top.error(f"unknown verb {argv[0]!r}; {hint}")
+        top.error(f"unknown verb {argv[0]!r}; {meant(argv[0], verbs)}")
     if argv[0] in ("correlate", "recommend") and argv[1:] in (["-h"], ["--help"]):
         argv = [argv[0], ".", "--help"]  # these read their own options, after the first argument
     args, unknown = top.parse_known_args(argv)
     if unknown:
         known = [o for a in verbs[args.verb]._actions for o in a.option_strings]
-        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1, 0.6)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = meant(unknown[0].partition("=")[0], known, cutoff=0.6)
         if hasattr(args, "rest"):
-            hint = "; options come after the first argument"
-        verbs[args.verb].error(f"unknown argument {' '.join(unknown)}{hint}")
+            hint = "options come after the first argument"
+        verbs[args.verb].error(f"unknown argument {' '.join(unknown)}; {hint}")
     return args
 
 

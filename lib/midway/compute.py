@@ -14,6 +14,9 @@ from midway.errors import InputError
 from midway.features import Features, evaluation_batches, pad
 from midway.heads import Model, pool
 
+#: what the kept output of frozen layers comes from; a study's folder may outlive a version
+CODE = [Path(__file__).with_name(f"{n}.py") for n in "compute encoder features heads".split()]
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -78,7 +81,8 @@ class Inputs:
     def _kept(self, cache: Path):
         digest = hashlib.sha256()
         m = self.machine
-        for part in (self.model.fingerprint, m.device, m.precision, m.threads, m.eval_tokens):
+        parts = (self.model.fingerprint, m.device, m.precision, m.threads, m.eval_tokens)
+        for part in (*parts, torch.__version__, *(file.read_text("utf-8") for file in CODE)):
             digest.update(f"{part} ".encode())
         digest.update(f"{self.model.options.frozen_layers} {self.model.options.pooling}".encode())
         digest.update(np.concatenate(self.features.sequences).astype(np.int32).tobytes())

@@ -3,7 +3,6 @@
 import ast
 import asyncio
 import contextlib
-import difflib
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ from papermill.engines import Engine as PapermillEngine
 from papermill.engines import NotebookExecutionManager
 
 from midway import provenance
-from midway.errors import InputError
+from midway.errors import InputError, meant
 from midway.records import write_atomic
 
 SAVE_EVERY = 2.0  # seconds between saves of a running notebook
@@ -76,9 +75,7 @@ def check_parameters(nb, given: dict) -> None:
                 known[ast.unparse(target)] = None
     for name, value in given.items():
         if name not in known:
-            guess = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean {guess[0]!r}?" if guess else f"known: {', '.join(known)}"
-            raise InputError(f"unknown notebook parameter {name!r}; {hint}")
+            raise InputError(f"unknown notebook parameter {name!r}; {meant(name, known)}")
         kind = type(known[name])
         numbers = isinstance(value, int) and kind is float
         if None not in (known[name], value) and type(value) is not kind and not numbers:

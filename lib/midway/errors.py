@@ -1,4 +1,6 @@
-"""The two ways in which input can be wrong."""
+"""The two ways in which input can be wrong, and how it is said."""
+
+import difflib
 
 
 class InputError(Exception):
@@ -12,3 +14,14 @@ class MissingData(InputError):
         self.task, self.lang, self.split, self.reason, self.where = task, lang, split, reason, where
         hint = f" (get it: {where})" if where else ""
         super().__init__(f"{task} {split} {lang}: {reason}{hint}")
+
+
+def meant(name: object, known, others: str = "known", cutoff: float = 0.5) -> str:
+    """What may have been meant: the nearest of ``known``, or all of them."""
+    near = difflib.get_close_matches(str(name), list(known), 1, cutoff)
+    return f"did you mean {near[0]!r}?" if near else f"{others}: {', '.join(known)}"
+
+
+def one_line(text: object) -> str:
+    """Text with line ends and control characters made visible, so that a message is one line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))

@@ -3,22 +3,15 @@
 import contextlib
 import functools
 import json
-import os
 import sys
 from pathlib import Path
 
-import midway
-from midway import tasks
+from midway import root, tasks
 from midway.errors import InputError
 from midway.params import Study
 from midway.records import digest, sha256, write_atomic
 
 INDEX = ".hashes.json"  # sizes and times of hashed data files, so that plan need not read them
-
-
-def root() -> Path:
-    """The project: the folder of notebooks/, params/, outputs/ and Snakefile."""
-    return Path(os.environ.get("MIDWAY_ROOT") or midway.ROOT).resolve()
 
 
 def file_hashes(files: dict[str, Path], index: Path | None) -> dict[str, str]:

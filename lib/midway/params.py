@@ -4,18 +4,15 @@ Every refusal is an :class:`InputError`: one line that names the key, what was f
 allowed. Nothing heavy is imported here, so a bad file is refused in well under a second.
 """
 
-import difflib
 import re
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from midway import tasks
-from midway.errors import InputError, MissingData  # noqa: F401  (public here)
+from midway import tasks, yamlfile
+from midway.errors import InputError, MissingData, meant, one_line  # noqa: F401  (public here)
 
-MAX_BYTES = 64 * 1024  # a params file is a page of text; anything larger is a mistake or an attack
 SUFFIXES = ("shuffled", "mlm", "translated")
 
 
@@ -272,9 +269,7 @@ def near(name: str, known, what: str):
     """``known[name]``, or a ValueError that suggests the nearest name."""
     if name in known:
         return known[name] if hasattr(known, "keys") else name
-    guess = difflib.get_close_matches(str(name), list(known), 1, 0.5)
-    hint = f"; did you mean {guess[0]!r}?" if guess else f"; known: {', '.join(known)}"
-    raise ValueError(f"unknown {what} {name!r}{hint}")
+    raise ValueError(f"unknown {what} {name!r}; {meant(name, known)}")
 
 
 def split_variant(name: str) -> tuple[str, tuple[str, ...]]:
@@ -292,60 +287,13 @@ def split_variant(name: str) -> tuple[str, tuple[str, ...]]:
     return base, tuple(suffixes)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (a short file could otherwise unfold into gigabytes)."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.events.AliasEvent):
-            raise InputError("aliases (*name) are not allowed in a params file")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise InputError(f"key {key.value!r} stands twice (line {key.start_mark.line + 1})")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 reads 1e-5 as text; researchers write it as a number.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def read_yaml(text: str) -> Any:
-    """Parse YAML as params files are parsed (safe, no aliases, no double keys, 1e-5 a number)."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-
-
 def load(path: str | Path, changes: dict[str, object] | None = None) -> Study:
     """Read a params file, apply dotted ``changes`` and check everything.
 
     Raises InputError, in one line, for a missing or unreadable file, an unknown or mistyped key
     (with the nearest one), a wrong type, a value out of range, an unknown task or language.
     """
-    path = Path(path)
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: no such params file (look in params/)")
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES} bytes; is it a params file?")
-        tree = read_yaml(path.read_text(encoding="utf-8"))
-    except InputError as error:
-        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not a params file"
-        raise InputError(f"{path}{line}: not valid YAML: {one_line(problem)}") from None
-    if not isinstance(tree, dict):
-        raise InputError(f"{path}: expected keys such as 'study:', found {type(tree).__name__}")
+    tree = yamlfile.read(Path(path))
     for key, value in (changes or {}).items():
         _change(tree, key, value)
     try:
@@ -372,10 +320,7 @@ def _explain(error: ValidationError) -> str:
     found = found if len(found) <= 60 else found[:57] + "..."
     if first["type"] == "extra_forbidden":
         *parents, key = first["loc"]
-        known = list(_fields_at(parents))
-        guess = difflib.get_close_matches(str(key), known, 1, 0.5)
-        hint = f"did you mean {guess[0]!r}?" if guess else f"known here: {', '.join(known)}"
-        message = f"unknown key {where!r}; {hint}"
+        message = f"unknown key {where!r}; {meant(key, _fields_at(parents), 'known here')}"
     elif first["type"] == "missing":
         message = f"key {where!r} is missing"
     elif first["type"] == "value_error":
@@ -393,8 +338,3 @@ def _fields_at(loc) -> Any:
             field = model.model_fields[part].annotation
             model = Override if part == "tasks" else field
     return model.model_fields if hasattr(model, "model_fields") else []
-
-
-def one_line(text: object) -> str:
-    """Text with line ends and control characters made visible, so that a message is one line."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))

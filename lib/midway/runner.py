@@ -24,7 +24,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from midway import machine, params, provenance, records
+from midway import errors, machine, params, provenance, records
 from midway.errors import InputError
 from midway.records import now, write_atomic
 from midway.state import alive, me, read_state
@@ -62,7 +62,7 @@ def settle(out: Path) -> dict:
 
 def one_line(text: str, limit: int = 300) -> str:
     """Text without colours, line ends and control characters."""
-    return params.one_line(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).strip())[:limit]
+    return errors.one_line(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).strip())[:limit]
 
 
 def formats():

@@ -5,7 +5,6 @@ repository, official files) and who says so. Code asks cards; nothing else knows
 task of an existing kind is one more card: see ``docs/adding-a-task.md``.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from midway.errors import InputError
+from midway.errors import InputError, meant
 
 CARDS = Path(__file__).with_name("cards.yaml")
 KINDS = ("pair", "choice", "span", "tags", "parallel", "mining")
@@ -103,6 +102,4 @@ def get(name: str) -> Card:
     """The card of that name; InputError with the nearest name when there is none."""
     if name in _ALL:
         return _ALL[name]
-    guess = difflib.get_close_matches(str(name), list(_ALL), 1, 0.5)
-    hint = f"did you mean {guess[0]!r}?" if guess else f"known: {', '.join(_ALL)}"
-    raise InputError(f"unknown task {name!r}; {hint}")
+    raise InputError(f"unknown task {name!r}; {meant(name, _ALL)}")
