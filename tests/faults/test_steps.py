@@ -15,7 +15,9 @@ from toy import gone, kill, wait_for
 
 STEP = "01_intermediate/none/seed1"
 SLEEP = """import os, pathlib, time
-pathlib.Path(out, "kernel.pid").write_text(str(os.getpid())); print("going on", flush=True)
+print("going on", flush=True)
+time.sleep(1)  # for the runner to read it: what is still on its way dies with the kernel
+pathlib.Path(out, "kernel.pid").write_text(str(os.getpid()))
 time.sleep(60)
 """
 
