@@ -88,15 +88,13 @@ def test_neighbours_are_exact_for_any_shape(n, m, k, seed, step, precision):
     """Whatever the sizes and the memory given, cosines are the k largest."""
     x, y = vectors(n, m, seed=seed, shared=seed % 3)
     left, right = knn.unit(x), knn.unit(y)
-    bytes_each = -(-m // knn._BLOCK) * knn._BLOCK * 4
-    (ahead, _), (back, places) = knn._search(left, right, k, step * bytes_each / 2**20)
-    np.testing.assert_allclose(ahead, brute(x, y, k)[0], atol=2e-6)
-    np.testing.assert_allclose(back, brute(y, x, k)[0], atol=2e-6)
-    values = torch.einsum("mkd,md->mk", left[places], right)
-    np.testing.assert_allclose(values, back, atol=2e-6)
-    (ahead, _), (back, _) = knn.neighbours(x, y, k, precision=precision)
-    np.testing.assert_allclose(ahead, brute(x, y, k)[0], atol=2e-6)
-    np.testing.assert_allclose(back, brute(y, x, k)[0], atol=2e-6)
+    bytes_each = -(-m // knn._BLOCK) * knn._BLOCK * (4 if precision == "fp32" else 2)
+    for memory in (step * bytes_each / 2**20, knn.MEMORY_MB):
+        (ahead, _), (back, places) = knn.neighbours(x, y, k, precision=precision, memory_mb=memory)
+        np.testing.assert_allclose(ahead, brute(x, y, k)[0], atol=2e-6)
+        np.testing.assert_allclose(back, brute(y, x, k)[0], atol=2e-6)
+        values = torch.einsum("mkd,md->mk", left[places], right)
+        np.testing.assert_allclose(values, back, atol=2e-6)
 
 
 def test_bf16_is_certain_among_near_duplicates():
