@@ -8,7 +8,7 @@ import pytest
 
 from midway import machine
 
-AUTO = SimpleNamespace(device="auto")
+AUTO = SimpleNamespace(device="auto", workers=1)
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def visible():
 
 def test_jobs_get_different_gpus_and_give_them_back(two_gpus):
     assert machine.gpus(AUTO) == ["GPU-a", "GPU-b"]
-    with machine.one_gpu(AUTO):
+    with machine.own_gpus(AUTO):
         assert visible() == "GPU-a"
         os.environ.pop("CUDA_VISIBLE_DEVICES")  # as another process sees the machine
-        with machine.one_gpu(AUTO):
+        with machine.own_gpus(AUTO):
             assert visible() == "GPU-b"
         os.environ["CUDA_VISIBLE_DEVICES"] = "GPU-a"
     assert visible() is None
-    with machine.one_gpu(AUTO):
+    with machine.own_gpus(AUTO):
         assert visible() == "GPU-a"
 
 
@@ -44,12 +44,12 @@ def test_a_job_waits_for_a_gpu_that_others_hold(two_gpus):
     got = threading.Event()
 
     def third():
-        with machine.one_gpu(AUTO):
+        with machine.own_gpus(AUTO):
             got.set()
 
-    with machine.one_gpu(AUTO):
+    with machine.own_gpus(AUTO):
         os.environ.pop("CUDA_VISIBLE_DEVICES")
-        with machine.one_gpu(AUTO):
+        with machine.own_gpus(AUTO):
             os.environ.pop("CUDA_VISIBLE_DEVICES")
             waiting = threading.Thread(target=third)
             waiting.start()
@@ -68,7 +68,7 @@ def test_what_a_cluster_has_set_is_respected(two_gpus, monkeypatch, given, found
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert machine.gpus(AUTO) == found
     if len(found) < 2:
-        with machine.one_gpu(AUTO):
+        with machine.own_gpus(AUTO):
             assert visible() == given
 
 

@@ -230,10 +230,10 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
         say(f"nothing to do: all {sum(i.sid.step in wanted for i in items)} steps are done")
         print(page if page.exists() else folder)
         return 0
-    slots = max(1, (cores or os.cpu_count() or 1) // study.compute.threads)
+    slots = max(1, (cores or os.cpu_count() or 1) // study.compute.cores)
     if profile in (None, "local") and (devices := len(machine.gpus(study.compute))):
-        slots = min(slots, devices)  # one job on each
-        cores = slots * study.compute.threads
+        slots = max(1, min(slots, devices // study.compute.workers))
+        cores = slots * study.compute.cores
     say(f"{len(todo)} of {len(items)} steps to run, {slots} at a time; log: {folder}/snakemake.log")
     watch = Watch(study, folder, [i for i in items if i.ready or i in todo], slots)
     targets = [f"{i.sid.path}/record.json" for i in todo]

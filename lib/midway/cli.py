@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
     steps = "a stage (02_transfer) or a folder (01_intermediate/mnli); may be repeated"
     p = verb("run", "bring a study up to date", study=True)
-    p.add_argument("--cores", type=int, help="default: all; jobs at once = cores / compute.threads")
+    p.add_argument("--cores", type=int, help="default: all; a job takes compute.threads x workers")
     p.add_argument("--profile", help="folder of profiles/ for Snakemake, e.g. slurm")
     p.add_argument("--until", metavar="STEP", help="stop after this stage, e.g. 02_transfer")
     again = {"metavar": "STEP", "action": "append", "default": []}

@@ -28,6 +28,14 @@ class Machine:
     eval_tokens: int
     level: str
     recompute: bool = False  # gradient checkpointing: less memory, a third more time
+    workers: int = 1  # processes that train one model together
+
+    def prepare(self) -> None:
+        """Set threads and make torch deterministic."""
+        torch.set_num_threads(self.threads)
+        if self.device == "cuda":  # CPU kernels are deterministic; this imports a second's worth
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
 
     def autocast(self):
         """Mixed precision for forward passes, or nothing in fp32."""
@@ -42,14 +50,14 @@ def setup(compute) -> Machine:
 
     Raises InputError when a params file asks for what this machine does not have.
     """
-    torch.set_num_threads(compute.threads)
     has_cuda = torch.cuda.is_available()
     if compute.device == "cuda" and not has_cuda:
         raise InputError("compute.device: cuda, but torch sees no GPU here; use cpu or auto")
     device = "cuda" if has_cuda and compute.device != "cpu" else "cpu"
     if device == "cuda":
         fast = torch.cuda.is_bf16_supported()
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if (found := torch.cuda.device_count()) < compute.workers:
+            raise InputError(f"compute.workers: {compute.workers}, but torch sees {found} GPU(s)")
     else:
         fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     precision = compute.precision
@@ -57,11 +65,18 @@ def setup(compute) -> Machine:
         precision = "bf16" if fast else "fp32"
     if precision == "fp16" and device == "cpu":
         raise InputError("compute.precision: fp16 needs a GPU; use bf16, fp32 or auto")
-    if device == "cuda":  # CPU kernels are deterministic; the call imports a second of compilers
-        torch.use_deterministic_algorithms(True, warn_only=True)
     level = "bitwise on this machine and thread count" if device == "cpu" else "seeded"
-    again = compute.gradient_checkpointing
-    return Machine(device, precision, compute.threads, compute.eval_tokens, level, again)
+    machine = Machine(
+        device,
+        precision,
+        compute.threads,
+        compute.eval_tokens,
+        level,
+        compute.gradient_checkpointing,
+        compute.workers,
+    )
+    machine.prepare()
+    return machine
 
 
 class Inputs:
@@ -72,7 +87,7 @@ class Inputs:
     """
 
     def __init__(self, features: Features, model: Model, machine: Machine, cache: Path | None):
-        self.features, self.model, self.machine = features, model, machine
+        self.features, self.model, self.machine, self.cache = features, model, machine, cache
         self.starts = np.concatenate([[0], np.cumsum(features.lengths)])
         self.trunk = self.pooled = None
         if cache is not None and model.options.frozen_layers and len(features.sequences):

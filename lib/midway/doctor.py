@@ -83,15 +83,18 @@ def _encoder(study) -> list[dict]:
 def _device(study) -> list[dict]:
     import torch
 
-    cores, threads = os.cpu_count() or 1, study.compute.threads
+    cores, threads, workers = os.cpu_count() or 1, study.compute.cores, study.compute.workers
     detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
-    if torch.cuda.is_available():
+    if study.compute.device != "cpu" and torch.cuda.is_available():
         n = torch.cuda.device_count()
-        detail = f"{n} x {torch.cuda.get_device_name()}, one job on each"
+        if n < workers:
+            return [_row("device", False, f"compute.workers is {workers}, torch sees {n} GPU(s)")]
+        detail = f"{n} x {torch.cuda.get_device_name()}, a job on {workers}, {n // workers} at once"
     elif study.compute.device == "cuda":
         return [_row("device", False, "compute.device is cuda, but torch sees no GPU: use auto")]
     if threads > cores:
-        return [_row("device", False, f"compute.threads is {threads}, this machine has {cores}")]
+        asked = f"compute.threads x compute.workers is {threads}"
+        return [_row("device", False, f"{asked}, this machine has {cores} cores")]
     return [_row("device", True, detail)]
 
 
@@ -103,7 +106,7 @@ def _memory(study) -> list[dict]:
     if study.compute.device != "cpu" and torch.cuda.is_available():
         have, place = torch.cuda.get_device_properties(0).total_memory, "GPU memory"
     else:
-        jobs = max(1, (os.cpu_count() or 1) // study.compute.threads)
+        jobs = max(1, (os.cpu_count() or 1) // study.compute.threads)  # helpers count as jobs
         have, place = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "memory"
         need += PROCESS_GB
     detail = f"about {need:.1f} GB a training job, {jobs} at once, {have / 1e9:.1f} GB of {place}"

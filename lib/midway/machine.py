@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import random
 import shutil
 import subprocess
 import sys
@@ -37,20 +38,20 @@ def gpus(compute) -> list[str]:
 
 
 @contextlib.contextmanager
-def one_gpu(compute):
-    """Hold one of several GPUs for as long as a step takes: its process and kernel see no other.
+def own_gpus(compute):
+    """Hold a GPU for each worker as long as a step takes: its process and kernel see no other.
 
-    Waits while other steps, of whatever study of this user, hold all of them. A single GPU (what
-    a cluster gives a job) is taken as it is.
+    Waits while other steps, of whatever study of this user, hold them. No more GPUs than workers
+    (what a cluster gives a job) are taken as they are.
     """
     names = gpus(compute)
-    if len(names) < 2:
+    if len(names) <= compute.workers:
         yield
         return
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     with contextlib.ExitStack() as held:
-        free = None
-        while free is None:
+        free = []
+        while not free:
             for name in names:
                 path = Path(tempfile.gettempdir(), f"midway-{os.getuid()}-gpu-{name}.lock")
                 lock = open(path, "w")  # noqa: SIM115  (held open: closing it frees the GPU)
@@ -60,11 +61,14 @@ def one_gpu(compute):
                     lock.close()
                     continue
                 held.enter_context(lock)
-                free = name
-                break
-            else:
-                time.sleep(1)
-        os.environ["CUDA_VISIBLE_DEVICES"] = free
+                free.append(name)
+                if len(free) == compute.workers:
+                    break
+            else:  # all or none: two steps that wait for each other's would wait for ever
+                held.close()
+                free = []
+                time.sleep(1 + random.random())
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(free)
         try:
             yield
         finally:

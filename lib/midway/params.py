@@ -167,12 +167,18 @@ class Compute(Strict):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    threads: int = Field(1, ge=1, le=256)  # per job
+    threads: int = Field(1, ge=1, le=256)  # per process
+    workers: int = Field(1, ge=1, le=64)  # processes that train one model, each on its own GPU
     eval_tokens: int = Field(4096, ge=64)  # padded tokens per evaluation batch
     gradient_checkpointing: bool = False
     cache_trunk: bool = True  # compute frozen layers once for all variants
     save_every: int = Field(0, ge=0)  # optimiser steps between resumable checkpoints; 0 is none
     mining_memory_mb: int = Field(512, ge=16)  # bound of one block of the similarity matrix
+
+    @property
+    def cores(self) -> int:
+        """Processor cores of one job."""
+        return self.threads * self.workers
 
 
 class Study(Strict):

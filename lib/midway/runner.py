@@ -161,7 +161,7 @@ def run_step(sid, study_file: Path, out: Path | None = None, draft: bool = False
     out.mkdir(parents=True, exist_ok=True)
     # the final report waits for a draft of itself that is being written
     patience = 300 if sid.step == provenance.STEPS[4] and not draft else 0
-    gpu = machine.one_gpu(study.compute) if sid.variant else contextlib.nullcontext()
+    gpu = machine.own_gpus(study.compute) if sid.variant else contextlib.nullcontext()
     with _only_one(out, patience), gpu:
         return _run_step(sid, study, Path(study_file), out, draft)
 

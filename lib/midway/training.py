@@ -1,5 +1,6 @@
 """Fine-tuning: one loop for intermediate tasks, for targets, and for several tasks at once."""
 
+import itertools
 import json
 import os
 import zlib
@@ -11,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from midway import heads
+from midway import heads, parallel
 from midway.compute import Inputs, Machine
 from midway.features import training_order
 from midway.params import Training
@@ -100,18 +101,6 @@ def fit(
     key : str
         Of all that the training depends on; states with another key are stale and removed.
     """
-    if machine.recompute:  # of layers in training mode: frozen ones keep nothing anyway
-        encoder = model.encoder  # transformers has renamed it
-        name = "activation_checkpointing_enable"
-        enable = getattr(encoder, name, None) or encoder.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
-    rng = np.random.default_rng([seed, 11])
-    shares = np.array([s.share for s in sources])
-    turns = rng.choice(len(sources), steps, p=shares / shares.sum())
-    orders = [
-        iter(training_order(s.lengths(), plan.batch_size, int((turns == i).sum()), seed + i))
-        for i, s in enumerate(sources)
-    ]
     torch.manual_seed(seed)
     groups = model.groups(plan.lr, plan.head_lr, plan.weight_decay)
     optimiser = torch.optim.AdamW(groups, fused=True)
@@ -126,45 +115,88 @@ def fit(
     at = at or {}
     if 0 in at and not result.resumed_from:
         _look(model, at[0])
-    model.train()
-    for step in range(steps):
-        source = sources[turns[step]]
-        examples = next(orders[turns[step]])
-        if step < result.resumed_from:
-            continue
-        factor = schedule(step, steps, plan.warmup, plan.decay)
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        total = 0.0
-        for part in np.array_split(examples, min(plan.accumulation, len(examples))):
-            batch = source.inputs.training(part)
-            with machine.autocast():
-                logits = model(batch, source.task)
-            share = len(part) / len(examples)
-            value = heads.loss(logits, batch, source.kind) * source.weight * share
-            scaler.scale(value).backward()
-            total += value.item()
-            result.tokens += int(batch["mask"].sum())
-        if also is not None:
-            with machine.autocast():
-                value = also(step)
-            scaler.scale(value).backward()
-            total += value.item()
-        if not np.isfinite(total):
-            raise FloatingPointError(f"the loss is {total} at step {step + 1}; try a lower lr")
-        scaler.unscale_(optimiser)
-        torch.nn.utils.clip_grad_norm_(params, plan.max_grad_norm)
-        scaler.step(optimiser)
-        scaler.update()
-        optimiser.zero_grad(set_to_none=True)
-        result.losses.append(total)
-        if step + 1 in at:
-            _look(model, at[step + 1])
-        if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
-            result.scale = scaler.state_dict()
-            save_state(save, step + 1, model, optimiser, result, log, key)
+    _ready(model, machine)
+    first = result.resumed_from
+    with parallel.team(model, sources, machine, (plan, steps, seed, first)) as team:
+        for step, (source, examples) in _draws(sources, plan, steps, seed, first):
+            factor = schedule(step, steps, plan.warmup, plan.decay)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            team.send(params, scaler.get_scale())
+            total, tokens = _gradients(model, source, examples, plan, machine, team, scaler.scale)
+            if also is not None:
+                with machine.autocast():
+                    value = also(step)
+                scaler.scale(value).backward()
+                total += value.item()
+            total, tokens = team.collect(params, total, tokens)
+            if not np.isfinite(total):
+                raise FloatingPointError(f"the loss is {total} at step {step + 1}; try a lower lr")
+            scaler.unscale_(optimiser)
+            torch.nn.utils.clip_grad_norm_(params, plan.max_grad_norm)
+            scaler.step(optimiser)
+            scaler.update()
+            optimiser.zero_grad(set_to_none=True)
+            result.losses.append(total)
+            result.tokens += int(tokens)
+            if step + 1 in at:
+                _look(model, at[step + 1])
+            if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
+                result.scale = scaler.state_dict()
+                save_state(save, step + 1, model, optimiser, result, log, key)
     model.eval()
     return result
+
+
+def _ready(model, machine) -> None:
+    if machine.recompute:  # of layers in training mode: frozen ones keep nothing anyway
+        encoder = model.encoder  # transformers has renamed it
+        name = "activation_checkpointing_enable"
+        enable = getattr(encoder, name, None) or encoder.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    model.train()
+
+
+def _draws(sources, plan, steps: int, seed: int, first: int):
+    """(step, (source, examples)) of each step from ``first`` on, the same in every process."""
+    rng = np.random.default_rng([seed, 11])
+    shares = np.array([s.share for s in sources])
+    turns = rng.choice(len(sources), steps, p=shares / shares.sum())
+    orders = [
+        iter(training_order(s.lengths(), plan.batch_size, int((turns == i).sum()), seed + i))
+        for i, s in enumerate(sources)
+    ]
+    drawn = ((sources[turn], next(orders[turn])) for turn in turns)
+    return itertools.islice(enumerate(drawn), first, None)
+
+
+def _gradients(model, source, examples, plan, machine, team, scale) -> tuple[float, int]:
+    """Add this process's share of a batch's gradient; its share of the loss, and its tokens."""
+    total, tokens, own = 0.0, 0, team.part(examples)
+    for part in np.array_split(own, min(plan.accumulation, len(own))) if len(own) else ():
+        batch = source.inputs.training(part)
+        with machine.autocast():
+            logits = model(batch, source.task)
+        share = len(part) / len(examples)
+        value = heads.loss(logits, batch, source.kind) * source.weight * share
+        scale(value).backward()
+        total += value.item()
+        tokens += int(batch["mask"].sum())
+    return total, tokens
+
+
+def follow(model, sources, machine, member, plan, steps: int, seed: int, first: int) -> None:
+    """A helper's side of :func:`fit`: gradients of its share of every batch, and no more."""
+    params = [p for g in model.groups(plan.lr, plan.head_lr, 0) for p in g["params"]]
+    _ready(model, machine)
+    for step, (source, examples) in _draws(sources, plan, steps, seed, first):
+        torch.manual_seed(stable_seed(seed, member.rank, step))  # dropout; the same when resumed
+        scale = member.send(params, 1.0)
+        numbers = _gradients(
+            model, source, examples, plan, machine, member, lambda loss, by=scale: loss * by
+        )
+        member.collect(params, *numbers)
+        model.zero_grad(set_to_none=True)
 
 
 def _look(model, callback) -> None:
