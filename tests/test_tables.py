@@ -1,6 +1,7 @@
 """Tidy tables of a study's records, tables of strangers, and what is written for papers."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -285,6 +286,18 @@ def test_semicolons_and_byte_order_marks_are_read(tmp_path):
         tmp_path / "t.csv", unit="task", predictors="acc", outcomes="gain", **FEW
     )
     assert table["n"][0] == 8
+
+
+@pytest.mark.parametrize(("method", "name"), [("kendall", "tau"), ("pearson", "r")])
+def test_a_coefficient_has_its_own_name(root, tmp_path, capsys, method, name):
+    """A tau printed as rho would be quoted as rho."""
+    args = "--unit int_task --run run --predictors se-*_PRB --outcomes rte_TRG --resamples 99"
+    more = ["--permutations", "99", "--method", method, "--out", str(tmp_path)]
+    assert anytable.main(root / RUNS, [*args.split(), *more]) == 0
+    assert f"{name} = " in (err := capsys.readouterr().err) and "rho" not in err
+    for path in tmp_path.iterdir():
+        head = path.read_text()[:200]
+        assert name in re.findall(r"\w+", head) and "rho" not in head
 
 
 def test_verb_prints_table_and_words(root, capsys):
