@@ -1,6 +1,8 @@
 """The command line: quick, one line for a mistake, and exit codes that a script can trust."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toy
-from midway import cli, params
+from midway import anytable, cli, params
 from midway.errors import InputError
 
+OWN_HELP = ("correlate", "recommend")  # they read their own options
 BASE = {"study": "x", "intermediate": {"steps": 2}, "transfer": {"steps": 2}}
 REFUSED = {
     "unknown key": ("intermediate: {stepz: 3}", "did you mean 'intermediate.steps'|'steps'"),
@@ -104,6 +107,21 @@ def test_values_of_set_are_typed_as_in_a_file():
     assert cli.changes(["a.b=1e-5", "c=[1, 2]", "d=none", "e=", "f=a=b"]) == {
         "a.b": 1e-5, "c": [1, 2], "d": "none", "e": None, "f": "a=b"
     }  # fmt: skip
+
+
+def test_examples_of_the_help_are_read_as_they_stand(capsys):
+    """Whoever pastes one must not get a usage message."""
+    top = cli.parser()
+    verbs = next(a for a in top._actions if a.dest == "verb").choices
+    assert not [v for v, p in verbs.items() if not p.epilog and v not in OWN_HELP]
+    texts = [top.epilog, *(p.epilog or "" for p in verbs.values()), anytable.EXAMPLES]
+    found = re.findall(r"(?m)^  midway ((?:.*\\\n)*.*?)(?:   .*)?$", "\n".join(texts))
+    assert len(found) > 15
+    for example in found:
+        words = shlex.split(example.replace("\\\n", " "))
+        assert cli.read(words).verb == words[0]
+        for path in (w for w in words if w.startswith(("params/", "lib/"))):
+            assert (toy.PROJECT / path).is_file()
 
 
 @pytest.mark.parametrize(
