@@ -254,6 +254,7 @@ def _line(x, y, at):
 
 def advice(first, target: str, cost: dict) -> str:
     """What the best task's row says to do, also when that is to leave intermediate training out."""
+    target = "the average" if target == "average" else target
     name, gain = first["variant"], f"{first['gain']:+.1f} points"
     gain += f" ({first['low']:+.1f} to {first['high']:+.1f})"
     if first["gain"] <= 0:

@@ -79,6 +79,25 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
     return out + [cell(row, alpha, unit, symbol) for _, row in top.iterrows()]
 
 
+def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
+    """Does the task's own score tell? One sentence, none without a correlation of it."""
+    alpha = table.attrs.get("alpha", 0.05)
+    rows = table[(table["outcome"] == outcome) & table["rho"].notna()].set_index("predictor")
+    name = next((n for n in ("main_gain", "main") if n in rows.index), None)
+    if name is None:
+        return []
+    row = rows.loc[name]
+    what = "how much a task's own score rises" if name == "main_gain" else "a task's own score"
+    facts = f"{what} ({name}) and the {outcome} over all targets have rho = {row['rho']:+.2f}"
+    facts += f" ({row['low']:+.2f} to {row['high']:+.2f})" if pd.notna(row["low"]) else ""
+    facts += f", n = {row['n']} tasks"
+    if pd.isna(row["detectable"]):
+        return [f"Too few tasks to tell: {facts}."]
+    if predicts(row, alpha):
+        return [f"Yes, in this study: {facts}, family-wise {_p(row['p_maxt'])}."]
+    return [f"Not shown: {facts}."]
+
+
 def comparison(table: pd.DataFrame, a: str, b: str) -> str:
     """One sentence about :func:`midway.correlation.compare` (its mean over outcomes)."""
     row = table.set_index("outcome").loc["mean of outcomes"]
@@ -95,6 +114,7 @@ def comparison(table: pd.DataFrame, a: str, b: str) -> str:
 def choice(table: pd.DataFrame, target: str = "average") -> list[str]:
     """What choosing by a metric would have cost (:func:`midway.choice.quality`), for one target."""
     rows = table[table["target"] == target].dropna(subset=["regret_1"])
+    target = "the average" if target == "average" else target
     if rows.empty:
         return [f"No choice can be judged for {target}: nothing is finished."]
     best = rows[rows["kind"] == "predictor"].sort_values("regret_1", kind="stable")
