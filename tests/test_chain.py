@@ -36,6 +36,8 @@ def test_plan_starts_and_writes_nothing(tmp_path):
     assert len(plan) == 9 and {row["state"] for row in plan.values()} == {"new"}
     assert not project.out.exists()
     assert project.midway("run", "--dry-run").stdout.endswith("0 of 9 steps are done, 9 to run\n")
+    first = project.midway("run", "-n", "--until", "01_intermediate").stdout
+    assert first.endswith("0 of 2 steps are done, 2 to run\n")
 
 
 @pytest.mark.slow
@@ -84,6 +86,8 @@ WRONG = {
     "--force zzz": "name a stage (01_intermediate, 02_transfer, 03_correlation, 04_published, ",
     "--until 02": "--until: unknown step '02'; known: 01_intermediate",
     "--profile ../../etc": "unknown profile '../../etc'; known: kubernetes, local, slurm",
+    "--profile nope --dry-run": "unknown profile 'nope'",
+    "--until 02 --dry-run": "--until: unknown step '02'",
     "--cores 0": "--cores: found 0, expected at least 1",
 }
 
@@ -149,6 +153,16 @@ def test_leftover_jobs_on_a_cluster_are_cancelled_before_a_resume(tmp_path, monk
     assert log.read_text() == "11\n" and "cancelling 1 job(s)" in capsys.readouterr().err
 
 
+def test_a_cluster_that_does_not_answer_is_refused(tmp_path, monkeypatch):
+    """squeue is installed, its controller is away: records must not be retired for that."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho squeue: fatal: no configuration >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(InputError, match="does not reach the cluster .*no configuration"):
+        chain.cancel_slurm(tmp_path / "mini")
+
+
 def test_a_torn_lock_file_is_no_obstacle(tmp_path):
     (tmp_path / ".lock").write_text('{"pid": ')
     with chain.lock(tmp_path):
@@ -200,7 +214,7 @@ def test_the_time_left_is_not_overstated(tmp_path, root):
     assert watch.left() == ""  # how long training takes is not known
     end(("01", "multi"), seconds=91)
     end(("02", "none"), seconds=158)
-    assert watch.left() == ", at most 20:20 left"  # 9 x 91 and 10 x 158 on two, 20 at the end
+    assert watch.left() == ", at most 20:30 left"  # 9 x 91 and 10 x 158 on two, 30 at the end
     end(*trained, seconds=23)
     end(("02", "multi"), ("02", "anli"), seconds=60)
     left = watch.left()

@@ -155,6 +155,22 @@ def test_an_unknown_verb_or_option_is_bad_input(capsys):
     assert "did you mean 'status'?" in capsys.readouterr().err
 
 
+def test_what_is_missing_is_named_as_the_user_knows_it(capsys):
+    for verb, name in (("correlate", "table"), ("recommend", "folder")):
+        with pytest.raises(SystemExit):
+            cli.main([verb])
+        assert capsys.readouterr().err.rstrip().endswith(f"are required: {name}")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys):
+    def full(args):
+        raise OSError(28, "No space left on device", "outputs/x")
+
+    monkeypatch.setattr(cli, "doctor", full)
+    assert cli.main(["doctor", "params/mini.yaml"]) == 1
+    assert capsys.readouterr().err == "midway: outputs/x: No space left on device\n"
+
+
 def test_output_into_a_closed_pipe_is_not_an_error(tmp_path):
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(BASE | {"seeds": list(range(400))}))
     env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib")}

@@ -180,6 +180,11 @@ def main(table, rest: list[str]) -> int:
     if not 0 < args["alpha"] < 1:
         raise InputError(f"--alpha: {args['alpha']:g}; a share between 0 and 1")
     out = args.pop("out")
+    if out:
+        try:
+            Path(out).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {out}: not a folder ({error.strerror})") from None
     result = correlate_table(table, **args)
     for line in result.attrs["problems"]:
         print(f"midway: {line}", file=sys.stderr)

@@ -88,9 +88,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="as JSON")
     p = verb("correlate", "correlate the columns of a table of your own")
     p.add_argument("table", type=Path, help="CSV: one row per intermediate task")
-    p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    own = {"nargs": argparse.REMAINDER, "help": argparse.SUPPRESS}
+    p.add_argument("rest", **own).required = False
     p = verb("recommend", "which intermediate task would the metrics have chosen?", folder=True)
-    p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    p.add_argument("rest", **own).required = False
     p = verb("completion", "print a script that completes commands in your shell")
     p.epilog = 'bash: eval "$(midway completion bash)"\nzsh:  eval "$(midway completion zsh)"'
     p.add_argument("shell", choices=("bash", "zsh", "tcsh"))
@@ -146,12 +147,13 @@ def run(args) -> int:
     from midway import chain
 
     study = study_of(args)
-    if args.dry_run:
-        return plan(args)
+    if args.dry_run:  # what run would refuse is refused
+        chain.command(chain.outputs(study), [], args.cores, args.profile)
+        return plan(args, chain.stages(args.until))
     return chain.run(study, args.cores, args.profile, args.until, args.force)
 
 
-def plan(args) -> int:
+def plan(args, stages=None) -> int:
     from midway import plan as planning
     from midway.provenance import root
 
@@ -159,6 +161,7 @@ def plan(args) -> int:
     if getattr(args, "json", False) and args.cost:
         raise InputError("--cost is text only: leave out --json")
     items = planning.plan(study, root() / "outputs" / study.study, tuple(args.force))
+    items = [i for i in items if stages is None or i.sid.step in stages]
     if getattr(args, "json", False):
         rows = [{"step": i.sid.path, "state": i.state, "why": i.why} for i in items]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -265,6 +268,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        if error.filename is None:
+            raise
+        print(f"midway: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class Watch:
         word, many, one = "about", [], 0.0
         for sid in self.todo:
             if sid.step not in longer:
-                one += 0 if sid.step == STEPS[3] else means.get(kind(sid), 10.0)
+                one += 0 if sid.step == STEPS[3] else means.get(kind(sid), 15.0)
                 continue
             takes = means.get(kind(sid))
             if takes is None:
