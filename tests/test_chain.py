@@ -9,7 +9,7 @@ import time
 import pytest
 
 import toy
-from midway import chain, params, progress, state
+from midway import chain, params, progress, runner, state
 from midway import plan as planning
 from midway.errors import InputError
 
@@ -236,6 +236,23 @@ def test_a_stopped_draft_of_the_report_is_no_failed_step(tmp_path):
     assert "05_report: new" in lines
     assert "01_intermediate/mnli/seed1: interrupted: SIGINT" in lines
     assert lines[-1] == "9 steps: 8 new, 1 interrupted"
+
+
+def test_the_status_of_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    """A colleague's study on a shared disk, whose runner was killed: looking needs no writing."""
+    project = toy.Toy(tmp_path / "p")
+    folder = project.out / "01_intermediate/mnli/seed1"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(json.dumps(state.me() | {"state": "running", "pid": 1}))
+    (project.out / "params.yaml").write_text(toy.STUDY)
+    monkeypatch.setenv("MIDWAY_ROOT", str(project.root))
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(runner, "write_atomic", denied)
+    states = {row["step"]: row["state"] for row in planning.status(project.out)}
+    assert states["01_intermediate/mnli/seed1"] == "died"
 
 
 def test_status_gives_a_shared_reason_once(tmp_path):

@@ -74,7 +74,8 @@ def test_a_refusal_takes_under_a_second(tmp_path):
 
 MISTAKES = {
     ("run", "nowhere.yaml"): "no such params file",
-    ("run", "."): "no such params file",
+    ("run", "."): "a folder, not a params file",
+    ("run", "mini"): "no such params file; did you mean 'params/mini.yaml'?",
     ("status", "outputs/none"): "not a study's outputs",
     ("audit", "."): "not a study's outputs",
     ("status", "outputs/mine"): "there are outputs/mini",

@@ -1,5 +1,6 @@
 """What is done, what must run and why, and what is running: read from the files alone."""
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -152,7 +153,8 @@ def status(study_dir: Path) -> list[dict]:
     study = params.load(study_dir / "params.yaml")
     rows = []
     for item in plan(study, study_dir):
-        runner.settle(study_dir / item.sid.path)
+        with contextlib.suppress(OSError):  # somebody else's study may be looked at, too
+            runner.settle(study_dir / item.sid.path)
         end = _end(study_dir / item.sid.path)
         state = {"changed": "stale", "kept": "done"}.get(item.state, item.state)
         if end.get("state") == "running" or (
