@@ -146,6 +146,19 @@ def test_every_state_has_a_report(root, tmp_path):
     assert "1 of 46" in report.build(study, tmp_path / "new").read_text(encoding="utf-8")
 
 
+def test_an_interrupted_step_is_no_failure(root, tmp_path):
+    """After Ctrl-C the next run goes on with it: a red banner would alarm for nothing."""
+    study = synthetic.study(root, tmp_path / "s")
+    folder = tmp_path / "s/01_intermediate/mnli/seed1"
+    folder.mkdir(parents=True)
+    end = {"state": "interrupted", "error": "SIGINT"}
+    (folder / "state.json").write_text(json.dumps(end))
+    text = report.build(study, tmp_path / "s").read_text(encoding="utf-8")
+    assert "1 interrupted" in text and "What failed" not in text
+    (folder / "state.json").write_text(json.dumps(end | {"state": "failed"}))
+    assert "What failed" in report.build(study, tmp_path / "s").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_finished_study(full):
     """Finished is said only of a finished study, and its numbers are those of the tables."""

@@ -83,7 +83,7 @@ def content(study, folder) -> dict:
     return {
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
-        "bad": states["failed"] + states["died"] + states["interrupted"],
+        "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
         "answer": answer(study, cells, outcomes, complete) + (choice["words"] if choice else []),
         "limits": limits,
         "panels": panels(study, predictors, outcomes, cells),
