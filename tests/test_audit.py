@@ -24,6 +24,11 @@ def test_a_finished_study_agrees(project):
     assert found["problems"] == [] and len(found["checked"]) == 9
 
 
+def test_nothing_checked_is_not_called_agreement():
+    text = audit.show({"checked": [], "problems": [], "notes": ["01: no record"]})
+    assert "everything agrees" not in text and "0 record(s) checked" in text
+
+
 def replace(path, old, new):
     text = path.read_text()
     assert old in text

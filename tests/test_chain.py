@@ -9,7 +9,8 @@ import time
 import pytest
 
 import toy
-from midway import chain, progress, state
+from midway import chain, params, progress, runner, state
+from midway import plan as planning
 from midway.errors import InputError
 
 
@@ -35,6 +36,8 @@ def test_plan_starts_and_writes_nothing(tmp_path):
     assert len(plan) == 9 and {row["state"] for row in plan.values()} == {"new"}
     assert not project.out.exists()
     assert project.midway("run", "--dry-run").stdout.endswith("0 of 9 steps are done, 9 to run\n")
+    first = project.midway("run", "-n", "--until", "01_intermediate").stdout
+    assert first.endswith("0 of 2 steps are done, 2 to run\n")
 
 
 @pytest.mark.slow
@@ -78,8 +81,13 @@ def test_force_and_until(project):
 
 WRONG = {
     "--force 03_corelation": "unknown step '03_corelation'; did you mean '03_correlation'?",
+    "--force mnli": "did you mean '01_intermediate/mnli' or '02_transfer/mnli'?",
+    "--force 02_transfer/mnl": "did you mean '02_transfer/mnli'?",
+    "--force zzz": "name a stage (01_intermediate, 02_transfer, 03_correlation, 04_published, ",
     "--until 02": "--until: unknown step '02'; known: 01_intermediate",
     "--profile ../../etc": "unknown profile '../../etc'; known: kubernetes, local, slurm",
+    "--profile nope --dry-run": "unknown profile 'nope'",
+    "--until 02 --dry-run": "--until: unknown step '02'",
     "--cores 0": "--cores: found 0, expected at least 1",
 }
 
@@ -145,6 +153,16 @@ def test_leftover_jobs_on_a_cluster_are_cancelled_before_a_resume(tmp_path, monk
     assert log.read_text() == "11\n" and "cancelling 1 job(s)" in capsys.readouterr().err
 
 
+def test_a_cluster_that_does_not_answer_is_refused(tmp_path, monkeypatch):
+    """squeue is installed, its controller is away: records must not be retired for that."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho squeue: fatal: no configuration >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(InputError, match="does not reach the cluster .*no configuration"):
+        chain.cancel_slurm(tmp_path / "mini")
+
+
 def test_a_torn_lock_file_is_no_obstacle(tmp_path):
     (tmp_path / ".lock").write_text('{"pid": ')
     with chain.lock(tmp_path):
@@ -177,3 +195,77 @@ def test_slurm_jobs_of_a_study_have_a_name_of_their_own(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (62.4, "1:02"), (3725, "1:02:05")])
 def test_times_are_written_as_people_read_them(seconds, text):
     assert progress.span(seconds) == text
+
+
+def test_the_time_left_is_not_overstated(tmp_path, root):
+    """none's transfer also computes what others share: no mean with it, only an upper bound."""
+    study = params.load(root / "params/mini.yaml")
+    watch = progress.Watch(study, tmp_path, planning.plan(study, tmp_path), slots=2)
+    assert watch.left() == ""
+
+    def end(*done, seconds):
+        for sid in [s for s in watch.todo if (s.step[:2], s.variant) in done]:
+            watch.todo.pop(sid)
+            watch.took.setdefault(progress.kind(sid), []).append(seconds)
+
+    trained = [("01", v) for v in study.intermediate.variants if v not in ("none", "multi")]
+    end(("04", None), seconds=9)
+    end(("01", "none"), seconds=19)
+    assert watch.left() == ""  # how long training takes is not known
+    end(("01", "multi"), seconds=91)
+    end(("02", "none"), seconds=158)
+    assert watch.left() == ", at most 20:30 left"  # 9 x 91 and 10 x 158 on two, 30 at the end
+    end(*trained, seconds=23)
+    end(("02", "multi"), ("02", "anli"), seconds=60)
+    left = watch.left()
+    assert left.startswith(", about ") and left < ", about 5:"
+    end(*((f"0{k}", v) for k in (2, 3, 5) for v in (*study.intermediate.variants, None)), seconds=9)
+    assert watch.left() == ""
+
+
+def test_a_stopped_draft_of_the_report_is_no_failed_step(tmp_path):
+    """Ctrl-C while an early report is written: nothing of the study is lost by it."""
+    project = toy.Toy(tmp_path / "p")
+    ends = {"05_report": "interrupted", "01_intermediate/mnli/seed1": "interrupted"}
+    for path, end in ends.items():
+        (project.out / path).mkdir(parents=True)
+        tree = {"state": end, "draft": path == "05_report", "error": "SIGINT"}
+        (project.out / path / "state.json").write_text(json.dumps(tree))
+    (project.out / "params.yaml").write_text(toy.STUDY)
+    lines = project.midway("status").stdout.splitlines()
+    assert "05_report: new" in lines
+    assert "01_intermediate/mnli/seed1: interrupted: SIGINT" in lines
+    assert lines[-1] == "9 steps: 8 new, 1 interrupted"
+
+
+def test_the_status_of_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    """A colleague's study on a shared disk, whose runner was killed: looking needs no writing."""
+    project = toy.Toy(tmp_path / "p")
+    folder = project.out / "01_intermediate/mnli/seed1"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(json.dumps(state.me() | {"state": "running", "pid": 1}))
+    (project.out / "params.yaml").write_text(toy.STUDY)
+    monkeypatch.setenv("MIDWAY_ROOT", str(project.root))
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(runner, "write_atomic", denied)
+    states = {row["step"]: row["state"] for row in planning.status(project.out)}
+    assert states["01_intermediate/mnli/seed1"] == "died"
+
+
+def test_status_gives_a_shared_reason_once(tmp_path):
+    """One changed file makes every step stale: 300 lines that say so hide what failed."""
+    new = ["lib: params.py", "upstream: 01_intermediate/mnli/seed1 will run"]
+    facts = {"state": "stale", "seconds": None, "error": None}
+    rows = [
+        facts | {"step": f"02_transfer/mnli/seed{k}/part{p}", "why": new[: 1 + k % 2]}
+        for k in range(3)
+        for p in (1, 2)
+    ]
+    rows.append(facts | {"step": "03_correlation", "why": new[1:]})
+    text = planning.matrix(rows)
+    assert "02_transfer/mnli/seed0/part1 and 5 more: stale: lib: params.py" in text
+    assert text.count("params.py") == 1 and "upstream" not in text
+    assert text.splitlines()[0].split() == ["variant", "02_transfer", "part1", "part2"]

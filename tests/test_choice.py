@@ -151,7 +151,24 @@ def test_groups_and_the_verb(folder, capsys):
     assert table["variant"][0] == "multi"
     assert choice.main(folder, ["--target", "xnli", "--budget", "0.4"]) == 0
     out = capsys.readouterr().out
+    assert "none 0.0" in " ".join(out.split())  # stands in the ranking
     assert "expected regret" in out and "Early choice within 40%" in out
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "says"),
+    [
+        (-1.5, -2, "Take none for xnli: no intermediate task is expected to help"),
+        (0.4, -1, "Take mnli for xnli: +0.4 points (-1.0 to +1.4)"),
+        (2.0, 1, "Take mnli for xnli"),
+    ],
+)
+def test_a_loss_is_never_recommended(gain, low, says):
+    row = pd.Series({"variant": "mnli", "gain": gain, "low": low, "high": gain + 1})
+    cost = {"expected": 0.0, "low": 0.0, "high": 0.0, "random": 1.0}
+    words = choice.advice(row, "xnli", cost)
+    assert words.startswith(says)
+    assert ("Not shown to be better than none" in words) == (low < 0 < gain)
 
 
 def test_early_choice_of_an_empty_study():

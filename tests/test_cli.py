@@ -1,6 +1,8 @@
 """The command line: quick, one line for a mistake, and exit codes that a script can trust."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toy
-from midway import cli, params
+from midway import anytable, cli, params
 from midway.errors import InputError
 
+OWN_HELP = ("correlate", "recommend")  # they read their own options
 BASE = {"study": "x", "intermediate": {"steps": 2}, "transfer": {"steps": 2}}
 REFUSED = {
     "unknown key": ("intermediate: {stepz: 3}", "did you mean 'intermediate.steps'|'steps'"),
@@ -71,7 +74,8 @@ def test_a_refusal_takes_under_a_second(tmp_path):
 
 MISTAKES = {
     ("run", "nowhere.yaml"): "no such params file",
-    ("run", "."): "no such params file",
+    ("run", "."): "a folder, not a params file",
+    ("run", "mini"): "no such params file; did you mean 'params/mini.yaml'?",
     ("status", "outputs/none"): "not a study's outputs",
     ("audit", "."): "not a study's outputs",
     ("status", "outputs/mine"): "there are outputs/mini",
@@ -106,6 +110,21 @@ def test_values_of_set_are_typed_as_in_a_file():
     }  # fmt: skip
 
 
+def test_examples_of_the_help_are_read_as_they_stand(capsys):
+    """Whoever pastes one must not get a usage message."""
+    top = cli.parser()
+    verbs = next(a for a in top._actions if a.dest == "verb").choices
+    assert not [v for v, p in verbs.items() if not p.epilog and v not in OWN_HELP]
+    texts = [top.epilog, *(p.epilog or "" for p in verbs.values()), anytable.EXAMPLES]
+    found = re.findall(r"(?m)^  midway ((?:.*\\\n)*.*?)(?:   .*)?$", "\n".join(texts))
+    assert len(found) > 15
+    for example in found:
+        words = shlex.split(example.replace("\\\n", " "))
+        assert cli.read(words).verb == words[0]
+        for path in (w for w in words if w.startswith(("params/", "lib/"))):
+            assert (toy.PROJECT / path).is_file()
+
+
 @pytest.mark.parametrize(
     "verb",
     ["", "run", "plan", "status", "audit", "doctor", "correlate", "recommend", "recommend x"],
@@ -135,6 +154,22 @@ def test_an_unknown_verb_or_option_is_bad_input(capsys):
     with pytest.raises(SystemExit):
         cli.main(["statsu"])
     assert "did you mean 'status'?" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_named_as_the_user_knows_it(capsys):
+    for verb, name in (("correlate", "table"), ("recommend", "folder")):
+        with pytest.raises(SystemExit):
+            cli.main([verb])
+        assert capsys.readouterr().err.rstrip().endswith(f"are required: {name}")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys):
+    def full(args):
+        raise OSError(28, "No space left on device", "outputs/x")
+
+    monkeypatch.setattr(cli, "doctor", full)
+    assert cli.main(["doctor", "params/mini.yaml"]) == 1
+    assert capsys.readouterr().err == "midway: outputs/x: No space left on device\n"
 
 
 def test_output_into_a_closed_pipe_is_not_an_error(tmp_path):

@@ -57,7 +57,12 @@ def test_plan_prints_the_estimate(root, capsys, monkeypatch):
     assert (
         cli.main(["plan", "params/xlmr_base_afternoon.yaml", "--cost", "--utilisation", "1"]) == 0
     )
-    assert "GPU-hours at 100% of 312 TFLOP/s" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "GPU-hours at 100% of 312 TFLOP/s" in out and "steps are done" in out
+    assert "new: upstream" not in out  # the table, not hundreds of steps before it
+    for option in ("--utilisation", "--peak-tflops"):
+        assert cli.main(["plan", "params/smoke.yaml", "--cost", option, "0"]) == 2
+        assert option in capsys.readouterr().err
 
 
 def test_a_task_of_ones_own_is_counted(root, monkeypatch):

@@ -27,6 +27,13 @@ def test_a_study_on_mini_lacks_nothing():
     assert {"versions", "encoder", "device", "memory", "disk", "csqa", "xnli"} <= set(found)
 
 
+def test_a_missing_encoder_is_told_once(tmp_path):
+    """Memory and disk cannot be counted without it: three lines would read as three faults."""
+    encoder = {"kind": "path", "path": str(tmp_path / "absent")}
+    wrong = [r["what"] for r in doctor.checks(study(encoder=encoder)) if r["ok"] is False]
+    assert wrong == ["encoder"]
+
+
 def test_missing_files_are_named_with_where_to_get_them(tmp_path):
     found = rows(doctor.checks(study(data={"source": "local", "root": str(tmp_path)})))
     for name in ("csqa", "xnli", "tatoeba"):

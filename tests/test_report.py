@@ -146,6 +146,19 @@ def test_every_state_has_a_report(root, tmp_path):
     assert "1 of 46" in report.build(study, tmp_path / "new").read_text(encoding="utf-8")
 
 
+def test_an_interrupted_step_is_no_failure(root, tmp_path):
+    """After Ctrl-C the next run goes on with it: a red banner would alarm for nothing."""
+    study = synthetic.study(root, tmp_path / "s")
+    folder = tmp_path / "s/01_intermediate/mnli/seed1"
+    folder.mkdir(parents=True)
+    end = {"state": "interrupted", "error": "SIGINT"}
+    (folder / "state.json").write_text(json.dumps(end))
+    text = report.build(study, tmp_path / "s").read_text(encoding="utf-8")
+    assert "1 interrupted" in text and "What failed" not in text
+    (folder / "state.json").write_text(json.dumps(end | {"state": "failed"}))
+    assert "What failed" in report.build(study, tmp_path / "s").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_finished_study(full):
     """Finished is said only of a finished study, and its numbers are those of the tables."""
@@ -257,6 +270,32 @@ def test_number(value, shown):
     assert charts.number(value, 1, True) == shown
 
 
+def test_a_p_value_is_never_zero():
+    assert charts.p_value(0.0001) == "<0.001" and charts.p_value(float("nan")) == "–"
+    assert charts.p_value(0.0149) == "0.015"
+
+
+def test_names_break_at_their_joints_only():
+    """On a phone "steps_to_9 / 0" cannot be read."""
+    assert charts.breaks("steps_to_90") == "steps_<wbr>to_<wbr>90"
+    assert charts.breaks("a<b+c") == "a&lt;b+<wbr>c"
+
+
+def test_sentences_are_set_as_such():
+    line = report.typeset("rho = -0.10 (-0.8 to +0.7), p-value of 3-4 seeds, mnli-x")
+    assert line == "rho\u00a0=\u00a0−0.10 (−0.8 to +0.7), p-value of 3-4 seeds, mnli-x"
+
+
+def test_a_choice_among_few_tasks_is_not_the_best():
+    """A metric that three of ten tasks have does not head the table of costs."""
+    rows = [["f1", "predictor", 3, 0.0], ["logme", "predictor", 10, 0.2], ["ece", "x", 10, 5.0]]
+    table = pd.DataFrame(rows, columns=["predictor", "kind", "n", "regret_1"])
+    table = table.assign(target="average", low=0.0, high=1.0)
+    table = pd.concat([table, table[:1].assign(kind="random", predictor="random choice", n=10)])
+    found = report.chosen("x.csv", table)["rows"]
+    assert [r["predictor"] for r in found] == ["random choice", "logme", "ece", "f1"]
+
+
 def test_ticks_cover_any_interval():
     """Axes of degenerate studies (all values equal) must not hang or fail."""
     for values in ([0.0], [5.0, 5.0], [1e-9, 2e-9], [-300.0, 4000.0]):
@@ -325,3 +364,7 @@ def test_sorting(chromium, full):
     values = [float(c.replace("−", "-")) for c in cells if c != "–"]
     assert len(values) > 5 and values == sorted(values)
     assert cells[len(values) :] == ["–"] * (len(cells) - len(values))
+    chromium.js(f"[...{table}.querySelectorAll('button')].find(b => b.textContent == 'p').click()")
+    cells = chromium.js(f"[...{table}.tBodies[0].rows].map(r => r.cells[5].textContent)")
+    values = [float(c.replace("<", "")) for c in cells if c != "–"]  # "<0.001" comes first
+    assert values == sorted(values)

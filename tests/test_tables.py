@@ -1,6 +1,7 @@
 """Tidy tables of a study's records, tables of strangers, and what is written for papers."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -287,9 +288,36 @@ def test_semicolons_and_byte_order_marks_are_read(tmp_path):
     assert table["n"][0] == 8
 
 
+def test_a_file_is_no_folder_for_tables(root, tmp_path):
+    """Said before the permutations are counted, not after."""
+    (tmp_path / "x").touch()
+    args = "--unit int_task --run run --predictors cola_PRB --outcomes rte_TRG".split()
+    with pytest.raises(InputError, match="--out .*x: not a folder"):
+        anytable.main(root / RUNS, [*args, "--out", str(tmp_path / "x")])
+
+
+@pytest.mark.parametrize(("method", "name"), [("kendall", "tau"), ("pearson", "r")])
+def test_a_coefficient_has_its_own_name(root, tmp_path, capsys, method, name):
+    """A tau printed as rho would be quoted as rho."""
+    args = "--unit int_task --run run --predictors se-*_PRB --outcomes rte_TRG --resamples 99"
+    more = ["--permutations", "99", "--method", method, "--out", str(tmp_path)]
+    assert anytable.main(root / RUNS, [*args.split(), *more]) == 0
+    assert f"{name} = " in (err := capsys.readouterr().err) and "rho" not in err
+    for path in tmp_path.iterdir():
+        head = path.read_text()[:200]
+        assert name in re.findall(r"\w+", head) and "rho" not in head
+
+
 def test_verb_prints_table_and_words(root, capsys):
     args = "--unit int_task --run run --predictors cola_PRB --outcomes rte_TRG --permutations 99"
     assert anytable.main(root / RUNS, [*args.split(), "--resamples", "99"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].startswith("predictor,outcome,n,rho")
     assert "n = 11 int_task" in err
+
+
+def test_english_stands_before_the_zero_shot_languages():
+    """In the middle it reads as one of those that the mean is over."""
+    rows = [["none", 1, "pawsx", x, "accuracy", 50.0, 9, "test", ""] for x in ("de", "en", "fr")]
+    scores = pd.DataFrame(rows, columns=tables.SCORES)
+    assert list(tables.language_table(scores, "pawsx")) == ["en", "de", "fr"]

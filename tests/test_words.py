@@ -51,6 +51,25 @@ def test_uncorrected_significance_is_not_enough():
     assert "not after correction" in text
 
 
+HEADLINES = [
+    ({}, "Yes, in this study: how much a task's own score rises (main_gain)"),
+    ({"p_maxt": 0.2}, "Not shown: how much a task's own score rises (main_gain)"),
+    ({"detectable": np.nan}, "Too few tasks to tell: "),
+    ({"predictor": "main", "low": -0.1}, "Not shown: a task's own score (main) and the average"),
+]
+
+
+@pytest.mark.parametrize(("change", "start"), HEADLINES)
+def test_the_title_of_the_report_is_answered_in_one_sentence(change, start):
+    (line,) = words.headline(pd.DataFrame([GOOD | {"predictor": "main_gain"} | change]))
+    assert line.startswith(start) and "rho = +0.90" in line and "n = 9 tasks" in line
+
+
+def test_no_headline_without_a_correlation_of_the_tasks_own_score():
+    assert words.headline(pd.DataFrame([GOOD])) == []
+    assert words.headline(pd.DataFrame(columns=COLUMNS)) == []
+
+
 unit = st.floats(0, 1)
 
 

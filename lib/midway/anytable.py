@@ -1,4 +1,4 @@
-"""``midway correlate``: the correlation of any table of results, wide or long, CSV or Parquet."""
+"""Correlate the columns of any table of results: wide or long, CSV or Parquet."""
 
 import argparse
 import fnmatch
@@ -9,6 +9,14 @@ import pandas as pd
 
 from midway.correlation import correlate
 from midway.errors import InputError
+
+EXAMPLES = """examples:
+  midway correlate lib/midway/published/pruksachatkun2020_runs.csv --unit int_task --run run \\
+    --predictors "edges-*_PRB" --outcomes "*_TRG"
+  midway correlate results.csv --unit task --predictors "dev_*" --outcomes "gain_*" --out tables
+
+The table goes to standard output as CSV, what follows from it to standard error.
+"""
 
 
 def correlate_table(
@@ -154,27 +162,38 @@ def main(table, rest: list[str]) -> int:
     """The verb: result to stdout (CSV), problems and the words about it to stderr."""
     from midway import tables, words
 
-    p = argparse.ArgumentParser("midway correlate TABLE", description=__doc__)
+    p = argparse.ArgumentParser(
+        "midway correlate TABLE", description=__doc__, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     p.add_argument("--unit", required=True, help="column of what was chosen (several: a,b)")
     p.add_argument("--run", help="column that tells runs of one unit apart")
-    p.add_argument("--predictors", required=True, help="names or globs, e.g. '*_PRB'")
-    p.add_argument("--outcomes", required=True, help="names or globs, e.g. '*_TRG'")
-    p.add_argument("--method", default="spearman", choices=("spearman", "pearson", "kendall"))
-    p.add_argument("--permutations", type=int, default=9999)
-    p.add_argument("--resamples", type=int, default=9999)
-    p.add_argument("--alpha", type=float, default=0.05)
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--predictors", required=True, help="columns, by name or as in '*_PRB'")
+    p.add_argument("--outcomes", required=True, help="columns, by name or as in '*_TRG'")
+    p.add_argument("--method", default="spearman", choices=tuple(words.SYMBOLS))
+    p.add_argument("--permutations", type=int, default=9999, help="default 9999")
+    p.add_argument("--resamples", type=int, default=9999, help="of the bootstrap; default 9999")
+    p.add_argument("--alpha", type=float, default=0.05, help="default 0.05")
+    p.add_argument("--seed", type=int, default=0, help="of both; default 0")
     p.add_argument("--out", help="folder for correlation.csv, .md and .tex")
     args = vars(p.parse_args(rest))
+    if not 0 < args["alpha"] < 1:
+        raise InputError(f"--alpha: {args['alpha']:g}; a share between 0 and 1")
     out = args.pop("out")
+    if out:
+        try:
+            Path(out).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {out}: not a folder ({error.strerror})") from None
     result = correlate_table(table, **args)
     for line in result.attrs["problems"]:
         print(f"midway: {line}", file=sys.stderr)
+    shown = result.rename(columns={"rho": words.SYMBOLS[args["method"]]})
     if out:
-        for path in tables.write(result, out, "correlation", digits=3, index=False):
+        for path in tables.write(shown, out, "correlation", digits=3, index=False):
             print(path)
     else:
-        print(result.to_csv(index=False, float_format="%.4g"), end="")
+        print(shown.to_csv(index=False, float_format="%.4g"), end="")
     for line in words.family(result, args["unit"]):
         print(line, file=sys.stderr)
     return 0

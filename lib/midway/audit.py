@@ -213,4 +213,5 @@ def show(found: dict) -> str:
     """The result as text."""
     lines = [f"problem: {p}" for p in found["problems"]] + [f"note: {n}" for n in found["notes"]]
     end = f"{len(found['problems'])} problems" if found["problems"] else "everything agrees"
+    end = end if found["problems"] or found["checked"] else "so nothing is shown to agree"
     return "\n".join([*lines, f"{len(found['checked'])} record(s) checked, {end}"])

@@ -148,6 +148,9 @@ def cancel_slurm(folder: Path) -> None:
         text=True,
         timeout=60,
     )
+    if listing.returncode:
+        why = (listing.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise InputError(f"--profile slurm: squeue does not reach the cluster ({why})")
     jobs = [x.split() for x in listing.stdout.splitlines()]
     left = [j[0] for j in jobs if len(j) == 2 and j[1].startswith(prefix(folder))]
     if left:
@@ -184,11 +187,20 @@ def command(folder: Path, targets: list[str], cores: int, profile: str | None) -
     return [*base, "--", *targets]
 
 
+def stages(until: str | None) -> tuple[str, ...]:
+    """The stages that a run goes through; InputError for an unknown last one."""
+    if until is None:
+        return STEPS
+    if until not in STEPS:
+        raise InputError(f"--until: unknown step {until!r}; known: {', '.join(STEPS)}")
+    wanted = STEPS[: STEPS.index(until) + 1]
+    return tuple(s for s in wanted if s != STEPS[3] or until == STEPS[3])
+
+
 def run(study, cores=None, profile=None, until=None, force=()) -> int:
     """Bring a study up to date; the exit code: 0, 1 (a step failed) or 130 (interrupted)."""
     folder = outputs(study)
-    if until is not None and until not in STEPS:
-        raise InputError(f"--until: unknown step {until!r}; known: {', '.join(STEPS)}")
+    stages(until)
     for name in force:
         planning.matching(study, name)
     command(folder, [], cores, profile)  # a wrong profile is refused before anything is written
@@ -217,9 +229,7 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
         elsewhere(study, folder)
     clear_up(study, folder)
     items = planning.plan(study, folder, force)
-    wanted = STEPS[: STEPS.index(until) + 1] if until else STEPS
-    if until and until != STEPS[3]:
-        wanted = [s for s in wanted if s != STEPS[3]]
+    wanted = stages(until)
     text = yaml.safe_dump(study.fold(), sort_keys=False, allow_unicode=True)
     if not (folder / "params.yaml").exists() or (folder / "params.yaml").read_text() != text:
         write_atomic(folder / "params.yaml", text)

@@ -252,20 +252,44 @@ def _line(x, y, at):
     return fit(x, y, at), float(np.sqrt(np.mean(np.square(left))))
 
 
+def advice(first, target: str, cost: dict) -> str:
+    """What the best task's row says to do, also when that is to leave intermediate training out."""
+    target = "the average" if target == "average" else target
+    name, gain = first["variant"], f"{first['gain']:+.1f} points"
+    gain += f" ({first['low']:+.1f} to {first['high']:+.1f})"
+    if first["gain"] <= 0:
+        return (
+            f"Take none for {target}: no intermediate task is expected to help; the best, {name}, "
+            f"changes the score by {gain}."
+        )
+    words = (
+        f"Take {name} for {target}: {gain}; expected regret {cost['expected']:.1f} points "
+        f"({cost['low']:.1f} to {cost['high']:.1f}); a random one {cost['random']:.1f}."
+    )
+    if first["low"] <= 0:
+        words += " Not shown to be better than none: the interval includes zero."
+    return words
+
+
 def main(folder, rest: list[str]) -> int:
     """The verb: ranking, expected regret and, with --budget, early choice."""
-    p = argparse.ArgumentParser("midway recommend FOLDER", description=__doc__.splitlines()[0])
+    p = argparse.ArgumentParser(
+        "midway recommend FOLDER", description=__doc__.splitlines()[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  midway recommend outputs/mini --target xquad\n"
+        "  midway recommend outputs/mini --target retrieval --budget 0.4",
+    )  # fmt: skip
     p.add_argument("--target", default="average", help="a target, a group or 'average'")
     p.add_argument("--predictor", default="main", help="ranks what is not transferred yet")
     p.add_argument("--budget", type=float, help="share of the grid's compute, e.g. 0.4")
     args = p.parse_args(rest)
     folder = Path(folder)
     table, cost = recommend(folder, args.target, predictor=args.predictor)
-    print(table.to_string(index=False, float_format="%.1f"))
-    print(
-        f"Taking {table['variant'][0]} for {args.target}: expected regret {cost['expected']:.1f} "
-        f"points ({cost['low']:.1f} to {cost['high']:.1f}); a random one {cost['random']:.1f}."
-    )
+    none = {"variant": "none", "gain": 0.0, "source": "no intermediate task"}
+    shown = pd.concat([table, pd.DataFrame([none])]).sort_values("gain", ascending=False)
+    print(shown.fillna({"seeds": 0}).astype({"seeds": int})
+          .to_string(index=False, float_format="%.1f", na_rep="–"))  # fmt: skip
+    print(advice(table.iloc[0], args.target, cost))
     if args.budget is not None:
         if not 0 < args.budget <= 1:
             raise InputError(f"--budget: {args.budget}; a share between 0 and 1")

@@ -30,8 +30,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-V", "--version", action="version", version=f"midway {__version__}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    def verb(name, help, *, study=False, folder=False, **kwargs):
-        p = verbs.add_parser(name, help=help, description=help, allow_abbrev=False, **kwargs)
+    def verb(name, help, *examples, study=False, folder=False):
+        lines = [f"  midway {name} {e}" for e in examples]
+        p = verbs.add_parser(
+            name, help=help, description=help, allow_abbrev=False, formatter_class=raw,
+            epilog="\n".join(["examples:", *lines]) if lines else None,
+        )  # fmt: skip
         if study:
             p.add_argument("params", type=Path, help="params file, e.g. params/mini.yaml")
             p.add_argument(
@@ -43,43 +47,53 @@ def parser() -> argparse.ArgumentParser:
         return p
 
     steps = "a stage (02_transfer) or a folder (01_intermediate/mnli); may be repeated"
-    p = verb("run", "bring a study up to date", study=True)
+    p = verb(
+        "run", "bring a study up to date",
+        "params/smoke.yaml", "params/smoke.yaml --set seeds=[1,2] --set study=two",
+        "params/smoke.yaml --force 02_transfer/mnli --until 03_correlation", study=True,
+    )  # fmt: skip
     p.add_argument("--cores", type=int, help="default: all; a job takes compute.threads x workers")
     p.add_argument("--profile", help="folder of profiles/ for Snakemake, e.g. slurm")
     p.add_argument("--until", metavar="STEP", help="stop after this stage, e.g. 02_transfer")
     again = {"metavar": "STEP", "action": "append", "default": []}
     p.add_argument("--force", **again, help=f"run again {steps}")
     p.add_argument("-n", "--dry-run", action="store_true", help="only show the plan")
-    p = verb("plan", "show every step: new, done or changed, and why; start nothing", study=True)
+    p = verb(
+        "plan", "show every step: new, done or changed, and why; start nothing",
+        "params/mini.yaml", "params/xlmr_large.yaml --cost --peak-tflops 125", study=True,
+    )  # fmt: skip
     p.add_argument("--json", action="store_true", help="as JSON")
     p.add_argument("--force", **again, help="as in run")
-    p.add_argument("--cost", action="store_true", help="also steps, tokens, FLOPs, GPU-hours")
+    p.add_argument("--cost", action="store_true", help="instead: steps, tokens, FLOPs, GPU-hours")
     p.add_argument("--peak-tflops", type=float, default=312.0, help="of your GPU (A100, bf16: 312)")
     p.add_argument("--utilisation", type=float, default=0.35, help="share of it that is reached")
-    p = verb("status", "show how every step of a study ended", folder=True)
+    p = verb(
+        "status", "show how every step of a study ended",
+        "outputs/mini", "outputs/mini --json", folder=True,
+    )  # fmt: skip
     p.add_argument("--json", action="store_true", help="as JSON")
-    p = verb("audit", "check that records, notebooks, files and params agree", folder=True)
+    p = verb(
+        "audit", "check that records, notebooks, files and params agree",
+        "outputs/mini", "outputs/mini --rerun 01_intermediate/mnli/seed1", folder=True,
+    )  # fmt: skip
     p.add_argument("--rerun", metavar="STEP", help="run a step elsewhere and compare numbers")
     p.add_argument("--json", action="store_true", help="as JSON")
-    verb("doctor", "check encoder, data, disk, device and versions", study=True)
-    p = verb("score", "score predictions in XTREME's submission layout")
+    verb(
+        "doctor", "check encoder, data, disk, device and versions",
+        "params/mini.yaml", "params/local_sample.yaml --set data.root=/path/to/data", study=True,
+    )  # fmt: skip
+    p = verb("score", "score predictions in XTREME's submission layout", "predictions labels")
     p.add_argument("predictions", type=Path, help="folder <task>/test-<lang>.tsv|json")
     p.add_argument("labels", type=Path, help="folder of the labels, same layout")
     p.add_argument("--json", action="store_true", help="as JSON")
     p = verb("correlate", "correlate the columns of a table of your own")
     p.add_argument("table", type=Path, help="CSV: one row per intermediate task")
-    p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    p = verb(
-        "recommend",
-        "which intermediate task would the metrics have chosen?",
-        folder=True,
-    )
-    p.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    p = verb(
-        "completion",
-        "print a script that completes commands in your shell",
-        epilog='bash: eval "$(midway completion bash)"   zsh: eval "$(midway completion zsh)"',
-    )
+    own = {"nargs": argparse.REMAINDER, "help": argparse.SUPPRESS}
+    p.add_argument("rest", **own).required = False
+    p = verb("recommend", "which intermediate task would the metrics have chosen?", folder=True)
+    p.add_argument("rest", **own).required = False
+    p = verb("completion", "print a script that completes commands in your shell")
+    p.epilog = 'bash: eval "$(midway completion bash)"\nzsh:  eval "$(midway completion zsh)"'
     p.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return top
 
@@ -133,12 +147,13 @@ def run(args) -> int:
     from midway import chain
 
     study = study_of(args)
-    if args.dry_run:
-        return plan(args)
+    if args.dry_run:  # what run would refuse is refused
+        chain.command(chain.outputs(study), [], args.cores, args.profile)
+        return plan(args, chain.stages(args.until))
     return chain.run(study, args.cores, args.profile, args.until, args.force)
 
 
-def plan(args) -> int:
+def plan(args, stages=None) -> int:
     from midway import plan as planning
     from midway.provenance import root
 
@@ -146,15 +161,17 @@ def plan(args) -> int:
     if getattr(args, "json", False) and args.cost:
         raise InputError("--cost is text only: leave out --json")
     items = planning.plan(study, root() / "outputs" / study.study, tuple(args.force))
+    items = [i for i in items if stages is None or i.sid.step in stages]
     if getattr(args, "json", False):
         rows = [{"step": i.sid.path, "state": i.state, "why": i.why} for i in items]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
-    else:
-        print(planning.show(items))
-    if getattr(args, "cost", False):
+    elif getattr(args, "cost", False):
         from midway import cost
 
         print(cost.text(study, args.peak_tflops, args.utilisation))
+        print(planning.summary(items))
+    else:
+        print(planning.show(items))
     return 0
 
 
@@ -251,6 +268,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        if error.filename is None:
+            raise
+        print(f"midway: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

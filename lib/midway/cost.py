@@ -153,8 +153,19 @@ def memory_gb(study: Study) -> dict[str, float]:
     }
 
 
+def _number(value: float) -> str:
+    """As many decimals as say something: a small study is not free."""
+    if value < 0.1 and value:
+        return f"{value:.1g}"
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
 def text(study: Study, peak_tflops: float = 312.0, utilisation: float = 0.35) -> str:
     """The estimate as a table, with GPU-hours at a stated peak rate and utilisation."""
+    if not peak_tflops > 0:
+        raise InputError(f"--peak-tflops: {peak_tflops:g}; more than 0, e.g. 312")
+    if not 0 < utilisation <= 1:
+        raise InputError(f"--utilisation: {utilisation:g}; a share between 0 and 1, e.g. 0.35")
     rate = peak_tflops * 1e12 * utilisation
     head = ("step", "task", "runs", "steps", "Mtokens", "PFLOP", "GPU-h")
     lines = ["{:16} {:22} {:>5} {:>8} {:>9} {:>10} {:>8}".format(*head)]
@@ -164,11 +175,11 @@ def text(study: Study, peak_tflops: float = 312.0, utilisation: float = 0.35) ->
         total += runs * row["flops"]
         lines.append(
             f"{row['step']:16} {row['name']:22} {runs:5} {row['steps']:8} "
-            f"{row['tokens'] / 1e6:9.1f} {row['flops'] / 1e15:10.2f} "
-            f"{runs * row['flops'] / rate / 3600:8.2f}"
+            f"{row['tokens'] / 1e6:9.1f} {_number(row['flops'] / 1e15):>10} "
+            f"{_number(runs * row['flops'] / rate / 3600):>8}"
         )
     lines.append(
-        f"all runs: {total / 1e15:.0f} PFLOP, {total / rate / 3600:.1f} GPU-hours "
+        f"all runs: {_number(total / 1e15)} PFLOP, {_number(total / rate / 3600)} GPU-hours "
         f"at {utilisation:.0%} of {peak_tflops:.0f} TFLOP/s (an estimate: counted, not measured)"
     )
     need = memory_gb(study)

@@ -19,7 +19,9 @@ def checks(study: params.Study) -> list[dict]:
         try:
             rows += check(study)
         except InputError as error:
-            rows.append(_row(check.__name__.strip("_"), False, str(error)))
+            said = any(row["what"] == "encoder" and row["ok"] is False for row in rows)
+            if not (said and str(error).startswith("encoder.")):  # once is enough
+                rows.append(_row(check.__name__.strip("_"), False, str(error)))
     return rows
 
 

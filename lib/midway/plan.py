@@ -1,6 +1,9 @@
 """What is done, what must run and why, and what is running: read from the files alone."""
 
+import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from midway import params, provenance, records, runner
@@ -38,6 +41,12 @@ def _record(folder: Path) -> tuple[StepRecord | None, bool, str]:
                 if name == "record.json":
                     return None, False, str(error)
     return None, False, ""
+
+
+def _end(folder: Path) -> dict:
+    """How the last execution ended; {} for a draft of the report, unless it failed."""
+    end = read_state(folder)
+    return {} if end.get("draft") and end.get("state") != "failed" else end
 
 
 def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> list[Item]:
@@ -90,7 +99,7 @@ def _judge(study, study_dir, forced, needed):
             first = waiting[0].path if len(waiting) == 1 else f"{len(waiting)} steps"
             why.append(f"upstream: {first} will run")
         if record is None:
-            end = read_state(folder)
+            end = _end(folder)
             if end.get("state") in ("failed", "died", "interrupted"):
                 why.append(
                     f"{end['state']} last time" + (f": {end['error']}" if end["error"] else "")
@@ -104,14 +113,19 @@ def _judge(study, study_dir, forced, needed):
 
 def matching(study: params.Study, name: str) -> list[StepId]:
     """Steps that a user means by a stage (02_transfer) or a folder (01_intermediate/mnli)."""
-    name = name.strip("/")
-    found = [s for s in provenance.steps(study) if f"{s.path}/".startswith(f"{name}/")]
-    if not found:
-        try:
-            params.near(name, [s.path for s in provenance.steps(study)] + list(STEPS), "step")
-        except ValueError as error:
-            raise InputError(f"{error}") from None
-    return found
+    name, steps = name.strip("/"), provenance.steps(study)
+    found = [s for s in steps if f"{s.path}/".startswith(f"{name}/")]
+    if found:
+        return found
+    parts = [s.path.split("/") for s in steps]
+    folders = dict.fromkeys("/".join(p[:n]) for p in parts for n in range(1, len(p) + 1))
+    ends = {f: f.rpartition("/")[2] for f in folders}
+    near = [f for f in ends if ends[f] == name] or get_close_matches(name, folders, 1, 0.8)
+    if not near and (leaf := get_close_matches(name, ends.values(), 1, 0.7)):
+        near = [f for f in ends if ends[f] == leaf[0]]
+    stages = f"name a stage ({', '.join(STEPS)}) or a folder of one, e.g. {steps[1].path}"
+    hint = f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else stages
+    raise InputError(f"unknown step {name!r}; {hint}")
 
 
 def show(items: list[Item]) -> str:
@@ -121,8 +135,13 @@ def show(items: list[Item]) -> str:
     for item in items:
         why = "; ".join(item.why[:4]) + (f"; and {len(item.why) - 4} more" if item.why[4:] else "")
         lines.append(f"{item.sid.path:{width}}  {item.state}" + (f": {why}" if why else ""))
+    return "\n".join([*lines, summary(items)])
+
+
+def summary(items: list[Item]) -> str:
+    """The plan in one line."""
     todo = sum(not i.ready for i in items)
-    return "\n".join([*lines, f"{len(items) - todo} of {len(items)} steps are done, {todo} to run"])
+    return f"{len(items) - todo} of {len(items)} steps are done, {todo} to run"
 
 
 def status(study_dir: Path) -> list[dict]:
@@ -134,7 +153,9 @@ def status(study_dir: Path) -> list[dict]:
     study = params.load(study_dir / "params.yaml")
     rows = []
     for item in plan(study, study_dir):
-        end = runner.settle(study_dir / item.sid.path)
+        with contextlib.suppress(OSError):  # somebody else's study may be looked at, too
+            runner.settle(study_dir / item.sid.path)
+        end = _end(study_dir / item.sid.path)
         state = {"changed": "stale", "kept": "done"}.get(item.state, item.state)
         if end.get("state") == "running" or (
             state == "new" and end.get("state") not in (None, "done")
@@ -155,7 +176,7 @@ def status(study_dir: Path) -> list[dict]:
 
 
 def matrix(rows: list[dict]) -> str:
-    """Status as text: variants and seeds down, stages across, then what is worth a reason."""
+    """Status as text: variants and seeds down, stages across, then reasons, then the counts."""
     grid: dict[str, dict[str, str]] = {}
     for row in rows:
         stage, _, rest = row["step"].partition("/")
@@ -163,26 +184,27 @@ def matrix(rows: list[dict]) -> str:
         if "/part" in rest:
             where, _, part = rest.rpartition("/")
         time = f" {row['seconds']:.0f}s" if row["seconds"] and row["state"] == "done" else ""
-        grid.setdefault(where, {})[f"{stage} {part}".strip()] = row["state"] + time
+        head = part if part not in ("", "part1") else f"{stage} {part}".strip()
+        grid.setdefault(where, {})[head] = row["state"] + time
+    alone = grid.pop("", {})
     heads = list(dict.fromkeys(h for cells in grid.values() for h in cells))
-    across = [h for h in heads if h[:2] in ("01", "02")]
-    first = max([len("variant"), *map(len, grid)])
-    widths = [max([len(h), *(len(c.get(h, "")) for c in grid.values())]) for h in across]
-    lines = [
-        "  ".join(
-            ["variant".ljust(first), *(h.ljust(w) for h, w in zip(across, widths, strict=True))]
-        )
-    ]
-    for where, cells in grid.items():
-        if where:
-            row = [cells.get(h, "").ljust(w) for h, w in zip(across, widths, strict=True)]
-            lines.append("  ".join([where.ljust(first), *row]))
-    lines += [f"{h}: {c}" for h, c in grid.get("", {}).items()]
+    table = [["variant", *heads], *([w, *(c.get(h, "") for h in heads)] for w, c in grid.items())]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+    lines += [f"{h}: {c}" for h, c in alone.items()]
+    alike: dict[str, list[str]] = {}  # reason -> steps: often one change concerns many
     for row in rows:
-        why = "; ".join(row["why"])
-        if row["error"] and row["error"] not in why and row["state"] != "done":
-            why = "; ".join(filter(None, [why, row["error"]]))
+        why = [w for w in row["why"] if not w.startswith(("upstream: ", f"{row['state']} last"))]
+        if row["error"] and row["state"] != "done":
+            why.append(row["error"])
+        why = "; ".join(dict.fromkeys(why))
         if row["state"] not in ("done", "new") and why:
             why = why if len(why) <= 200 else f"{why[:200]} ..."
-            lines.append(f"{row['step']}: {row['state']}: {why}")
-    return "\n".join(line.rstrip() for line in lines)
+            alike.setdefault(f"{row['state']}: {why}", []).append(row["step"])
+    for why, steps in alike.items():
+        more = f" and {len(steps) - 1} more" if steps[1:] else ""
+        lines.append(f"{steps[0]}{more}: {why}")
+    states = Counter(row["state"] for row in rows)
+    return "\n".join(
+        [*lines, f"{len(rows)} steps: {', '.join(f'{n} {s}' for s, n in states.items())}"]
+    )

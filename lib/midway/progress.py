@@ -28,6 +28,12 @@ def span(seconds: float) -> str:
     return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
 
 
+def kind(sid: provenance.StepId) -> tuple:
+    """Steps that take about as long: of one stage and part; none and multi are apart."""
+    name = (sid.variant or "").partition("+")[0]
+    return sid.step, name if name in ("none", "multi") else "", sid.part
+
+
 def die_with_parent() -> None:
     with contextlib.suppress(Exception):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -53,10 +59,11 @@ class Watch:
         self.todo = {i.sid: None for i in items if not i.ready}
         self.total, self.ended, self.failed = len(self.todo), 0, []
         self.start = time.monotonic()
-        self.took: dict[str, list[float]] = {}
+        self.took: dict[tuple, list[float]] = {}
+        self.since: dict[provenance.StepId, float] = {}  # when a step was first seen running
         for item in items:
             if item.ready and item.record:
-                self.took.setdefault(item.sid.step, []).append(item.record.cost.wall_s)
+                self.took.setdefault(kind(item.sid), []).append(item.record.cost.wall_s)
         self._seen = {sid: self._mark(sid) for sid in self.todo}
         self._draft, self._drafted, self._fresh, self._pause = None, 0.0, True, REPORT_EVERY
         self._told = False
@@ -76,6 +83,8 @@ class Watch:
                     continue
                 same = True
             elif end.get("state") in (None, "running"):
+                if end.get("state"):
+                    self.since.setdefault(sid, time.monotonic())
                 continue
             self.todo.pop(sid)
             self.ended, self._fresh = self.ended + 1, True
@@ -83,7 +92,7 @@ class Watch:
             if same:
                 how = "unchanged"
             elif done:
-                self.took.setdefault(sid.step, []).append(end.get("seconds") or 0.0)
+                self.took.setdefault(kind(sid), []).append(end.get("seconds") or 0.0)
                 how = f"done in {span(end.get('seconds') or 0)}"
             else:
                 self.failed.append((sid, end))
@@ -91,13 +100,28 @@ class Watch:
             say(f"[{self.ended}/{self.total}] {sid.path} {how} ({elapsed}{self.left()})")
 
     def left(self) -> str:
-        """Estimate of the time left, once every stage to come has been seen."""
-        stages = {sid.step for sid in self.todo}
-        if not stages or not stages - {STEPS[2], STEPS[4]} <= self.took.keys():
-            return ""
+        """Estimate of the time left; "at most" while a kind of step is only known by a longer one.
+
+        ``none`` is transferred first and computes what others then share; ``multi`` trains longest.
+        """
         means = {k: sum(v) / len(v) for k, v in self.took.items()}
-        work = sum(means.get(sid.step, 10.0) for sid in self.todo)
-        return f", about {span(work / min(self.slots, max(1, len(self.todo))))} left"
+        longer = {STEPS[0]: "multi", STEPS[1]: "none"}
+        word, many, one = "about", [], 0.0
+        for sid in self.todo:
+            if sid.step not in longer:
+                one += 0 if sid.step == STEPS[3] else means.get(kind(sid), 15.0)
+                continue
+            takes = means.get(kind(sid))
+            if takes is None:
+                takes, word = means.get((sid.step, longer[sid.step], sid.part)), "at most"
+            if takes is None:
+                return ""
+            spent = time.monotonic() - self.since[sid] if sid in self.since else 0.0
+            many.append(max(0.0, takes - spent))
+        if not self.todo:
+            return ""
+        many = max(max(many), sum(many) / self.slots) if many else 0.0
+        return f", {word} {span(many + one)} left"
 
     def report(self, last: bool = False) -> None:
         """Make the page of an unfinished study now and then; ``last``: at the end, and wait."""

@@ -209,11 +209,12 @@ def gain_matrix(outcomes: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
 
 
 def language_table(scores: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Variants x languages of one target, main score, mean over seeds."""
+    """Variants x languages of one target, English first, main score, mean over seeds."""
     metric = tasks.get(target).metric
     part = scores[(scores["target"] == target) & (scores["metric"] == metric)]
     table = part.pivot_table(index="variant", columns="lang", values="value")
     languages = [lang for lang in tasks.get(target).languages if lang in table]
+    languages.sort(key=lambda lang: lang != "en")  # trained in; the others are zero-shot
     return table.loc[sorted(table.index, key=_variant_place), languages]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 ENOUGH = 5  # candidates below which any metric finds the best one by luck
+SYMBOLS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
 
 
 def predicts(row, alpha: float = 0.05) -> bool:
@@ -18,12 +19,12 @@ def predicts(row, alpha: float = 0.05) -> bool:
     return bool(row["p_maxt"] < alpha and (row["low"] > 0 or row["high"] < 0))
 
 
-def cell(row, alpha: float = 0.05, unit: str = "tasks") -> str:
+def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> str:
     """One sentence about one predictor and one outcome."""
     pair = f"{row['predictor']} and {row['outcome']}"
     if pd.isna(row["rho"]):
         return f"{pair}: no correlation can be computed ({row['note']})."
-    facts = f"rho = {row['rho']:+.2f}, n = {row['n']} {unit}"
+    facts = f"{symbol} = {row['rho']:+.2f}, n = {row['n']} {unit}"
     if pd.isna(row["detectable"]):
         return f"{pair}: {facts}; no correlation of so few could reach p < {alpha:g}."
     span = f"{100 * (1 - alpha):g} % interval {row['low']:+.2f} to {row['high']:+.2f}"
@@ -39,7 +40,8 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks") -> str:
         why = "not after correction for the family" if row["p_maxt"] >= alpha else ""
         why = why or "but its interval includes zero"
         return f"{pair} go together alone ({_p(row['p'])}), {why}: {facts}."
-    return f"{pair}: nothing shown ({facts}; |rho| below {row['detectable']:.2f} cannot be seen)."
+    unseen = f"|{symbol}| below {row['detectable']:.2f} cannot be seen"
+    return f"{pair}: nothing shown ({facts}; {unseen})."
 
 
 def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]:
@@ -49,6 +51,7 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
         why = "; ".join(sorted(set(table["note"]) - {""})) or "the table is empty"
         return [f"No cell has enough data for a correlation: {why}."]
     n = _range(table.loc[table["p"].notna(), "n"])
+    symbol = SYMBOLS.get(table.attrs.get("method"), "rho")
     good = table[[predicts(row, alpha) for _, row in table.iterrows()]]
     singles = int((table["p"] < alpha).sum())
     fdr = int((table["q_bh"] < alpha).sum())
@@ -65,7 +68,7 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
     elif not len(good):
         smallest = table["detectable"].min()
         out.append(
-            f"No metric is shown to predict transfer here. One pair alone would need |rho| of "
+            f"No metric is shown to predict transfer here. One pair alone would need |{symbol}| of "
             f"{smallest:.2f} or more at this n; the family needs more."
         )
     size = table["rho"].abs()
@@ -73,7 +76,26 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
         ["p_maxt", "p", "size"], ascending=[True, True, False]
     )
     top = top.head(most)
-    return out + [cell(row, alpha, unit) for _, row in top.iterrows()]
+    return out + [cell(row, alpha, unit, symbol) for _, row in top.iterrows()]
+
+
+def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
+    """Does the task's own score tell? One sentence, none without a correlation of it."""
+    alpha = table.attrs.get("alpha", 0.05)
+    rows = table[(table["outcome"] == outcome) & table["rho"].notna()].set_index("predictor")
+    name = next((n for n in ("main_gain", "main") if n in rows.index), None)
+    if name is None:
+        return []
+    row = rows.loc[name]
+    what = "how much a task's own score rises" if name == "main_gain" else "a task's own score"
+    facts = f"{what} ({name}) and the {outcome} over all targets have rho = {row['rho']:+.2f}"
+    facts += f" ({row['low']:+.2f} to {row['high']:+.2f})" if pd.notna(row["low"]) else ""
+    facts += f", n = {row['n']} tasks"
+    if pd.isna(row["detectable"]):
+        return [f"Too few tasks to tell: {facts}."]
+    if predicts(row, alpha):
+        return [f"Yes, in this study: {facts}, family-wise {_p(row['p_maxt'])}."]
+    return [f"Not shown: {facts}."]
 
 
 def comparison(table: pd.DataFrame, a: str, b: str) -> str:
@@ -92,6 +114,7 @@ def comparison(table: pd.DataFrame, a: str, b: str) -> str:
 def choice(table: pd.DataFrame, target: str = "average") -> list[str]:
     """What choosing by a metric would have cost (:func:`midway.choice.quality`), for one target."""
     rows = table[table["target"] == target].dropna(subset=["regret_1"])
+    target = "the average" if target == "average" else target
     if rows.empty:
         return [f"No choice can be judged for {target}: nothing is finished."]
     best = rows[rows["kind"] == "predictor"].sort_values("regret_1", kind="stable")

@@ -46,7 +46,8 @@ def read(path: Path) -> dict:
     """The keys and values of a params file; InputError when it is none."""
     try:
         if not path.is_file():
-            raise InputError(f"{path}: no such params file; {_near(path)}")
+            what = "a folder, not a" if path.is_dir() else "no such"
+            raise InputError(f"{path}: {what} params file; {_near(path)}")
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: larger than {MAX_BYTES} bytes; is it a params file?")
         tree = parse(path.read_text(encoding="utf-8"))
@@ -69,6 +70,8 @@ def _near(path: Path) -> str:
     if (path / "params.yaml").is_file():
         return "it is a study's outputs: name the file that the study was run with"
     there = [shown(p) for p in sorted((root() / "params").glob("*.yaml"))]
+    if alike := [p for p in there if Path(p).stem == path.stem]:  # 'mini' alone
+        return f"did you mean {alike[0]!r}?"
     return meant(path, there, "there are", 0.6) if there else "look in params/"
 
 

@@ -7,6 +7,7 @@ that came from data, errors or settings passes through the template's escaping.
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def content(study, folder) -> dict:
     return {
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
-        "bad": states["failed"] + states["died"] + states["interrupted"],
+        "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
         "answer": answer(study, cells, outcomes, complete) + (choice["words"] if choice else []),
         "limits": limits,
         "panels": panels(study, predictors, outcomes, cells),
@@ -127,12 +128,19 @@ def render(facts: dict) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    env.filters["breaks"] = charts.breaks
+    env.filters["typeset"] = typeset
     script = (HERE / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return env.get_template("index.html.j2").render(
-        **facts, sections=SECTIONS, mark=MARK, words_of=WORDS, num=charts.number,
+        **facts, sections=SECTIONS, mark=MARK, words_of=WORDS, num=charts.number, p=charts.p_value,
         css=Markup(style()), script=Markup(script), script_hash=digest,
     )  # fmt: skip
+
+
+def typeset(text: str) -> str:
+    """A sentence with real minus signs, and equations that are not torn apart at a line's end."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace(" = ", "\u00a0=\u00a0")
 
 
 def style() -> str:
@@ -140,8 +148,8 @@ def style() -> str:
 
 
 def answer(study, cells: pd.DataFrame, outcomes: pd.DataFrame, complete: bool) -> list[str]:
-    """The first paragraph, made from the numbers by the rules of :mod:`midway.words`."""
-    lines = []
+    """The first sentences, made from the numbers by the rules of :mod:`midway.words`."""
+    lines = words.headline(cells)
     mean = outcomes[outcomes["target"] == "average"].groupby("variant")["gain"].mean()
     mean = mean[[tables.is_unit(v) for v in mean.index]].dropna()
     if len(mean):
@@ -212,6 +220,7 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
     ]
     return {
         "cells": rows, "forest": forest, "forest_outcome": first,
+        "family": sum(not pd.isna(r["p"]) for r in rows),
         "reach": min(reach, default=None), "matrix": {"outcomes": outcomes, "rows": matrix},
     }  # fmt: skip
 
@@ -233,7 +242,9 @@ def chosen(path: str, table: pd.DataFrame) -> dict | None:
     """What choosing by each metric costs on average, and what words say about it."""
     if not {"target", "predictor", "regret_1", "n"} <= set(table.columns):
         return None
-    rows = table[table["target"] == "average"].sort_values("regret_1")
+    rows = table[table["target"] == "average"]
+    # what only some tasks have is no choice among all: last
+    rows = rows.sort_values(["n", "regret_1"], ascending=[False, True])
     facts = rows.astype(object).where(rows.notna(), float("nan")).to_dict("records")
     return {"url": collect.url(path), "rows": facts, "words": words.choice(table)}
 

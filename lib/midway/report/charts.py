@@ -1,6 +1,7 @@
 """Small pictures as inline SVG: text is real text, colours follow the page's theme."""
 
 import math
+import re
 
 from markupsafe import Markup, escape
 
@@ -16,6 +17,16 @@ def number(value, digits: int = 1, sign: bool = False) -> str:
     if float(text) == 0:
         text = text.lstrip("+-")
     return text.replace("-", "−")  # a minus sign is as wide as a plus
+
+
+def p_value(value) -> str:
+    """A p value as the report prints it: never zero."""
+    return "<0.001" if value is not None and value < 0.0005 else number(value, 3)
+
+
+def breaks(name: str) -> Markup:
+    """A name that may be broken after its joints, so that a phone shows it in few lines."""
+    return Markup(re.sub(r"([_/+:])", r"\1<wbr>", str(escape(name))))
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:

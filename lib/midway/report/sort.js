@@ -11,7 +11,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       heads.forEach((h) => h.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const key = (row) => {
-        const text = (row.cells[column]?.textContent ?? "").trim().replace("−", "-");
+        const text = (row.cells[column]?.textContent ?? "").trim().replace("−", "-").replace("<", "");
         const value = parseFloat(text);
         return /^[-+]?[\d.]/.test(text) && !isNaN(value) ? value : text;
       };
