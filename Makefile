@@ -11,7 +11,7 @@ run: $(STAMP)  ## run a study (PARAMS=params/mini.yaml) to its report
 	@$(BIN) midway run "$(PARAMS)"
 
 test: $(STAMP)  ## run all tests; the fast ones: make test ARGS='-m "not slow"'
-	@$(BIN) pytest $(ARGS)
+	@$(BIN) pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lab: $(STAMP)  ## open the notebooks; as root: make lab ARGS=--allow-root
 	@$(BIN) jupyterlab --notebook-dir=. --ServerApp.ip=127.0.0.1 $(ARGS) notebooks/00_tour.ipynb
