@@ -173,7 +173,8 @@ def _draws(sources, plan, steps: int, seed: int, first: int):
 def _gradients(model, source, examples, plan, machine, team, scale) -> tuple[float, int]:
     """Add this process's share of a batch's gradient; its share of the loss, and its tokens."""
     total, tokens, own = 0.0, 0, team.part(examples)
-    for part in np.array_split(own, min(plan.accumulation, len(own))) if len(own) else ():
+    parts = min(len(own), -(-plan.accumulation * len(own) // len(examples)))  # of the same size
+    for part in np.array_split(own, parts) if len(own) else ():
         batch = source.inputs.training(part)
         with machine.autocast():
             logits = model(batch, source.task)
