@@ -25,8 +25,9 @@ bench: $(STAMP)  ## measure speed against stated references
 $(STAMP):
 	@echo "Setting up .venv (once, about two minutes) ..."
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN) pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
+	@$(BIN) pip install -qq --disable-pip-version-check -r requirements.lock
 	@$(BIN) pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@.venv/bin/python -c "import torch, transformers, papermill, snakemake"
 	@touch "$@"
 
 .PHONY: run test lab lint bench

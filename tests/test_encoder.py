@@ -241,6 +241,16 @@ def test_path_keeps_the_lowest_layers(checkpoints):
     assert other.hidden_dropout_prob == other.attention_probs_dropout_prob == 0.25
 
 
+def test_a_tokenizer_that_adds_no_start_is_refused(checkpoints, tmp_path):
+    """Every word's tag would be read one piece too far, in silence."""
+    folder = tmp_path / "x"
+    shutil.copytree(checkpoints / "mbert", folder)
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
+    with pytest.raises(InputError, match="must add one token before and one after"):
+        load_path(folder)
+
+
 def test_tokenizer_is_the_published_file(checkpoints, tmp_path):
     """Transformers' XLM-R class would drop the file's normaliser and change the pieces."""
     from tokenizers import Tokenizer
