@@ -131,8 +131,8 @@ def load(folder: Path, cls: type, changes: dict, key: str):
     ids, bare = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
     if len(ids) < 3 or ids[1:-1] != bare:  # positions of words and answers count on it
         raise InputError(
-            f"{key}: its tokenizer makes {tokenizer.convert_ids_to_tokens(ids)} of 'a'; it must add "
-            "one token before and one after (the post_processor of tokenizer.json)"
+            f"{key}: its tokenizer makes {tokenizer.convert_ids_to_tokens(ids)} of 'a'; it must "
+            "add one token before and one after (the post_processor of tokenizer.json)"
         )
     return model, tokenizer
 
