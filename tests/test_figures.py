@@ -1,7 +1,9 @@
 """Figures carry n, unit and correction, are reproducible files, and survive unfinished studies."""
 
+import itertools
 import re
 
+import matplotlib.text
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,8 +92,29 @@ def test_unfinished_cells_are_hatched_not_white():
 
 
 def test_callers_settings_are_left_alone(table):
-    import matplotlib
-
     before = dict(matplotlib.rcParams)
     figures.forest(table)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_names_of_crowded_points_do_not_cover_each_other(table):
+    """Eight tasks, six of them in one corner: every name is still readable."""
+    y = [0, 1, 2, 3, 4, 5, 30, 40]
+    dots = pd.DataFrame({"x": [0, 1, 1, 2, 0, 1, 30, 40], "y": y}, VARIANTS).astype(float)
+    fig = figures.scatter(dots, table.iloc[0])
+    fig.draw_without_rendering()
+    names = [t for t in fig.axes[0].texts if t.get_text() in VARIANTS]
+    boxes = [matplotlib.text.Text.get_window_extent(t) for t in names]
+    assert len(boxes) == len(VARIANTS)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(("method", "sign"), figures.COEFFICIENTS.items())
+def test_a_coefficient_is_called_by_its_name(method, sign):
+    rng = np.random.default_rng(0)
+    X, Y = (pd.DataFrame(rng.random((6, 1)), list("abcdef"), [c]) for c in ("main", "average"))
+    table = correlate(X, Y, method=method, permutations=99, resamples=99)
+    fig = figures.scatter(X.set_axis(["x"], axis=1).join(Y.set_axis(["y"], axis=1)), table.iloc[0])
+    assert fig.axes[0].get_title(loc="left").startswith(f"{sign} = ")
+    assert method.title() in text_of(fig) and method.title() in text_of(figures.forest(table))
+    assert method == "spearman" or "rho" not in text_of(fig)

@@ -5,6 +5,7 @@ of task; variants of one kind differ by marker. Functions return a matplotlib Fi
 no window, so a notebook shows it once and a batch job needs no display.
 """
 
+import itertools
 from functools import wraps
 from pathlib import Path
 
@@ -18,6 +19,16 @@ COLOURS = {
     "multi": "#000000", "none": "#7F7F7F",
 }  # fmt: skip
 MARKERS = "osD^vP*X"
+COEFFICIENTS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
+UNITS = {
+    "main": "percent", "main_gain": "points", "accuracy": "percent", "macro_f1": "percent",
+    "em": "percent", "f1": "percent", "tag_f1": "percent", "p_at_1": "percent",
+    "retrieval_probe": "percent", "loss": "nats", "contrast": "log-odds", "cosine_gap": "cosine",
+    "probe_entailment_contrast": "cosine", "entailment_contrast": "probability",
+    "ece": "probability", "train_size": "rows", "steps_to_90": "steps", "logme": "nats an item",
+}  # fmt: skip
+FARS = (5, 14, 24, 36, 50)  # points
+SIDES = ((1, 1), (1, -1), (1, 0), (-1, 1), (-1, -1), (-1, 0), (0, 1), (0, -1))
 DIVERGING = "PuOr_r"  # safe for colour-blind readers, and in grey
 STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "font.size": 9,
@@ -58,28 +69,82 @@ def save(fig, folder, name: str, formats=("svg", "pdf", "png")) -> list[Path]:
     return paths
 
 
+def show(fig, what: str) -> None:
+    """Display a figure in a notebook; what it is and its note describe it where it is not seen."""
+    from IPython.display import display
+
+    alt = f"{what}. {fig.get_supxlabel()}"
+    display(fig, metadata={"image/png": {"alt": alt}})
+
+
 @styled
-def scatter(points: pd.DataFrame, row, unit: str = "tasks"):
-    """One predictor against one outcome with task labels.
+def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain"):
+    """One predictor against one outcome (a gain or a score) with task labels.
 
     points: index variant; columns x, y, and where there are runs x_low, x_high, y_low, y_high
     (range over runs). row: that pair's row of :func:`midway.correlation.correlate`.
     """
     fig, (ax,) = _axes(1, (4.6, 3.8))
+    method = row.attrs.get("method", "spearman")
+    points = points.dropna(subset=["x", "y"])
+    runs = "x_low" in points and bool((points.x_low < points.x_high).any())
     ax.axhline(0, color="#BBBBBB", lw=0.8, zorder=0)
-    for name, p in points.dropna(subset=["x", "y"]).iterrows():
+    for name, p in points.iterrows():
         look = _look(name)
-        if "x_low" in points:
+        if runs:
             ax.plot([p.x_low, p.x_high], [p.y, p.y], color=look["color"], lw=0.8, alpha=0.6)
             ax.plot([p.x, p.x], [p.y_low, p.y_high], color=look["color"], lw=0.8, alpha=0.6)
         ax.plot(p.x, p.y, ms=6, **look | {"ls": ""})
-        ax.annotate(name, (p.x, p.y), xytext=(4, 4), textcoords="offset points", fontsize=7.5)
     ax.margins(0.12)
-    ax.set(xlabel=row["predictor"], ylabel=f"gain on {row['outcome']} (points)")
-    ax.set_title(f"rho = {_number(row['rho'])} [{_number(row['low'])}, {_number(row['high'])}]")
-    bars = "; bars: range over seeds" if "x_low" in points else ""
-    p_value = "–" if pd.isna(row["p_maxt"]) else f"{row['p_maxt']:.3f}"
-    return _note(fig, f"n = {row['n']} {unit}; Spearman, BCa 95 %; max-T p = {p_value}{bars}")
+    ax.set(xlabel=_with_unit(row["predictor"]), ylabel=f"{what} on {row['outcome']} (points)")
+    ax.set_title(
+        f"{COEFFICIENTS[method]} = {_number(row['rho'])} "
+        f"[{_number(row['low'])}, {_number(row['high'])}]"
+    )
+    bars = "; bars: range over seeds" if runs else ""
+    p_value = _p(row["p_maxt"])
+    _note(fig, f"n = {row['n']} {unit}; {method.title()}, 95 % interval; max-T p {p_value}{bars}")
+    _names(ax, points)
+    return fig
+
+
+def _names(ax, points, size: float = 7.5) -> None:
+    """Write each point's name (index; columns x, y) at the nearest free place; far: with a line.
+
+    From the top down, without going back: a crowd may still leave the last names on others.
+    """
+    ax.figure.draw_without_rendering()  # from here on it is known where things are
+    inside, scale = ax.get_window_extent().extents, ax.figure.dpi / 72
+    at = {name: ax.transData.transform((p.x, p.y)) for name, p in points.iterrows()}
+    taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in at.values()]
+    for name, p in points.sort_values("y", ascending=False).iterrows():
+        text = ax.text(p.x, p.y, name, fontsize=size)
+        box = text.get_window_extent()
+        text.remove()
+
+        def badness(spot, name=name, width=box.width, height=box.height):
+            far, (dx, dy) = spot
+            x, y = (a + far * d * scale for a, d in zip(at[name], (dx, dy), strict=True))
+            x, y = x + (dx - 1) * width / 2, y + (dy - 1) * height / 2
+            own = (x, y, x + width, y + height)
+            return sum(_shared(own, o) for o in taken) + width * height - _shared(own, inside), own
+
+        spots = list(itertools.product(FARS, SIDES))
+        rated = [badness(spot) for spot in spots]
+        best = min(range(len(spots)), key=lambda i: round(rated[i][0]))
+        (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": "#999999", "lw": 0.6}
+        ax.annotate(
+            name, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
+            ha=("center", "left", "right")[dx], va=("center", "bottom", "top")[dy],
+            arrowprops=line | {"shrinkA": 0, "shrinkB": 3} if far > FARS[0] else None,
+        )  # fmt: skip
+        taken.append(rated[best][1])
+
+
+def _shared(a, b) -> float:
+    """Area that two boxes (x0, y0, x1, y1) share."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0) * max(height, 0)
 
 
 @styled
@@ -101,11 +166,11 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
         ax.plot([row["loo_low"], row["loo_high"]], [i, i], color="#0072B2", lw=3.5, alpha=0.5)
         fill = "#0072B2" if words.predicts(row, alpha) else "white"
         ax.plot(row["rho"], i, "o", ms=5, color="#0072B2", mfc=fill)
-        ax.text(1.06, i, f"n {row['n']}  p {row['p']:.3f}  max-T {row['p_maxt']:.3f}",
+        ax.text(1.06, i, f"n {row['n']}  p {_p(row['p'])}  max-T {_p(row['p_maxt'])}",
                 va="center", fontsize=7.5)  # fmt: skip
     ax.axvline(0, color="#777777", lw=0.8)
     ax.set(yticks=range(len(part)), yticklabels=list(part["predictor"]), xlim=(-1.05, 1.05))
-    ax.set_xlabel(f"{table.attrs.get('method', 'spearman')} correlation with {outcome}")
+    ax.set_xlabel(f"{table.attrs.get('method', 'spearman').title()} correlation with {outcome}")
     cells = table.attrs.get("cells", len(table))
     text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
     return _note(fig, f"{text}over {cells} cells < {alpha:g}; grey: not detectable")
@@ -155,7 +220,7 @@ def trajectories(points: pd.DataFrame, note: str = ""):
     names = list(dict.fromkeys(points["predictor"]))
     if not names:
         return _empty()
-    fig, axes = _axes(len(names), (3.2, 2.6))
+    fig, axes = _axes(len(names), (3.2, 2.6), across=2 if len(names) == 4 else 3)
     for ax, name in zip(axes, names, strict=False):
         part = points[points["predictor"] == name].dropna(subset=["value"])
         for variant, one in part.groupby("variant", sort=False):
@@ -164,12 +229,13 @@ def trajectories(points: pd.DataFrame, note: str = ""):
             ax.plot(line.index, line["mean"], lw=1.2, ms=4, label=variant, **look)
             ax.fill_between(line.index, line["min"], line["max"], color=look["color"], alpha=0.15,
                             lw=0)  # fmt: skip
-        ax.set(title=name, xlabel="share of training")
+        ax.set(title=name, xlabel="share of training", ylabel=UNITS.get(name, ""))
     handles, labels = axes[0].get_legend_handles_labels()
     if len(labels) > 1:
         fig.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7.5)
     n, seeds = points["variant"].nunique(), points["seed"].nunique()
-    return _note(fig, note or f"unit: variant (n = {n}); band: range over {seeds} seed(s); no test")
+    band = f"; band: range over {seeds} seeds" if seeds > 1 else ""
+    return _note(fig, note or f"unit: variant (n = {n}){band}; no test")
 
 
 @styled
@@ -264,3 +330,12 @@ def _rectangle(*args, **kwargs):
 
 def _number(value) -> str:
     return "–" if pd.isna(value) else f"{value:+.2f}"
+
+
+def _p(value) -> str:
+    return "–" if pd.isna(value) else "< .001" if value < 0.0005 else f"{value:.3f}"
+
+
+def _with_unit(predictor: str) -> str:
+    unit = UNITS.get(predictor.split(":")[0])
+    return f"{predictor} ({unit})" if unit else predictor
