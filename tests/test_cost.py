@@ -60,6 +60,9 @@ def test_plan_prints_the_estimate(root, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "GPU-hours at 100% of 312 TFLOP/s" in out and "steps are done" in out
     assert "new: upstream" not in out  # the table, not hundreds of steps before it
+    no_data_yet = ["params/local_sample.yaml", "--set", "data.root=/nowhere"]
+    assert cli.main(["plan", *no_data_yet, "--cost"]) == 0
+    capsys.readouterr()
     for option in ("--utilisation", "--peak-tflops"):
         assert cli.main(["plan", "params/smoke.yaml", "--cost", option, "0"]) == 2
         assert option in capsys.readouterr().err

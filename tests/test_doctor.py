@@ -1,10 +1,13 @@
 """midway doctor: what is missing is named before a long run finds it out."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from midway import doctor, params, tasks
+from midway import checkpoints, doctor, params, tasks
+from midway.errors import InputError
 
 
 def study(**changes):
@@ -69,7 +72,55 @@ def test_an_incomplete_encoder_folder_is_named(tmp_path, files):
     for name in files:
         (tmp_path / name).write_text("{}")
     found = rows(doctor.checks(study(encoder={"kind": "path", "path": str(tmp_path)})))["encoder"]
-    assert found["ok"] is False and "model.safetensors" in found["detail"]
+    with pytest.raises(InputError) as refused:  # the doctor and run have one rule
+        checkpoints.check_folder(tmp_path, "encoder.path")
+    assert found["ok"] is False and found["detail"] == str(refused.value)
+
+
+@pytest.mark.parametrize("vocabulary", ["vocab.txt", "sentencepiece.bpe.model"])
+def test_an_encoder_folder_that_a_run_takes_is_well(tmp_path, vocabulary):
+    """Older BERT and XLM-R folders have no tokenizer.json; the doctor called them incomplete."""
+    settings = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 8}
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"intermediate_size": 8}))
+    for name in ("model.safetensors", vocabulary):
+        (tmp_path / name).touch()
+    found = rows(doctor.checks(study(encoder={"kind": "path", "path": str(tmp_path)})))
+    assert found["encoder"]["ok"] is True and found["memory"]["ok"] is not False
+
+
+def test_a_torch_that_cannot_be_imported_is_one_row(tmp_path, root):
+    """A wheel for another CUDA or machine: the verb that should say so ended in a traceback."""
+    (tmp_path / "torch").mkdir()
+    fault = "raise OSError('libcudart.so.12: cannot open shared object file')"
+    (tmp_path / "torch" / "__init__.py").write_text(fault)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from midway import cli; "
+        f"sys.exit(cli.main(['doctor', {str(root / 'params/smoke.yaml')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    said = [line for line in done.stdout.splitlines() if "libcudart" in line]
+    assert len(said) == 1 and said[0].startswith("MISSING") and "torch cannot be" in said[0]
+    assert "tatoeba" in done.stdout  # the other checks go on
+
+
+def test_what_the_hub_cannot_give_is_missing():
+    """A note 'at None: read at first use' was followed by a failed step."""
+    hub = {"data": {"source": "hub"}}
+    wanted = {"variants": ["none", "cosmosqa", "ccg", "csqa"], "steps": 2}
+    found = rows(doctor.checks(study(intermediate=wanted, **hub)))
+    assert found["csqa"]["ok"] is None and "at first use" in found["csqa"]["detail"]
+    assert found["cosmosqa"]["ok"] is False and "no pinned revision" in found["cosmosqa"]["detail"]
+    assert found["ccg"]["ok"] is False and "LDC2005T13" in found["ccg"]["detail"]
+    wanted = {"variants": ["none", "multi"], "steps": 2}
+    found = rows(doctor.checks(study(intermediate=wanted, **hub)))
+    assert found["ccg"]["ok"] is None and "multi goes on without it" in found["ccg"]["detail"]
+
+
+@pytest.mark.parametrize("name", ["hub_laptop", "xlmr_base_afternoon"])
+def test_shipped_hub_studies_name_only_what_the_hub_gives(root, name):
+    found = doctor._data(params.load(root / f"params/{name}.yaml"))
+    assert not [row for row in found if row["ok"] is False]
 
 
 def test_too_little_memory_and_disk_are_seen_before(monkeypatch):
@@ -79,3 +130,12 @@ def test_too_little_memory_and_disk_are_seen_before(monkeypatch):
     full = type("Usage", (), {"free": 2**20})
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: full)
     assert rows(doctor.checks(study()))["disk"]["ok"] is False
+
+
+@pytest.mark.parametrize("name", ["outputs", "outputs/sick"])
+def test_a_file_in_the_place_of_outputs_is_seen_before(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("MIDWAY_ROOT", str(tmp_path))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    [row] = doctor._disk(study())
+    assert row["ok"] is False and f"{tmp_path / name} is a file" in row["detail"]

@@ -37,6 +37,8 @@ REFUSED = [
     ({"data.source": "web"}, "data.source: found 'web'"),
     ({"encoder.kind": "hub"}, "encoder.name is needed"),
     ({"encoder.kind": "path"}, "encoder.path is needed"),
+    ({"encoder": {"kind": "hub", "name": "a/b"}}, "encoder.revision is None, no commit"),
+    ({"intermediate.variants": ["mnli"]}, "gains are measured from none, which is missing"),
     ({"encoder.frozen_layers": 2}, "needs encoder.frozen_embeddings: true"),
     ({"encoder": {"layers": 2, "frozen_layers": 3}}, "must not exceed encoder.layers"),
     ({"study": "../x"}, "study: use letters"),
@@ -107,6 +109,15 @@ def test_every_shipped_params_file_loads(root):
     for path in (root / "params").glob("*.yaml"):
         study = params.load(path)
         assert study.study == path.stem, "a study is named like its file"
+
+
+def test_without_none_there_are_still_scores(tmp_path):
+    """Only gains need the baseline; none alone gives scores, too."""
+    for changes in (
+        {"intermediate.variants": ["mnli"], "correlation.outcome": "score"},
+        {"intermediate.variants": ["none"]},
+    ):
+        assert params.load(write(tmp_path / "p.yaml", changes)).intermediate.variants
 
 
 def test_set_changes_one_value(root):

@@ -131,11 +131,16 @@ films:
 
 
 def test_a_new_task_is_one_card_and_no_code(tmp_path, root):
-    """The promise of docs/adding-a-task.md, in a copy of the library with one more card."""
+    """The promise of docs/adding-a-task.md, in a copy of the library with one more card.
+
+    Renamed, anchor too: a user who has pasted the page's card has ``films`` in that file already.
+    """
     shutil.copytree(root / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "lib/midway/cards.yaml").open("a", encoding="utf-8") as file:
-        file.write(CARD)
-    data = tmp_path / "data" / "films"
+    path = tmp_path / "lib/midway/cards.yaml"
+    cards = path.read_text(encoding="utf-8")
+    cards += "" if "\nfilms:" in cards else CARD  # both must be possible
+    path.write_text(cards + CARD.replace("films", "plays"), encoding="utf-8")
+    data = tmp_path / "data" / "plays"
     data.mkdir(parents=True)
     header = "first,second,relation\n"
     (data / "train-en.csv").write_text(header + "A,B,sequel\nC,D,unrelated\n" * 2, encoding="utf-8")
@@ -143,10 +148,10 @@ def test_a_new_task_is_one_card_and_no_code(tmp_path, root):
     code = f"""
         from midway import params, sources, tasks
         data = params.Data(source="local", root={str(data.parent)!r})
-        assert list(tasks.TARGETS)[-1] == "films"
-        print(sources.load("films", "train", "en", data)["label"])
-        print(sources.load("films", "test", "fr", data)[0]["text_a"])
-        transfer = dict(steps=1, targets=["films"])
+        assert list(tasks.TARGETS)[-1] == "plays"
+        print(sources.load("plays", "train", "en", data)["label"])
+        print(sources.load("plays", "test", "fr", data)[0]["text_a"])
+        transfer = dict(steps=1, targets=["plays"])
         print(params.Study(study="x", intermediate=dict(steps=1), transfer=transfer).parts())
     """
     shown = subprocess.run(
@@ -156,7 +161,7 @@ def test_a_new_task_is_one_card_and_no_code(tmp_path, root):
         env={"PYTHONPATH": str(tmp_path / "lib"), "HF_HUB_OFFLINE": "1", "PATH": ""},
     )
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.splitlines()[1:] == ["Le chat, noir", "{'part1': ['films']}"]
+    assert shown.stdout.splitlines()[1:] == ["Le chat, noir", "{'part1': ['plays']}"]
     assert "[1, 0, 1, 0]" in shown.stdout.splitlines()[0]
 
 

@@ -39,7 +39,8 @@ def correlate_table(
             raise InputError(f"{path}: no column {name!r}; it has {_few(frame.columns)}")
     index = frame[keys].astype(str).agg("/".join, axis=1) if len(keys) > 1 else frame[keys[0]]
     if index.isna().any():
-        problems.append(f"{index.isna().sum()} rows have no {unit}; left out")
+        n = int(index.isna().sum())
+        problems.append(f"{count(n, 'row')} {'has' if n == 1 else 'have'} no {unit}; left out")
         frame, index = frame[index.notna()], index.dropna()
     frame = _to_wide(frame, index, run, [*keys, *([run] if run else [])], problems)
     columns = {}
@@ -52,11 +53,13 @@ def correlate_table(
     frame = _unique_runs(frame[used], run, problems)
     units = frame.index.get_level_values(0).nunique()
     if units < 3:
-        raise InputError(f"{path}: {units} different {unit}; a correlation needs at least 3 units")
+        found = count(units, "unit")
+        raise InputError(f"{path}: {found} by {unit!r}; a correlation needs at least 3")
     numbers = pd.concat([_number(frame[c], problems) for c in used], axis=1)
     missing = int(numbers.isna().sum().sum())
     if missing:
-        problems.append(f"{missing} of {numbers.size} cells are missing; left out pair by pair")
+        are = "is" if missing == 1 else "are"
+        problems.append(f"{missing} of {numbers.size} cells {are} missing; left out pair by pair")
     for c in used:
         if numbers[c].nunique() == 1:
             problems.append(f"column {c!r} is constant; it has no correlation")
@@ -116,7 +119,9 @@ def _unique_runs(frame, run, problems):
                 f"unit {bad[0]!r}, run {bad[1]!r} stands there twice with different numbers; "
                 f"keep one, or leave out the run column {run!r}"
             )
-        problems.append(f"{again.sum()} rows are repeated word for word; counted once")
+        n = int(again.sum())
+        are = "is" if n == 1 else "are"
+        problems.append(f"{count(n, 'row')} {are} repeated word for word; counted once")
         return kept
     return frame
 
@@ -132,7 +137,9 @@ def _number(column, problems):
         raise InputError(f"column {column.name!r} holds text ({bad.iloc[0]!r}), not numbers")
     if len(bad):
         shown = _few([repr(v) for v in bad.unique()])
-        problems.append(f"column {column.name!r}: {len(bad)} values are text ({shown}); missing")
+        are = "is" if len(bad) == 1 else "are"
+        values = f"{count(len(bad), 'value')} {are} text ({shown})"
+        problems.append(f"column {column.name!r}: {values}; counted as missing")
     return numbers
 
 
@@ -146,6 +153,11 @@ def _matching(frame, wanted, what):
     if not found:
         raise InputError(f"{what}: none named")
     return found
+
+
+def count(n: int, noun: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _names(text):

@@ -197,6 +197,19 @@ def stages(until: str | None) -> tuple[str, ...]:
     return tuple(s for s in wanted if s != STEPS[3] or until == STEPS[3])
 
 
+def check(study) -> None:
+    """InputError for a folder that every step would miss: ``encoder.path`` or ``data.root``."""
+    if study.encoder.kind == "path":
+        from midway import checkpoints
+
+        path = provenance.root() / Path(study.encoder.path).expanduser()
+        checkpoints.check_folder(path, "encoder.path")
+    if study.data.source == "local":
+        from midway.sources import local
+
+        local.folder(provenance.root() / Path(study.data.root).expanduser())
+
+
 def run(study, cores=None, profile=None, until=None, force=()) -> int:
     """Bring a study up to date; the exit code: 0, 1 (a step failed) or 130 (interrupted)."""
     folder = outputs(study)
@@ -204,11 +217,7 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
     for name in force:
         planning.matching(study, name)
     command(folder, [], cores, profile)  # a wrong profile is refused before anything is written
-    if study.encoder.kind == "path":
-        from midway import checkpoints
-
-        path = provenance.root() / Path(study.encoder.path).expanduser()
-        checkpoints.check_folder(path, "encoder.path")
+    check(study)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / ".writable", "")

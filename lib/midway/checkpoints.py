@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 from pathlib import Path
 
 from midway.errors import InputError
@@ -74,13 +73,8 @@ def check_folder(folder: Path, key: str) -> dict:
     return settings
 
 
-def hub_folder(name: str, revision: str | None) -> Path:
+def hub_folder(name: str, revision: str) -> Path:
     """The local snapshot of a hub model at a commit, downloaded when it is not there yet."""
-    if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
-        raise InputError(
-            f"encoder.revision: {revision!r} is no commit; give the 40 hexadecimal digits from the "
-            f"model's history on the hub, so that {name} stays what it is"
-        )
     from huggingface_hub import snapshot_download
 
     wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES]

@@ -154,12 +154,15 @@ def run(args) -> int:
 
 
 def plan(args, stages=None) -> int:
+    from midway import chain
     from midway import plan as planning
     from midway.provenance import root
 
     study = study_of(args)
     if getattr(args, "json", False) and args.cost:
         raise InputError("--cost is text only: leave out --json")
+    if not getattr(args, "cost", False):  # what a study will cost is asked before it has its data
+        chain.check(study)
     items = planning.plan(study, root() / "outputs" / study.study, tuple(args.force))
     items = [i for i in items if stages is None or i.sid.step in stages]
     if getattr(args, "json", False):

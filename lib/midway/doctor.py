@@ -6,7 +6,7 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from midway import cost, fingerprints, params, provenance, tasks
+from midway import checkpoints, cost, fingerprints, params, provenance, tasks
 from midway.errors import InputError, MissingData
 
 PROCESS_GB = 1.2  # Python, torch, tokenizer and data: peak_rss_mb of a job without training
@@ -20,7 +20,8 @@ def checks(study: params.Study) -> list[dict]:
             rows += check(study)
         except InputError as error:
             said = any(row["what"] == "encoder" and row["ok"] is False for row in rows)
-            if not (said and str(error).startswith("encoder.")):  # once is enough
+            again = said and str(error).startswith("encoder.")
+            if not again and str(error) not in [row["detail"] for row in rows]:  # once is enough
                 rows.append(_row(check.__name__.strip("_"), False, str(error)))
     return rows
 
@@ -65,26 +66,28 @@ def _encoder(study) -> list[dict]:
             return [_row("encoder", False, f"{packaged.PACKAGE} absent; {packaged.USE_HUB}")]
         return [_row("encoder", True, f"{packaged.PACKAGE} {version}; decoded at first use")]
     if enc.kind == "path":
-        provenance.encoder_hash(study)
-        folder = provenance.root() / Path(enc.path)
-        files = ("config.json", "model.safetensors", "tokenizer.json")
-        absent = [name for name in files if not (folder / name).exists()]
-        sharded = "model.safetensors" in absent and any(folder.glob("*.safetensors.index.json"))
-        absent = [n for n in absent if not (sharded and n == "model.safetensors")]
-        detail = f"{folder}: not there: {', '.join(absent)}" if absent else str(folder)
-        return [_row("encoder", not absent, detail)]
+        folder = provenance.root() / Path(enc.path).expanduser()
+        checkpoints.check_folder(folder, "encoder.path")  # the rule of run and of the steps
+        return [_row("encoder", True, str(folder))]
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(enc.name, "config.json", revision=enc.revision)
-    pin = "" if enc.revision else "; no revision is pinned: the numbers may change with the hub"
     if isinstance(cached, str):
-        return [_row("encoder", None if pin else True, f"{enc.name} in the hub's cache{pin}")]
-    return [_row("encoder", None, f"{enc.name}: will be downloaded at first use{pin}")]
+        return [_row("encoder", True, f"{enc.name} in the hub's cache")]
+    return [_row("encoder", None, f"{enc.name}: will be downloaded at first use")]
+
+
+def _torch():
+    try:
+        import torch
+    except Exception as error:  # absent, or a library that it loads is: ImportError, OSError, ...
+        line = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(f"torch cannot be imported ({line}); make lab sets it up") from None
+    return torch
 
 
 def _device(study) -> list[dict]:
-    import torch
-
+    torch = _torch()
     cores, threads, workers = os.cpu_count() or 1, study.compute.cores, study.compute.workers
     detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
     if study.compute.device != "cpu" and torch.cuda.is_available():
@@ -102,8 +105,7 @@ def _device(study) -> list[dict]:
 
 def _memory(study) -> list[dict]:
     """What a training job needs, as counted by :mod:`midway.cost`, against what one may have."""
-    import torch
-
+    torch = _torch()
     need, jobs = cost.memory_gb(study)["total"], 1
     if study.compute.device != "cpu" and torch.cuda.is_available():
         have, place = torch.cuda.get_device_properties(0).total_memory, "GPU memory"
@@ -129,8 +131,10 @@ def disk_mb(study) -> tuple[float, float]:
 
 
 def _disk(study) -> list[dict]:
-    folder = provenance.root() / "outputs"
-    place = folder if folder.exists() else folder.parent
+    folder = provenance.root() / "outputs" / study.study
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    if not place.is_dir():
+        return [_row("disk", False, f"{place} is a file where a folder must be; move it away")]
     if not os.access(place, os.W_OK):
         return [_row("disk", False, f"{place} cannot be written")]
     free = shutil.disk_usage(place).free / 2**20
@@ -144,7 +148,7 @@ def _disk(study) -> list[dict]:
 def _data(study) -> list[dict]:
     names = {n for s in provenance.steps(study) for n in provenance.data_names(study, s)}
     bases = {params.split_variant(v)[0] for v in study.intermediate.variants}
-    used = bases | set(tasks.INTERMEDIATE if "multi" in bases else ()) | set(study.transfer.targets)
+    used = bases | set(study.transfer.targets)
     used |= {tasks.get(t).train_from for t in study.transfer.targets}
     rows = []
     for name in [n for n in (*tasks.INTERMEDIATE, *tasks.TARGETS) if n in names]:
@@ -155,7 +159,9 @@ def _data(study) -> list[dict]:
             wanted += [("test", lang) for lang in study.languages(name)]
         row = _task(study, card, wanted or [("dev", "en")])
         if row["ok"] is False and name not in used:
-            row |= {"ok": None, "detail": f"only for a probe, which is left out: {row['detail']}"}
+            multi = "multi" in bases and name in tasks.INTERMEDIATE
+            out = "multi goes on without it" if multi else "only for a probe, which is left out"
+            row |= {"ok": None, "detail": f"{out}: {row['detail']}"}
         rows.append(row)
     return rows
 
@@ -164,9 +170,12 @@ def _task(study, card, wanted) -> dict:
     from midway import sources
 
     if study.data.source == "hub":
-        where = f"{card.hub['id']} at {card.hub.get('revision')}" if card.hub else None
-        detail = f"{where}: read from the hub (or its cache) at first use"
-        return _row(card.name, None if where else False, detail if where else "not on the hub")
+        try:
+            parts = [sources.describe(card.name, *which, study.data)[0] for which in wanted]
+        except MissingData as error:
+            return _row(card.name, False, f"{error.reason} (get it: {error.where})")
+        where = f"{parts[0]['id']} at {parts[0]['revision']}"
+        return _row(card.name, None, f"{where}: read from the hub (or its cache) at first use")
     counts, missing = {}, []
     for split, lang in wanted:
         try:

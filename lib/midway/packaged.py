@@ -46,7 +46,10 @@ TOKENIZER = {
     **{"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"},
 }
 BLOCK, LOCK_SECONDS = 32, 600
-USE_HUB = "use the same model from the hub: encoder.kind: hub, name: intfloat/multilingual-e5-small"
+USE_HUB = (
+    "use the same model from the hub: encoder.kind: hub, name: intfloat/multilingual-e5-small, "
+    "revision: its full commit"
+)
 
 
 def cache_folder() -> Path:

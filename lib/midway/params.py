@@ -27,7 +27,7 @@ class Encoder(Strict):
 
     kind: Literal["packaged", "hub", "path"] = "packaged"
     name: str | None = None  # hub id, e.g. xlm-roberta-large
-    revision: str | None = None  # hub commit; pinned so that a study stays the same
+    revision: str | None = None  # hub: full commit, so that a study stays the same
     path: str | None = None  # folder with config.json, model.safetensors, tokenizer.json
     layers: int | None = Field(None, ge=1)  # keep the lowest N layers; None keeps all
     frozen_layers: int = Field(0, ge=0)  # lowest layers that are never trained
@@ -45,6 +45,11 @@ class Encoder(Strict):
                 raise ValueError(f"encoder.{key} is needed when encoder.kind is {kind}")
             if self.kind != kind and getattr(self, key):
                 raise ValueError(f"encoder.{key} is only for encoder.kind: {kind}")
+        if self.kind == "hub" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
+            raise ValueError(
+                f"encoder.revision is {self.revision!r}, no commit; give the 40 hexadecimal digits "
+                f"from the model's history on the hub, so that {self.name} stays what it is"
+            )
         if self.layers is not None and self.frozen_layers > self.layers:
             raise ValueError("encoder.frozen_layers must not exceed encoder.layers")
         if self.frozen_layers and not self.frozen_embeddings:
@@ -222,6 +227,11 @@ class Study(Strict):
         for part, label in ((self.intermediate, "intermediate"), (self.transfer, "transfer")):
             if part.steps is None and part.epochs is None:
                 raise ValueError(f"{label}.steps or {label}.epochs is needed")
+        if self.correlation.outcome == "gain" and "none" not in self.intermediate.variants:
+            raise ValueError(
+                "intermediate.variants: gains are measured from none, which is missing; "
+                "add none, or set correlation.outcome to score"
+            )
         for name, langs in self.transfer.languages.items():
             card = near(name, tasks.TARGETS, "target")
             for lang in langs:

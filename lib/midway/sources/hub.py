@@ -79,6 +79,10 @@ def _parts(card: Card, split: str, lang: str) -> list[dict]:
             found.append(canonical.fill(whole, names))
     if not found:
         raise MissingData(card.name, lang, split, f"{hub['id']} has no such split", card.get)
+    for part in found:
+        if part["revision"] is None:
+            reason = f"no pinned revision of {part['id']} is known: not loaded from the hub"
+            raise MissingData(card.name, lang, split, reason, card.get)
     return found
 
 
@@ -87,9 +91,6 @@ def _name(part: dict) -> str:
 
 
 def _table(card: Card, split: str, lang: str, part: dict, builder):
-    if part["revision"] is None:
-        reason = f"no pinned revision of {part['id']} is known, so it is not loaded from the hub"
-        raise MissingData(card.name, lang, split, reason, card.get)
     if builder is None:
         from datasets import load_dataset as builder
     try:

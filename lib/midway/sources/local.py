@@ -48,7 +48,10 @@ def folder(root: str | Path) -> Path:
     """``data.root`` as a folder that holds ``download/`` and ``intermediate/``."""
     path = Path(root).expanduser()
     if not path.is_dir():
-        raise InputError(f"data.root: {path} is not a folder")
+        raise InputError(
+            f"data.root: {path} is not a folder; name the one that holds download/ and "
+            "intermediate/, as in --set data.root=/path/to/data"
+        )
     return path
 
 
