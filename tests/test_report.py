@@ -15,7 +15,7 @@ import pytest
 
 import browser
 import synthetic
-from midway import correlation, params, records, report, tables, tasks
+from midway import correlation, params, provenance, records, report, tables, tasks
 from midway.report import charts, collect, pages
 
 TARGETS = list(tasks.TARGETS)
@@ -183,6 +183,22 @@ def test_unfinished_study(half):
     assert "01_intermediate/cosmosqa/seed1/record.json: not a whole record" in text
     torn = half / "pages/02_transfer/anli/seed1/part1.html"
     assert "cannot be read" in torn.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_correlation_of_records_that_are_gone_is_not_shown(full, tmp_path):
+    """After deleting a step, the old coefficients would stand beside the new scores."""
+    folder = tmp_path / "full"
+    shutil.copytree(full, folder)
+    study = params.load(folder / "params.yaml")
+    sid = provenance.StepId("03_correlation")
+    above = provenance.made_from(study, sid, folder, ignore_missing=False)
+    change(folder / "03_correlation" / "record.json", hashes={"upstream": above})
+    report.build(study, folder)
+    assert "Provisional" not in html(folder)
+    (folder / "02_transfer" / "mnli" / "seed1" / "part1" / "record.json").unlink()
+    report.build(study, folder)
+    assert "Provisional" in html(folder) and "1 out of date" in html(folder)
 
 
 @pytest.mark.slow

@@ -52,7 +52,8 @@ def encoder_hash(study: Study, index: Path | None = None) -> str:
         folder = root() / Path(enc.path).expanduser()  # an absolute path stays as it is
         if not folder.is_dir():
             raise InputError(f"encoder.path: {folder} is not a folder")
-        files = {p.name: p for p in folder.iterdir() if p.suffix in (".json", ".safetensors")}
+        kinds = (".json", ".safetensors", ".txt", ".model")  # the last two: vocabularies
+        files = {p.name: p for p in folder.iterdir() if p.suffix in kinds}
         return digest(file_hashes(files, index))
     return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
 

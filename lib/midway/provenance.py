@@ -214,19 +214,8 @@ def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing=False, kept=f
     """
     study_dir = Path(out).parents[sid.path.count("/")]
     index = study_dir / INDEX
-    above = {}
-    for up in upstream(study, sid):
-        path = study_dir / up.path / ("record.stale.json" if up.path in kept else "record.json")
-        try:
-            record = load(path)
-            assert isinstance(record, StepRecord)
-            above[up.path] = content(record)
-        except (InputError, AssertionError):
-            # the report shows what there is; the others need all they read
-            if ignore_missing or sid.step == STEPS[4]:
-                above[up.path] = "missing"
-            else:
-                raise
+    # the report shows what there is; the others need all they read
+    above = made_from(study, sid, study_dir, ignore_missing or sid.step == STEPS[4], kept)
     heavy = sid.step in STEPS[:2]
     lib = library(sid.notebook, study.data.source if heavy else "")
     return {
@@ -251,6 +240,22 @@ def _flat(tree, prefix: str = "") -> dict[str, object]:
         return {prefix: tree}
     join = f"{prefix}." if prefix else ""
     return {k: v for key, value in tree.items() for k, v in _flat(value, join + str(key)).items()}
+
+
+def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool, kept=()) -> dict:
+    """Path -> content hash of each record that a job reads, or "missing"."""
+    above = {}
+    for up in upstream(study, sid):
+        path = study_dir / up.path / ("record.stale.json" if up.path in kept else "record.json")
+        try:
+            record = load(path)
+            assert isinstance(record, StepRecord)
+            above[up.path] = content(record)
+        except (InputError, AssertionError):
+            if not ignore_missing:
+                raise
+            above[up.path] = "missing"
+    return above
 
 
 def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> list[str]:

@@ -70,7 +70,9 @@ def content(study, folder) -> dict:
     steps = collect.steps(study, folder)
     outcomes, predictors = tables.outcomes(folder), tables.predictors(folder)
     scores = tables.scores(folder)
-    made = collect.written(folder, "03_correlation") + collect.written(folder, "04_published")
+    made = [
+        t for s in ("03_correlation", "04_published") for t in collect.written(study, folder, s)
+    ]
     cells, csv = collect.correlations(study, folder, predictors, outcomes)
     states = Counter(s["state"] for s in steps)
     at = {s["path"]: s for s in steps}

@@ -50,7 +50,7 @@ def steps(study, folder: Path) -> list[dict]:
         record, end = read(out / "record.json"), runner.read_state(out)
         state = end.get("state")
         if record.get("state") == "done":
-            state = "done"
+            state = "done" if current(study, folder, sid, record) else "stale"
         elif state not in ("running", "failed", "died", "interrupted"):
             state = "stale" if (out / "record.stale.json").exists() else "waiting"
         notebook = out / "notebook.ipynb"
@@ -66,6 +66,12 @@ def steps(study, folder: Path) -> list[dict]:
             "record": url(f"{sid.path}/record.json") if record else None,
         })  # fmt: skip
     return found
+
+
+def current(study, folder: Path, sid, record: dict) -> bool:
+    """Was this record made from the records that are there now (one may have been deleted)?"""
+    above = provenance.made_from(study, sid, folder, ignore_missing=True)
+    return (record.get("hashes") or {}).get("upstream", above) == above
 
 
 def traceback(notebook: Path) -> str:
@@ -116,7 +122,7 @@ def mean(values) -> float | None:
 def correlations(study, folder: Path, predictors, outcomes) -> tuple[pd.DataFrame, str]:
     """The cells of 03 and where they are from; of what there is so far while 03 is unfinished."""
     options = {"alpha": study.correlation.alpha, "method": "spearman"}
-    for name, path, table in written(folder, "03_correlation"):
+    for name, path, table in written(study, folder, "03_correlation"):
         if name == "correlation" and set(table.columns) >= CELL:
             table["note"] = table["note"].fillna("")
             table.attrs |= options
@@ -236,10 +242,10 @@ def layers(study, folder: Path, steps) -> list[dict]:
     return made
 
 
-def written(folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:
-    """The tables that a finished step wrote: name, path, table."""
-    found = []
-    if (folder / step / "record.json").exists():
+def written(study, folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:
+    """The tables that a finished step wrote, of what is there now: name, path, table."""
+    found, record = [], read(folder / step / "record.json")
+    if record and current(study, folder, provenance.StepId(step), record):
         for path in sorted((folder / step / "tables").glob("*.csv")):
             try:
                 found.append((path.stem, path.relative_to(folder).as_posix(), pd.read_csv(path)))
