@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-HOST = "127.0.0.1"
 PATIENCE = timedelta(days=7)  # helpers wait while the first one measures
 GRACE = 60  # seconds in which the loss of a helper should have shown by itself
 
@@ -75,7 +74,7 @@ class Job:
     """What a helper needs to make the same model and draw the same batches."""
 
     rank: int
-    port: int
+    meeting: str  # the file through which the processes find each other
     machine: object
     options: object
     outputs: dict
@@ -93,7 +92,9 @@ def team(model, sources, machine, rest: tuple):
     if machine.workers == 1:
         yield Alone()
         return
-    store = dist.TCPStore(HOST, 0, machine.workers, True, wait_for_workers=False)
+    folder = tempfile.TemporaryDirectory(prefix="midway-")
+    meeting = os.path.join(folder.name, "meeting")
+    store = dist.FileStore(meeting, machine.workers)
     made = [vars(s) | {"inputs": (s.inputs.features, s.inputs.cache)} for s in sources]
     helpers, logs, closing = [], [], threading.Event()
     try:
@@ -108,7 +109,7 @@ def team(model, sources, machine, rest: tuple):
             watch = threading.Thread(target=_watch, args=(helpers[-1], closing), daemon=True)
             watch.start()
         for rank, helper in enumerate(helpers, 1):
-            job = Job(rank, store.port, machine, model.options, model.outputs, made, rest)
+            job = Job(rank, meeting, machine, model.options, model.outputs, made, rest)
             with contextlib.suppress(BrokenPipeError):  # it ended: said below
                 pickle.dump(job, helper.stdin)
                 helper.stdin.flush()
@@ -119,6 +120,7 @@ def team(model, sources, machine, rest: tuple):
                 time.sleep(0.05)
         yield Member(0, machine.workers, machine.device, store)
         closing.set()
+        dist.destroy_process_group()  # on GPUs all take part in that
         for helper in helpers:
             helper.wait(GRACE)
     except Exception as error:
@@ -140,7 +142,8 @@ def team(model, sources, machine, rest: tuple):
                 helper.stdin.close()
         for log in logs:
             log.close()
-        if dist.is_initialized():
+        folder.cleanup()
+        if dist.is_initialized() and machine.device == "cpu":  # NCCL would wait for the lost one
             dist.destroy_process_group()
 
 
@@ -161,7 +164,7 @@ def main() -> None:
     except Exception as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         code = 1
-    os._exit(code)  # no teardown: the first one may be gone already
+    os._exit(code)  # a thread still waits for the end of standard input
 
 
 def _help(job: Job) -> None:
@@ -178,10 +181,11 @@ def _help(job: Job) -> None:
         for source in job.sources
         for features, cache in [source["inputs"]]
     ]
-    store = dist.TCPStore(HOST, job.port, machine.workers, False)
+    store = dist.FileStore(job.meeting, machine.workers)
     store.set(f"ready {job.rank}", "")
     member = Member(job.rank, machine.workers, machine.device, store)
     training.follow(model, sources, machine, member, *job.rest)
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
