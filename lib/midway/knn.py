@@ -1,14 +1,17 @@
 """Exact k nearest neighbours by cosine in both directions, from one chunked matrix product."""
 
+import warnings
+
 import numpy as np
 import torch
 
 from midway.errors import InputError
 
-MEMORY_MB = 256  # of one chunk of the product
+MEMORY_MB = 512  # of one chunk of the product
 _TILE = (1024, 2048)  # rows and columns of one product
 _BLOCK = 32  # columns of which only the largest is looked at first; divides _TILE[1]
-_KEPT = 8  # neighbours kept for re-scoring after a bf16 product
+_KEPT = 10  # neighbours kept for re-scoring after a bf16 product
+_SAMPLE = 4096  # rows that tell how large its rounding errors are
 
 Vectors = np.ndarray | torch.Tensor
 
@@ -45,6 +48,7 @@ def _search(x: torch.Tensor, y: torch.Tensor, k: int, memory_mb: int) -> tuple[t
     """
     wide = -(-len(y) // _BLOCK) * _BLOCK  # padded with 0 to whole blocks
     rows = max(1, min(int(memory_mb * 2**20) // (wide * x.element_size()), len(x)))
+    rows = -(-len(x) // -(-len(x) // rows))  # chunks of one size
     high = max(1, min(_BLOCK, rows // (64 * k)))  # topk is quick from 64 k blocks upwards
     rows = -(-rows // high) * high
     product = torch.zeros((rows, wide), dtype=x.dtype, device=x.device)
@@ -58,22 +62,26 @@ def _search(x: torch.Tensor, y: torch.Tensor, k: int, memory_mb: int) -> tuple[t
     tile_rows = -(-_TILE[0] // high) * high
     for start in range(0, len(x), rows):
         part = x[start : start + rows]
-        scores[len(part) :] = 0
+        end = -(-len(part) // high) * high
+        scores[len(part) : end] = 0
         for top in range(0, len(part), tile_rows):
             for left in range(0, wide, _TILE[1]):
                 right, bottom = min(left + _TILE[1], len(y)), min(top + tile_rows, len(part))
                 torch.mm(part[top:bottom], y[left:right].T, out=product[top:bottom, left:right])
-                tile = scores[top : top + tile_rows, left : left + _TILE[1]]
+                tile = scores[top : min(top + tile_rows, end), left : left + _TILE[1]]
                 parts = tile.unflatten(1, (_BLOCK, -1))
                 found = across[top : top + len(tile), left // _BLOCK :][:, : parts.shape[2]]
                 torch.amax(parts, 1, out=found)
                 parts = tile.unflatten(0, (-1, high))
                 found = down[top // high :, left : left + _TILE[1]][: len(parts)]
                 torch.amax(parts, 1, out=found)
-        down[-(-len(part) // high) :] = 0
         forward.append(_best(across[: len(part)], columns, scores[: len(part)], min(k, len(y))))
-        maxima, turned = down.T[: len(y)].contiguous(), scores.T[: len(y)]
-        values, places = _best(maxima, lines, turned, min(k, len(part)))
+        blocks, turned = (
+            end // high,
+            scores[:end].T[: len(y)],
+        )  # below are those of an earlier chunk
+        maxima = down[:blocks].T[: len(y)].contiguous()
+        values, places = _best(maxima, lines[:blocks], turned, min(k, len(part)))
         places = places + start
         if backward is not None:  # earlier rows first: they win ties
             values = torch.cat([backward[0], values], dim=1)
@@ -115,8 +123,9 @@ def _half(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor,
         ones = torch.ones_like(high)
         extra = (high, low, ones, ones) if first else (ones, ones, high, low)
         sides.append(torch.cat([rounded, torch.stack(extra, dim=1)], dim=1))
-        powers.append(torch.linalg.vector_norm(shifted, dim=0) ** 2 / len(rows))
-        errors.append(torch.linalg.vector_norm(shifted - rounded, dim=0) ** 2 / len(rows))
+        some = slice(None, None, -(-len(rows) // _SAMPLE))
+        powers.append(shifted[some].square().mean(0))
+        errors.append((shifted[some] - rounded[some]).square().mean(0))
     variance = (powers[0] * errors[1] + errors[0] * powers[1]).sum().item()
     return sides[0], sides[1], 8 * variance**0.5 + 1e-5  # fp32 accumulation, low parts
 
@@ -130,12 +139,13 @@ def _rescore(
     kept lies above that line, something may have been lost: that row is searched in fp32.
     """
     rough, kept = found
-    exact = torch.cat(
-        [
-            (y[keys] * rows[:, None]).sum(2)
-            for rows, keys in zip(x.split(64), kept.split(64), strict=True)
-        ]
-    )
+    kept = kept.sort(dim=1).values
+    ends = torch.arange(0, kept.numel() + 1, kept.shape[1], device=x.device)
+    zeros, size = torch.zeros(kept.numel(), device=x.device), (len(x), len(y))
+    with warnings.catch_warnings():  # "Sparse CSR tensor support is in beta state"
+        warnings.simplefilter("ignore")
+        wanted = torch.sparse_csr_tensor(ends, kept.flatten(), zeros, size, check_invariants=False)
+    exact = torch.sparse.sampled_addmm(wanted, x, y.T, beta=0.0).values().view(kept.shape)
     values, order = exact.topk(k, dim=1)
     places = kept.gather(1, order)
     error = bound + rough.abs() * 2**-9  # the product itself is rounded to bf16, too
