@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIBRARY = (
@@ -193,12 +194,15 @@ class Toy:
 
 def finished(folder: Path, base: Path) -> Toy:
     """A toy project with a finished study; it is run once per test session and then copied."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all processes of the session
     first = base / "finished toy, schön"
-    if not first.exists():
-        # as unkind a place as any: spaces, other letters, locale C, another working directory
-        env = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0"}
-        done = Toy(first).midway("run", cwd="/", env=env)
-        assert done.returncode == 0, done.stderr
+    with FileLock(base / "toy.lock"):
+        if not first.exists():
+            # as unkind a place as any: spaces, other letters, locale C, another working directory
+            env = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0"}
+            done = Toy(first).midway("run", cwd="/", env=env)
+            assert done.returncode == 0, done.stderr
     shutil.copytree(first, folder, symlinks=True)
     return Toy(folder, fresh=False)
 
