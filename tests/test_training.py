@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from midway import compute, encoder, heads, params, training
+from midway import compute, encoder, heads, params, snapshots, training
 from midway.compute import Inputs, setup
 from midway.features import encode
 from tiny import checkpoint
@@ -107,7 +107,7 @@ def test_best_weights_survive_a_cut(folder, tmp_path):
     def run(cut, states):
         model, sources = make(folder)
         log = []
-        best = training.Best(model, log, states)
+        best = snapshots.Best(model, log, states)
         values, seen = {2: 70.0, 5: 40.0, 8: 60.0}, {}
 
         def look(step):
@@ -226,15 +226,15 @@ def test_equal_weights_are_equal_files(folder, tmp_path):
     model, _ = make(folder)
     meta = {"midway": '{"encoder": "x", "variant": "y"}'}
     for name in "ab":
-        training.save_weights(training.trained(model), tmp_path / name, meta)
+        snapshots.save_weights(snapshots.trained(model), tmp_path / name, meta)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_saved_weights_come_back(folder, tmp_path):
     model, sources = make(folder, frozen_layers=1, frozen_embeddings=True)
     training.fit(model, sources, PLAN, 2, 1, MACHINE)
-    training.save_weights(training.trained(model), tmp_path / "w.safetensors", {"variant": "x"})
+    snapshots.save_weights(snapshots.trained(model), tmp_path / "w.safetensors", {"variant": "x"})
     fresh, _ = make(folder, frozen_layers=1, frozen_embeddings=True)
-    training.load_weights(fresh.encoder, tmp_path / "w.safetensors")
+    snapshots.load_weights(fresh.encoder, tmp_path / "w.safetensors")
     ours = dict(model.encoder.named_parameters())
     assert all(torch.equal(p, ours[n]) for n, p in fresh.encoder.named_parameters())

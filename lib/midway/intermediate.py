@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from midway import encoder, provenance, records, sources, tasks, training
+from midway import encoder, provenance, records, snapshots, sources, tasks, training
 from midway.compute import Inputs, setup
 from midway.errors import InputError, MissingData
 from midway.features import encode
@@ -213,7 +213,7 @@ class Run:
         looks = {round(steps * (i + 1) / plan.selections) for i in range(plan.selections)} - {0}
         save = self.out / "states"
         every = self.study.compute.save_every
-        best = training.Best(self.model, self.notes, save if every else None)
+        best = snapshots.Best(self.model, self.notes, save if every else None)
 
         def visit(step):
             if step in marks:
@@ -275,6 +275,8 @@ class Run:
         # One key: safetensors writes several in any order, and equal weights must be equal files.
         facts = {"encoder": self.encoded.fingerprint, "variant": self.variant}
         meta = {"midway": json.dumps(facts, sort_keys=True)}
-        training.save_weights(training.trained(self.model), self.out / "encoder.safetensors", meta)
+        snapshots.save_weights(
+            snapshots.trained(self.model), self.out / "encoder.safetensors", meta
+        )
         shutil.rmtree(self.out / "states", ignore_errors=True)  # gigabytes of a large encoder
         return ["encoder.safetensors"]

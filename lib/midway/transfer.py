@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from midway import controls, encoder, predict, retrieval, score, sources, tasks, training
+from midway import (
+    controls,
+    encoder,
+    predict,
+    retrieval,
+    score,
+    snapshots,
+    sources,
+    tasks,
+    training,
+)
 from midway.compute import Inputs, setup
 from midway.errors import InputError, MissingData
 from midway.features import encode, texts
@@ -39,8 +49,8 @@ class Run:
         self.bare = self._model({})
         weights = Path(upstream) / "encoder.safetensors"
         if variant != "none":
-            training.load_weights(self.bare.encoder, weights)
-        self.start = training.trained(self.bare)
+            snapshots.load_weights(self.bare.encoder, weights)
+        self.start = snapshots.trained(self.bare)
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
         self.extra: dict[str, dict] = {}
@@ -127,7 +137,7 @@ class Run:
         rows = sources.load(card.name, "train", "en", data, plan.train_size, self.seed)
         if blind:
             rows = controls.blind(rows, card.kind)
-        training.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
         model = self._model({card.train_key: (card.kind, head_size(card.kind, card.labels))})
         features = encode(
             rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
@@ -139,7 +149,7 @@ class Run:
         steps = training.steps_of(plan, features.examples)
         save = self._states(card.train_key + (".blind" if blind else ""))
         every, log = self.study.compute.save_every, []
-        best = training.Best(model, log, save if every else None)
+        best = snapshots.Best(model, log, save if every else None)
         at = self._selection(card, model, plan, steps, best, blind) if plan.selections else {}
         run = training.fit(
             model,
@@ -158,7 +168,7 @@ class Run:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
         facts |= {"steps": steps, "losses": run.losses}
-        state = training.keep_best(model)
+        state = snapshots.keep_best(model)
         return (model, state), facts
 
     def _selection(self, card, model, plan, steps, best, blind) -> dict:
@@ -199,7 +209,7 @@ class Run:
     def _answers(self, card, model_state, rows):
         """Answers of one fine-tuned model; weights are put back first (models share an encoder)."""
         model, state = model_state
-        training.restore(model, state)
+        snapshots.restore(model, state)
         plan = self.study.training("transfer", card.name)
         features = encode(
             rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
@@ -229,7 +239,7 @@ class Run:
 
     def _vectors(self, lines) -> dict[int, np.ndarray]:
         """Sentence vectors by the untuned variant, each text encoded once: {layer: (n, size)}."""
-        training.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
         unique = list(dict.fromkeys(lines))
         # XTREME and jiant cut retrieval texts at 512 pieces.
         longest = min(512, self.encoded.max_length)
