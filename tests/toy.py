@@ -6,6 +6,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from filelock import FileLock
 PROJECT = Path(__file__).resolve().parents[1]
 LIBRARY = (
     "__init__ __main__ audit chain checkpoints cli doctor engine errors fingerprints machine params"
-    " plan progress provenance records runner state tasks yamlfile"
+    " plan progress provenance records runner state tasks warm yamlfile"
 ).split()
 STUDY = """study: toy
 seeds: [1]
@@ -116,6 +117,11 @@ class Toy:
         lib.mkdir(parents=True)
         for name in [*(f"{n}.py" for n in LIBRARY), "cards.yaml"]:
             shutil.copy(PROJECT / "lib" / "midway" / name, lib / name)
+        text = (lib / "warm.py").read_text()  # toy steps need no large library
+        few = re.sub(
+            r"LIBRARIES = \(.*?\n\)", 'LIBRARIES = ("ipykernel.kernelapp",)', text, flags=re.S
+        )
+        (lib / "warm.py").write_text(few)
         shutil.copy(PROJECT / "Snakefile", root / "Snakefile")
         shutil.copytree(PROJECT / "profiles", root / "profiles")
         self.params.write_text(STUDY)

@@ -14,13 +14,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import yaml
 
 import midway
-from midway import machine, params, provenance, runner
+from midway import machine, params, provenance, runner, warm
 from midway import plan as planning
 from midway.errors import InputError
 from midway.progress import Watch, die_with_parent, environment, say
@@ -277,6 +278,33 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     return 1 if missing else 0
 
 
+@contextlib.contextmanager
+def warm_kernels(study, profile):
+    """Kernels of this run are forked from one process with the libraries (:mod:`midway.warm`).
+
+    On Linux, for jobs of this machine without a GPU: there a start is a small part of a step.
+    Not where the environment has an address already; an empty one turns it off.
+    """
+    elsewhere = profile not in (None, "local") or machine.gpus(study.compute)
+    if elsewhere or sys.platform != "linux" or warm.ADDRESS in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="midway-") as folder:
+        address = f"{folder}/warm"
+        env = environment(None) | machine.kernel_environment(study.compute.threads)
+        process = subprocess.Popen(
+            [sys.executable, warm.__file__, address], env=env, stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        os.environ[warm.ADDRESS] = address
+        try:
+            yield
+        finally:
+            del os.environ[warm.ADDRESS]
+            process.kill()
+            process.communicate()
+
+
 def _watch_over(study, folder, held, watch, cmd, profile) -> int:
     """Run Snakemake to its end; SIGINT and SIGTERM stop it and its jobs. Its code, or 130."""
 
@@ -284,7 +312,7 @@ def _watch_over(study, folder, held, watch, cmd, profile) -> int:
         raise KeyboardInterrupt(number)
 
     old = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    with open(folder / "snakemake.log", "w", encoding="utf-8") as log:
+    with open(folder / "snakemake.log", "w", encoding="utf-8") as log, warm_kernels(study, profile):
         engine = subprocess.Popen(
             cmd, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder,
             env=environment(profile), start_new_session=True, preexec_fn=die_with_parent,
@@ -313,7 +341,7 @@ def _watch_over(study, folder, held, watch, cmd, profile) -> int:
         finally:
             for n, handler in old.items():
                 signal.signal(n, handler)
-    watch.stop()
-    clear_up(study, folder)  # had Snakemake been killed, its jobs would still be there
-    watch.look()
+        watch.stop()
+        clear_up(study, folder)  # had Snakemake been killed, its jobs would still be there
+        watch.look()
     return engine.returncode

@@ -19,7 +19,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine as PapermillEngine
 from papermill.engines import NotebookExecutionManager
 
-from midway import provenance
+from midway import machine, provenance, warm
 from midway.errors import InputError, meant
 from midway.records import write_atomic
 
@@ -39,25 +39,6 @@ if os.getppid() != int(os.environ["JPY_PARENT_PID"]):
 del sys.path[0]
 runpy.run_module("ipykernel_launcher", run_name="__main__")
 """
-
-
-def kernel_environment(threads: int) -> dict[str, str]:
-    """Environment of a kernel: thread counts, this library, UTF-8 and a fixed hash seed."""
-    names = "OMP MKL OPENBLAS NUMEXPR RAYON".split()
-    lib = str(provenance.LIB.parent)
-    paths = [
-        lib,
-        *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != lib),
-    ]
-    return os.environ | {f"{n}_NUM_THREADS": str(threads) for n in names} | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUTF8": "1",
-        "PYTHONHASHSEED": "0",
-        "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
-        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
-        "MIDWAY_ROOT": str(provenance.root()),
-        "MIDWAY_RUNNER": str(os.getpid()),
-    }  # fmt: skip
 
 
 def check_parameters(nb, given: dict) -> None:
@@ -108,6 +89,14 @@ class Kernel(AsyncKernelManager):
     def kernel_spec(self):
         argv = [sys.executable, "-c", BOOT, "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+    async def _async_launch_kernel(self, kernel_cmd, **kw):
+        process = warm.fork(kernel_cmd[3:], kw["cwd"], kw["env"])
+        if process is None:
+            return await super()._async_launch_kernel(kernel_cmd, **kw)
+        self.provisioner.process = process
+        self.provisioner.pid = self.provisioner.pgid = process.pid
+        self._reconcile_connection_info(self.provisioner.connection_info)
 
 
 class Manager(NotebookExecutionManager):
@@ -263,7 +252,7 @@ class Engine(PapermillEngine):
                 startup_timeout=120,
                 timeout=None,
             )
-            client.execute(cwd=str(provenance.root()), env=kernel_environment(threads))
+            client.execute(cwd=str(provenance.root()), env=machine.kernel_environment(threads))
         finally:
             manager.notebook_complete()
         return manager.nb

@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import midway
+
 PACKAGES = (
     "torch transformers tokenizers datasets numpy pandas scipy scikit-learn papermill"
 ).split()
@@ -35,6 +37,29 @@ def gpus(compute) -> list[str]:
             return []
         found = "" if done.returncode else done.stdout.strip().replace("\n", ",")
     return [name.strip() for name in found.split(",") if name.strip() not in ("", "-1")]
+
+
+def kernel_environment(threads: int) -> dict[str, str]:
+    """Environment of a kernel: thread counts, this library, UTF-8 and a fixed hash seed."""
+    names = "OMP MKL OPENBLAS NUMEXPR RAYON".split()
+    lib = str(Path(__file__).resolve().parents[1])
+    paths = [
+        lib,
+        *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != lib),
+    ]
+    return os.environ | {f"{n}_NUM_THREADS": str(threads) for n in names} | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUTF8": "1",
+        "PYTHONHASHSEED": "0",
+        "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
+        "MIDWAY_ROOT": str(midway.root()),
+        "MIDWAY_RUNNER": str(os.getpid()),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # what ipykernel sets
+        # glibc: keep freed memory up to these sizes (bytes) instead of faulting it in again
+        "MALLOC_MMAP_THRESHOLD_": str(2**25),
+        "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    }  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -1,0 +1,192 @@
+"""Kernels that need not import the libraries: forked from a process that already has.
+
+``midway run`` starts ``python lib/midway/warm.py SOCKET`` beside Snakemake. Every step on this
+machine needs torch, transformers and pandas (six core-seconds of imports); here they are imported
+once. Only libraries are: Midway's own code is imported by each kernel itself, as it is by then.
+Who finds no such process (a cluster's node, `midway audit`) starts a kernel in the ordinary way.
+
+A request is one message on a connection of its own: JSON with arguments, folder and environment,
+and the file descriptors for stdout and stderr. The answer is the kernel's process number, later
+its exit code. The connection is the kernel's life line: closed by the runner, the kernel is killed;
+closed by this process, the kernel is gone.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+#: environment variable with the socket's path
+ADDRESS = "MIDWAY_WARM"
+LIBRARIES = (
+    "ipykernel.kernelapp", "matplotlib_inline.backend_inline", "pandas", "pydantic", "scipy.stats",
+    "seaborn", "torch", "datasets", "transformers.models.bert.modeling_bert",
+    "transformers.tokenization_utils_tokenizers",
+)  # fmt: skip
+LARGEST = 2**20  # bytes of a request; an environment is some thousands
+
+
+class Kernel:
+    """A forked kernel, to its runner: as much of ``subprocess.Popen`` as Jupyter asks for."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, connection: socket.socket, pid: int):
+        self.connection, self.pid, self.returncode = connection, pid, None
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
+            with contextlib.suppress(OSError):
+                self.returncode = int(self.connection.recv(64) or -signal.SIGKILL)
+            self.connection.close()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        end = time.monotonic() + (timeout or 3600)
+        while self.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def fork(arguments: list[str], cwd: str, env: dict[str, str]) -> Kernel | None:
+    """A kernel from the warm process, or None when there is none (yet)."""
+    if not (address := os.environ.get(ADDRESS)):
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(10)
+        connection.connect(address)
+        request = json.dumps({"arguments": arguments, "cwd": cwd, "env": env}).encode()
+        socket.send_fds(connection, [len(request).to_bytes(4, "big") + request], [1, 2])
+        return Kernel(connection, int(connection.recv(64)))
+    except (OSError, ValueError):  # not there yet, or not any more
+        connection.close()
+        return None
+
+
+def _request(connection: socket.socket) -> tuple[dict, list[int]]:
+    data, fds, _, _ = socket.recv_fds(connection, LARGEST, 2)
+    size = 4 + int.from_bytes(data[:4], "big")
+    while len(data) < size and (more := connection.recv(LARGEST)):
+        data += more
+    return json.loads(data[4:]), fds
+
+
+def serve(address: str) -> dict | None:
+    """Fork kernels until ``midway run`` closes stdin (or is gone) and the last kernel has ended.
+
+    In a kernel, return what was asked for.
+    """
+    own, wanted = os.getpid(), True
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    events = selectors.DefaultSelector()
+    events.register(listener, selectors.EVENT_READ)
+    events.register(sys.stdin, selectors.EVENT_READ)
+    alive: dict[int, socket.socket] = {}
+    while alive or wanted:
+        for key, _ in events.select():
+            if key.fileobj is sys.stdin:
+                events.unregister(sys.stdin)
+                wanted = False
+            elif key.fileobj is listener:
+                connection, _ = listener.accept()
+                connection.settimeout(5)
+                try:
+                    request, fds = _request(connection)
+                except (OSError, ValueError):
+                    connection.close()
+                    continue
+                if not (pid := os.fork()):
+                    for other in (listener, connection, *alive.values()):
+                        other.close()
+                    events.close()
+                    return request | {"parent": own, "fds": fds}
+                for fd in fds:
+                    os.close(fd)
+                with contextlib.suppress(OSError):
+                    connection.send(str(pid).encode())
+                alive[pid] = connection
+                events.register(connection, selectors.EVENT_READ, pid)
+                events.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
+            elif key.fileobj is alive.get(key.data):  # nothing is sent there: the runner is gone
+                events.unregister(key.fileobj)
+                os.kill(key.data, signal.SIGKILL)
+            else:
+                events.unregister(key.fileobj)
+                os.close(key.fd)
+                code = os.waitstatus_to_exitcode(os.waitpid(key.data, 0)[1])
+                connection = alive.pop(key.data)
+                with contextlib.suppress(KeyError):
+                    events.unregister(connection)
+                with contextlib.suppress(OSError):
+                    connection.send(str(code).encode())
+                connection.close()
+    return None
+
+
+def become(request: dict) -> None:
+    """Be the kernel that was asked for."""
+    os.setsid()  # interrupts go to the group of a kernel
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the parent
+    if os.getppid() != request["parent"]:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for place, fd in enumerate([os.open(os.devnull, os.O_RDONLY), *request["fds"]]):
+        os.dup2(fd, place)
+        os.close(fd)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    parent = f"--IPKernelApp.parent_handle={request['parent']}"
+    sys.argv = ["ipykernel_launcher", *request["arguments"], parent]
+    runpy.run_module("ipykernel_launcher", run_name="__main__")
+
+
+def main(address: str) -> None:
+    """Import, then serve.
+
+    Nothing is served where an import has started threads, which a fork would lose (jemalloc, which
+    pyarrow brings, starts its own again).
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    del sys.path[0]  # this script's folder
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    threads = {Path(task, "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
+    if threading.active_count() > 1 or len(threads - {"jemalloc_bg_thd"}) > 1:
+        return
+    os.close(os.pidfd_open(os.getpid()))  # an old Linux has none: end here, nothing is served
+    gc.collect()
+    gc.freeze()  # what is imported stays: no collection need look at it again
+    if request := serve(address):
+        become(request)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
