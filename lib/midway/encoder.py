@@ -129,7 +129,9 @@ def hidden_states(
         state = model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
     # On a CPU the fused kernel's backward took a quarter of a training step of short sequences.
     short = state.device.type == "cpu" and state.shape[1] <= SHORT
-    model.set_attn_implementation("eager" if short else "sdpa")
+    wanted = "eager" if short else "sdpa"
+    if model.config._attn_implementation != wanted:  # setting it walks all modules
+        model.set_attn_implementation(wanted)
     mask = create_bidirectional_mask(
         config=model.config, inputs_embeds=state, attention_mask=attention_mask
     )

@@ -84,12 +84,17 @@ def texts(lines: list[str], tokenizer, max_length: int) -> Features:
     return _plain("text", _backend(tokenizer, max_length).encode_batch(list(lines)))
 
 
+def columns(rows) -> dict[str, list]:
+    """Columns as lists; iterating over a Dataset's own columns is twenty times slower."""
+    return rows if isinstance(rows, dict) else rows[:]
+
+
 def encode(rows, kind: str, labels, tokenizer, max_length: int, stride: int = 64) -> Features:
     """Tokenise canonical rows of one kind.
 
     Parameters
     ----------
-    rows : datasets.Dataset or list of dict
+    rows : datasets.Dataset or dict of columns
         Rows in the canonical schema of ``kind``.
     labels : sequence of str
         Tag inventory (tags); ignored otherwise.
@@ -97,6 +102,7 @@ def encode(rows, kind: str, labels, tokenizer, max_length: int, stride: int = 64
         Pieces per sequence; overlap of windows over long contexts (span).
     """
     _check(tokenizer, max_length)
+    rows = columns(rows)
     if kind == "pair":
         return _pair(rows, tokenizer, max_length)
     if kind == "choice":
@@ -128,8 +134,8 @@ def _choice(rows, tokenizer, max_length) -> Features:
 
 def _span(rows, tokenizer, max_length, stride) -> Features:
     backend = _backend(tokenizer, None)
-    plain, answers = list(rows["context"]), list(rows["answers"])
-    questions = backend.encode_batch(list(rows["question"]), add_special_tokens=False)
+    plain, answers = rows["context"], rows["answers"]
+    questions = backend.encode_batch(rows["question"], add_special_tokens=False)
     contexts = backend.encode_batch(plain, add_special_tokens=False)
     special = backend.num_special_tokens_to_add(True)
     encodings, owner, spans, offsets = [], [], [], []

@@ -8,7 +8,7 @@ import torch
 
 from midway import heads, metrics
 from midway.compute import Inputs, Machine
-from midway.features import evaluation_batches
+from midway.features import columns, evaluation_batches
 
 LONGEST = 30  # pieces of an answer; the SQuAD scripts' max_answer_length
 
@@ -36,12 +36,12 @@ def logits(model: heads.Model, task: str, inputs: Inputs, machine: Machine) -> l
     """Head outputs per sequence, padding removed: (classes,) or (pieces, classes)."""
     model.eval()
     out: list = [None] * len(inputs.features.sequences)
-    for chosen in evaluation_batches(inputs.features.lengths, machine.eval_tokens):
-        batch = inputs.tensors(chosen)
-        with machine.autocast():
-            values = model(batch, task).float().cpu().numpy()
-        for row, s in enumerate(chosen):
-            out[s] = values[row] if values.ndim == 2 else values[row, : inputs.features.lengths[s]]
+    lengths = inputs.features.lengths
+    with machine.autocast():  # weights are cast once
+        for chosen in evaluation_batches(lengths, machine.eval_tokens):
+            values = model(inputs.tensors(chosen), task).float().cpu().numpy()
+            for row, s in enumerate(chosen):
+                out[s] = values[row] if values.ndim == 2 else values[row, : lengths[s]]
     return out
 
 
@@ -58,21 +58,21 @@ def vectors(model: heads.Model, inputs: Inputs, machine: Machine, layers: list[i
             out[layer][:] = inputs.pooled[:, layer]
     if known and max(layers) <= frozen:
         return out
-    for chosen in evaluation_batches(inputs.features.lengths, machine.eval_tokens):
-        batch = inputs.tensors(chosen)
-        with machine.autocast():
+    base = frozen if known else 0
+    with machine.autocast():  # weights are cast once
+        for chosen in evaluation_batches(inputs.features.lengths, machine.eval_tokens):
+            batch = inputs.tensors(chosen)
             states = model.states(batch) if known else model.all_states(batch, last=max(layers))
-        base = frozen if known else 0
-        for layer in layers:
-            if layer >= base and not (known and layer <= frozen):
-                hidden = states[layer - base].float()
-                out[layer][chosen] = heads.pool(hidden, batch["mask"], how).cpu().numpy()
+            for layer in layers:
+                if layer >= base and not (known and layer <= frozen):
+                    hidden = states[layer - base].float()
+                    out[layer][chosen] = heads.pool(hidden, batch["mask"], how).cpu().numpy()
     return out
 
 
 def answer(model, task: str, inputs: Inputs, rows, labels, machine: Machine, null=False) -> Answers:
     """Answers to canonical rows. ``null`` allows 'no answer' (SQuAD v2.0)."""
-    values = logits(model, task, inputs, machine)
+    values, rows = logits(model, task, inputs, machine), columns(rows)
     kind = inputs.features.kind
     if kind == "pair":
         return _decided(_log_softmax(np.stack(values)), inputs.features.labels)
@@ -131,7 +131,7 @@ def _spans(values, features, rows, null: bool) -> Answers:
     empty = np.full(n, np.inf)
     margin, losses, confidence = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
     silence = np.zeros(n)  # probability of no answer, in the window where it is least likely
-    contexts = list(rows["context"])
+    contexts = rows["context"]
     for s, value in enumerate(values):
         e, where = features.owner[s], features.offsets[s]
         inside = np.flatnonzero((where[:, 0] >= 0) & (where[:, 1] > where[:, 0]))
@@ -170,6 +170,7 @@ def _spans(values, features, rows, null: bool) -> Answers:
 
 def scores_of(card, predictions, rows, lang: str) -> dict[str, float]:
     """All metrics of a labelled target; the main one under ``card.metric``."""
+    rows = columns(rows)
     if card.kind == "span":
         references = {i: a["text"] for i, a in zip(rows["id"], rows["answers"], strict=True)}
         given = dict(zip(rows["id"], predictions, strict=True))
@@ -177,28 +178,28 @@ def scores_of(card, predictions, rows, lang: str) -> dict[str, float]:
         em, f1 = found["exact_match"], found["f1"]
         return {"em": em, "f1": f1, "em_f1": (em + f1) / 2}
     if card.kind == "tags":
-        found = metrics.tag_scores(predictions, list(rows["tags"]))
+        found = metrics.tag_scores(predictions, rows["tags"])
         return found | {"f1": found["f1_xtreme"]}
     return metrics.class_scores(predictions, rows["label"], len(card.labels))
 
 
 def by_kind(card, predictions, rows, lang: str) -> dict:
     """Scores by the rows' ``kind`` column where there is one (mini says what a row tests)."""
-    if "kind" not in rows.column_names:
-        return {}
-    kinds = rows["kind"]
+    rows = columns(rows)
+    kinds = rows.get("kind", [])
     out = {}
     for kind in sorted(set(kinds)):
         at = [i for i, k in enumerate(kinds) if k == kind]
-        some = scores_of(card, [predictions[i] for i in at], rows.select(at), lang)
+        own = {name: [values[i] for i in at] for name, values in rows.items()}
+        some = scores_of(card, [predictions[i] for i in at], own, lang)
         out[kind] = {"n": len(at), card.metric: some[card.metric]}
-    return {"kinds": out}
+    return {"kinds": out} if out else {}
 
 
 def submission(card, predictions, rows):
     """What XTREME's submission files hold."""
     if card.kind == "span":
-        return dict(zip(rows["id"], predictions, strict=True))
+        return dict(zip(columns(rows)["id"], predictions, strict=True))
     if card.kind == "pair":
         return [card.labels[p] for p in predictions]
     return predictions

@@ -265,7 +265,7 @@ class Run:
 
     def _parallel(self, card, lang: str, rivals):
         rows = sources.load(card.name, "test", lang, self.study.data, self.study.data.test_size)
-        foreign, english = (self._vectors(rows[side]) for side in ("source", "target"))
+        foreign, english = (self._vectors(rows[side][:]) for side in ("source", "target"))
         how = self.study.transfer.direction
         sweep = {k: retrieval.retrieval_accuracy(foreign[k], english[k]) for k in foreign}
         # As XTREME and jiant search: each English sentence looks for its translation.
@@ -290,7 +290,7 @@ class Run:
         mined: dict[str, dict[int, tuple]] = {}
         for split in ("dev", "test"):
             size = self.study.data.dev_size if split == "dev" else self.study.data.test_size
-            rows = sources.load(card.name, split, lang, self.study.data, size)
+            rows = sources.load(card.name, split, lang, self.study.data, size).to_list()
             x, y = ([r for r in rows if r["side"] == side] for side in ("source", "target"))
             gold = {(r["id"], g) for r in x for g in r["gold"]}
             left, right = (self._vectors([r["text"] for r in side]) for side in (x, y))
