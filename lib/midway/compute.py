@@ -146,10 +146,10 @@ class Inputs:
         if f.types is not None:
             batch["types"] = torch.from_numpy(pad([f.types[s] for s in sequences], 0)).to(device)
         if self.trunk is not None:
-            start = np.zeros((*ids.shape, self.trunk.shape[1]), np.float32)
+            start = np.zeros((*ids.shape, self.trunk.shape[1]), np.float16)
             for row, s in enumerate(sequences):
                 start[row, : f.lengths[s]] = self.trunk[self.starts[s] : self.starts[s + 1]]
-            batch["trunk"] = torch.from_numpy(start).to(device)
+            batch["trunk"] = torch.from_numpy(start).to(device).float()
         return batch
 
     def training(self, examples) -> dict:
