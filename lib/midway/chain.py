@@ -285,11 +285,12 @@ def warm_kernels(study, profile):
     On Linux, for jobs of this machine without a GPU: there a start is a small part of a step.
     Not where the environment has an address already; an empty one turns it off.
     """
-    elsewhere = profile not in (None, "local") or machine.gpus(study.compute)
-    if elsewhere or sys.platform != "linux" or warm.ADDRESS in os.environ:
+    other = profile not in (None, "local") or machine.gpus(study.compute)
+    if other or sys.platform != "linux" or warm.ADDRESS in os.environ:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="midway-") as folder:
+    place = "/tmp" if os.path.isdir("/tmp") else None  # a socket's path is limited
+    with tempfile.TemporaryDirectory("", "midway-", place, ignore_cleanup_errors=True) as folder:
         address = f"{folder}/warm"
         env = environment(None) | machine.kernel_environment(study.compute.threads)
         process = subprocess.Popen(

@@ -186,6 +186,10 @@ def main(address: str) -> None:
     gc.freeze()  # what is imported stays: no collection need look at it again
     if request := serve(address):
         become(request)
+        return
+    with contextlib.suppress(OSError):  # the run was killed, and cannot do it itself
+        os.unlink(address)
+        os.rmdir(os.path.dirname(address))
 
 
 if __name__ == "__main__":
