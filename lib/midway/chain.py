@@ -296,6 +296,7 @@ def warm_kernels(study, profile):
         process = subprocess.Popen(
             [sys.executable, warm.__file__, address], env=env, stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            cwd=provenance.root(),  # as for any kernel
         )  # fmt: skip
         os.environ[warm.ADDRESS] = address
         try:

@@ -151,8 +151,12 @@ class Client(PapermillNotebookClient):
                 break
             except (RuntimeError, OSError) as error:
                 self._stop()
+                os.environ.pop(warm.ADDRESS, None)  # the second is not forked
                 if attempt == 2:
                     raise RuntimeError(f"no kernel could be started, twice: {error}") from error
+            except BaseException:
+                self._stop()
+                raise
         try:
             self.papermill_execute_cells()
             self.set_widgets_metadata()

@@ -28,12 +28,13 @@ from pathlib import Path
 
 #: environment variable with the socket's path
 ADDRESS = "MIDWAY_WARM"
-LIBRARIES = (
-    "ipykernel.kernelapp", "matplotlib_inline.backend_inline", "pandas", "pydantic", "scipy.stats",
+LIBRARIES = (  # not matplotlib_inline: imported outside a kernel, it does not register its figures
+    "ipykernel.kernelapp", "pandas", "pydantic", "scipy.stats",
     "seaborn", "torch", "datasets", "transformers.models.bert.modeling_bert",
     "transformers.tokenization_utils_tokenizers",
 )  # fmt: skip
 LARGEST = 2**20  # bytes of a request; an environment is some thousands
+PID = 8  # bytes of a process number in an answer
 
 
 class Kernel:
@@ -46,20 +47,23 @@ class Kernel:
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
-            with contextlib.suppress(OSError):
+            try:
                 self.returncode = int(self.connection.recv(64) or -signal.SIGKILL)
+            except OSError:
+                self.returncode = -signal.SIGKILL
             self.connection.close()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        end = time.monotonic() + (timeout or 3600)
+        end = time.monotonic() + (3600 if timeout is None else timeout)
         while self.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -78,7 +82,7 @@ def fork(arguments: list[str], cwd: str, env: dict[str, str]) -> Kernel | None:
         connection.connect(address)
         request = json.dumps({"arguments": arguments, "cwd": cwd, "env": env}).encode()
         socket.send_fds(connection, [len(request).to_bytes(4, "big") + request], [1, 2])
-        return Kernel(connection, int(connection.recv(64)))
+        return Kernel(connection, int(connection.recv(PID)))
     except (OSError, ValueError):  # not there yet, or not any more
         connection.close()
         return None
@@ -86,10 +90,15 @@ def fork(arguments: list[str], cwd: str, env: dict[str, str]) -> Kernel | None:
 
 def _request(connection: socket.socket) -> tuple[dict, list[int]]:
     data, fds, _, _ = socket.recv_fds(connection, LARGEST, 2)
-    size = 4 + int.from_bytes(data[:4], "big")
-    while len(data) < size and (more := connection.recv(LARGEST)):
-        data += more
-    return json.loads(data[4:]), fds
+    try:
+        size = 4 + int.from_bytes(data[:4], "big")
+        while len(data) < size and (more := connection.recv(LARGEST)):
+            data += more
+        return json.loads(data[4:]), fds
+    except (OSError, ValueError):
+        for fd in fds:
+            os.close(fd)
+        raise
 
 
 def serve(address: str) -> dict | None:
@@ -111,28 +120,38 @@ def serve(address: str) -> dict | None:
                 events.unregister(sys.stdin)
                 wanted = False
             elif key.fileobj is listener:
-                connection, _ = listener.accept()
-                connection.settimeout(5)
+                connection, fds, pid = None, [], None
                 try:
+                    connection, _ = listener.accept()
+                    connection.settimeout(5)
                     request, fds = _request(connection)
-                except (OSError, ValueError):
-                    connection.close()
+                    if not (pid := os.fork()):
+                        for other in (listener, connection, *alive.values()):
+                            other.close()
+                        events.close()
+                        return request | {"parent": own, "fds": fds}
+                    pidfd = os.pidfd_open(pid)
+                except (OSError, ValueError):  # this kernel cannot be; the others live on
+                    if pid:
+                        os.kill(pid, signal.SIGKILL)
+                        os.waitpid(pid, 0)
+                    if connection is None:
+                        time.sleep(0.1)  # no descriptor is free
+                    else:
+                        connection.close()
                     continue
-                if not (pid := os.fork()):
-                    for other in (listener, connection, *alive.values()):
-                        other.close()
-                    events.close()
-                    return request | {"parent": own, "fds": fds}
-                for fd in fds:
-                    os.close(fd)
+                finally:
+                    for fd in fds if pid != 0 else ():
+                        os.close(fd)
                 with contextlib.suppress(OSError):
-                    connection.send(str(pid).encode())
+                    connection.send(f"{pid:{PID}}".encode())
                 alive[pid] = connection
                 events.register(connection, selectors.EVENT_READ, pid)
-                events.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
-            elif key.fileobj is alive.get(key.data):  # nothing is sent there: the runner is gone
-                events.unregister(key.fileobj)
-                os.kill(key.data, signal.SIGKILL)
+                events.register(pidfd, selectors.EVENT_READ, pid)
+            elif isinstance(key.fileobj, socket.socket):  # nothing is sent there: its end is closed
+                if key.fileobj is alive.get(key.data):  # or its kernel ended at the same time
+                    events.unregister(key.fileobj)
+                    os.kill(key.data, signal.SIGKILL)
             else:
                 events.unregister(key.fileobj)
                 os.close(key.fd)
@@ -162,6 +181,8 @@ def become(request: dict) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()  # as in a process of its own; random does so itself
     parent = f"--IPKernelApp.parent_handle={request['parent']}"
     sys.argv = ["ipykernel_launcher", *request["arguments"], parent]
     runpy.run_module("ipykernel_launcher", run_name="__main__")
@@ -170,16 +191,17 @@ def become(request: dict) -> None:
 def main(address: str) -> None:
     """Import, then serve.
 
-    Nothing is served where an import has started threads, which a fork would lose (jemalloc, which
-    pyarrow brings, starts its own again).
+    Nothing is served where an import has started threads, which a fork would lose. Two start theirs
+    again: jemalloc, which pyarrow brings, and OpenBLAS, where ``compute.threads`` is above 1.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]  # this script's folder
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    threads = {Path(task, "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
-    if threading.active_count() > 1 or len(threads - {"jemalloc_bg_thd"}) > 1:
+    threads = [Path(task, "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    others = len(threads) - 1 - threads.count("jemalloc_bg_thd")
+    if threading.active_count() > 1 or others and os.environ.get("OPENBLAS_NUM_THREADS") == "1":
         return
     os.close(os.pidfd_open(os.getpid()))  # an old Linux has none: end here, nothing is served
     gc.collect()
