@@ -12,7 +12,7 @@ import pytest
 
 import toy
 from midway import machine, runner, warm
-from toy import wait_for
+from toy import gone, wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 pytestmark = pytest.mark.slow
@@ -98,6 +98,7 @@ def test_a_kernel_and_its_runner_end_at_once(server, address):
     (folder / "seen.json").unlink()
     os.kill(process.pid, signal.SIGSTOP)
     one.kill()
+    wait_for(lambda: gone(one.pid))  # seen before the closed connection
     one.connection.close()
     os.kill(process.pid, signal.SIGCONT)
     time.sleep(0.5)
