@@ -1,6 +1,6 @@
 """How fast is mining, and how much memory does it take, against two separate searches?
 
-    python benchmarks/mining.py [--rows 20000] [--threads 2] [--repeats 3]
+    python benchmarks/mining.py [--rows 20000] [--threads 2] [--repeats 5]
 
 Compares, in one run and on the same vectors: a plain reference that searches each direction with
 its own matrix product and a top-k (what two faiss flat indices do; faiss itself where it is
@@ -104,7 +104,7 @@ def main():
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--shared", type=float, default=1.5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--way", choices=list(WAYS))
     parser.add_argument("--out", default="/dev/null")
     args = parser.parse_args()

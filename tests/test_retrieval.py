@@ -88,9 +88,12 @@ def test_neighbours_are_exact_for_any_shape(n, m, k, seed, step, precision):
     """Whatever the sizes and the memory given, cosines are the k largest."""
     x, y = vectors(n, m, seed=seed, shared=seed % 3)
     left, right = knn.unit(x), knn.unit(y)
-    bytes_each = -(-m // knn._BLOCK) * knn._BLOCK * (4 if precision == "fp32" else 2)
-    for memory in (step * bytes_each / 2**20, knn.MEMORY_MB):
-        (ahead, _), (back, places) = knn.neighbours(x, y, k, precision=precision, memory_mb=memory)
+    for memory in (step * m * 4 / 2**20, knn.MEMORY_MB):
+        with pytest.MonkeyPatch.context() as small:  # few rows in many blocks, tiles and chunks
+            for name, value in {"_BLOCK": 4, "_TILE": (8, 16), "_KEPT": 3}.items():
+                small.setattr(knn, name, value)
+            results = knn.neighbours(x, y, k, precision=precision, memory_mb=memory)
+        (ahead, _), (back, places) = results
         np.testing.assert_allclose(ahead, brute(x, y, k)[0], atol=2e-6)
         np.testing.assert_allclose(back, brute(y, x, k)[0], atol=2e-6)
         values = torch.einsum("mkd,md->mk", left[places], right)
@@ -100,8 +103,9 @@ def test_neighbours_are_exact_for_any_shape(n, m, k, seed, step, precision):
 def test_bf16_is_certain_among_near_duplicates():
     """Rows whose neighbours bf16 cannot tell apart are searched again in fp32."""
     rng = np.random.default_rng(0)
-    y = rng.standard_normal((1, 64)) + 1e-3 * rng.standard_normal((500, 64))
-    x = y[:200] + 2e-4 * rng.standard_normal((200, 64))
+    y = rng.standard_normal((3000, 64))
+    y[:1000] = y[0] + 2e-2 * y[:1000]
+    x = y[:200] + 5e-3 * rng.standard_normal((200, 64))
     exact = knn.neighbours(x, y, 4)
     quick = knn.neighbours(x, y, 4, precision="bf16")
     for (one, _), (other, _) in zip(exact, quick, strict=True):
@@ -114,9 +118,9 @@ def test_bf16_error_is_bounded():
     x[:, 3] += 40  # an outlier dimension, as XLM-R has
     y[:, 3] += 40
     x, y = knn.unit(x), knn.unit(y)
-    left, right, bound = knn._half(x, y)
-    rough, true = left.float() @ right.float().T, x @ y.T
-    assert ((rough - rough.mean()) - (true - true.mean())).abs().max() <= bound
+    rough = knn._bf16(x, y)
+    product, true = rough.x.float() @ rough.y.float().T, x @ y.T
+    assert (product + rough.shift - true).abs().max() <= rough.error
 
 
 @pytest.mark.parametrize("bad", [np.full((2, 3), np.nan), np.zeros((0, 3)), np.zeros(3)])

@@ -286,6 +286,8 @@ class Run:
         options = {
             "k": self.study.transfer.mining_neighbours,
             "memory_mb": self.study.compute.mining_memory_mb,
+            "precision": "bf16" if self.machine.precision == "bf16" else "fp32",
+            "device": self.machine.device,
         }
         mined: dict[str, dict[int, tuple]] = {}
         for split in ("dev", "test"):
