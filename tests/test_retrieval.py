@@ -100,12 +100,14 @@ def test_neighbours_are_exact_for_any_shape(n, m, k, seed, step, precision):
         np.testing.assert_allclose(values, back, atol=2e-6)
 
 
-def test_bf16_is_certain_among_near_duplicates():
-    """Rows whose neighbours bf16 cannot tell apart are searched again in fp32."""
+@pytest.mark.parametrize("others", [0, 800])
+def test_bf16_is_certain_among_near_duplicates(others):
+    """Few rows (or all) whose neighbours bf16 cannot tell apart are searched again in fp32."""
     rng = np.random.default_rng(0)
-    y = rng.standard_normal((3000, 64))
-    y[:1000] = y[0] + 2e-2 * y[:1000]
-    x = y[:200] + 5e-3 * rng.standard_normal((200, 64))
+    y = rng.standard_normal((5000, 64))
+    y[-1000:] = y[0] + 2e-2 * y[-1000:]
+    x = np.concatenate([y[-200:], y[:others]])
+    x = x + 5e-3 * rng.standard_normal(x.shape)
     exact = knn.neighbours(x, y, 4)
     quick = knn.neighbours(x, y, 4, precision="bf16")
     for (one, _), (other, _) in zip(exact, quick, strict=True):

@@ -109,19 +109,19 @@ def _nearest(x: torch.Tensor, y: torch.Tensor, blocks: torch.Tensor, k: int) -> 
     for block, rows, out in zip(found.tolist(), *runs, strict=True):
         if block >= 0:
             part = y[block * _BLOCK : (block + 1) * _BLOCK]
-            torch.mm(x[rows], part.T, out=out[:, : len(part)])
+            torch.mm(x.index_select(0, rows), part.T, out=out[:, : len(part)])
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=x.device)
     values, places = products.index_select(0, back).view(n, -1).topk(k, dim=1)
     return values, blocks.gather(1, places // _BLOCK) * _BLOCK + places % _BLOCK
 
 
-def _refine(x, y, found: Found, k: int, rough: "_Rough", memory_mb: int) -> Found:
-    """fp32 k nearest y of each x within the blocks found, searched anew where not certain.
+def _refine(x, y, found: Found, k: int, rough: "_Rough", memory_mb: int) -> tuple:
+    """fp32 k nearest y of each x within the blocks found, and the rows that are not certain.
 
     A block whose maximum is less than the k-th block's, by what rounding may hide, is passed
-    over. A product outside all blocks is at most the last one's maximum: where the k-th cosine
-    does not reach that one's, the row is multiplied with all of y.
+    over. A product outside all blocks is at most the last one's maximum: a row whose k-th cosine
+    does not reach that one's is not certain.
     """
     maxima, blocks = found
     error = rough.error + maxima.abs() * rough.relative
@@ -134,11 +134,8 @@ def _refine(x, y, found: Found, k: int, rough: "_Rough", memory_mb: int) -> Foun
         for part, some in zip(x.split(rows), blocks.split(rows), strict=True)
     ]
     values, places = (torch.cat(v) for v in zip(*parts, strict=True))
-    if not all_of_y:
-        certain = (maxima[:, -1] > 0) & (values[:, -1] >= high[:, -1] + rough.shift)
-        for some in (~certain).nonzero().squeeze(1).split(max(1, int(memory_mb * 2**18) // len(y))):
-            values[some], places[some] = (x[some] @ y.T).topk(k, dim=1)
-    return values, places
+    certain = (maxima[:, -1] > 0) & (values[:, -1] >= high[:, -1] + rough.shift)
+    return values, places, (~certain & (not all_of_y)).nonzero().squeeze(1)
 
 
 # -- a product that is quick and nearly right -----------------------------------------------------
@@ -202,8 +199,13 @@ def neighbours(
     x, y = unit(x, device), unit(y, device)
     rough = _bf16(x, y) if precision == "bf16" else _Rough(x, y)
     kept = k if precision == "fp32" else max(_KEPT, 2 * k)
-    forward, backward = _search(rough.x, rough.y, kept, memory_mb)
-    return (
-        _refine(x, y, forward, min(k, len(y)), rough, memory_mb),
-        _refine(y, x, backward, min(k, len(x)), rough, memory_mb),
-    )
+    results = []
+    sides = (x, y), (y, x)
+    for (a, b), found in zip(sides, _search(rough.x, rough.y, kept, memory_mb), strict=True):
+        values, places, doubtful = _refine(a, b, found, min(k, len(b)), rough, memory_mb)
+        if precision == "bf16" and len(doubtful) > len(a) / 4:  # too much alike for bf16
+            return neighbours(x, y, k, memory_mb=memory_mb)
+        for some in doubtful.split(max(1, int(memory_mb * 2**18) // len(b))):
+            values[some], places[some] = (a[some] @ b.T).topk(values.shape[1], dim=1)
+        results.append((values, places))
+    return tuple(results)
