@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 import toy
-from midway import machine, runner, warm
+from midway import kernels, machine, runner, warm
 from toy import gone, wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
@@ -41,7 +43,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def address(server, monkeypatch):
-    monkeypatch.setenv(warm.ADDRESS, str(server[1] / "warm"))
+    monkeypatch.setenv(kernels.ADDRESS, str(server[1] / "warm"))
     return server[1]
 
 
@@ -49,7 +51,7 @@ def stand_in(folder, name: str, code: str):
     """A forked process that runs ``code`` in the place of ipykernel."""
     (folder / "ipykernel_launcher.py").write_text(code)
     try:
-        kernel = warm.fork(
+        kernel = kernels.fork(
             ["-f", name], str(folder), machine.kernel_environment(1) | {"MARK": name}
         )
         wait_for(lambda: (folder / "seen.json").exists() or kernel.poll() is not None)
@@ -109,7 +111,35 @@ def test_a_kernel_and_its_runner_end_at_once(server, address):
 
 def test_without_such_a_process_there_is_no_forked_kernel(tmp_path, monkeypatch):
     """A missing or dead one must cost a step its quick start, not its life."""
-    monkeypatch.delenv(warm.ADDRESS, raising=False)
-    assert warm.fork([], str(tmp_path), {}) is None
-    monkeypatch.setenv(warm.ADDRESS, str(tmp_path / "nobody"))
-    assert warm.fork([], str(tmp_path), {}) is None
+    monkeypatch.delenv(kernels.ADDRESS, raising=False)
+    assert kernels.fork([], str(tmp_path), {}) is None
+    monkeypatch.setenv(kernels.ADDRESS, str(tmp_path / "nobody"))
+    assert kernels.fork([], str(tmp_path), {}) is None
+
+
+@linux
+@pytest.mark.parametrize("why", ["", "slurm", "gpu"])
+def test_kernels_are_not_forked_everywhere(why, monkeypatch):
+    """Turned off by an empty address; on a cluster and with GPUs nothing is started."""
+    monkeypatch.delenv(kernels.ADDRESS, raising=False)
+    if not why:
+        monkeypatch.setenv(kernels.ADDRESS, "")
+    monkeypatch.setattr(machine, "gpus", lambda _: ["0"] if why == "gpu" else [])
+    monkeypatch.setattr(kernels.subprocess, "Popen", None)
+    with kernels.forking(SimpleNamespace(threads=1), why if why == "slurm" else None):
+        assert not os.environ.get(kernels.ADDRESS) and kernels.fork([], ".", {}) is None
+
+
+@linux
+def test_the_process_behind_the_kernels_ends_with_the_run(monkeypatch):
+    """Its address and its folder go with it."""
+    monkeypatch.delenv(kernels.ADDRESS, raising=False)
+    monkeypatch.setattr(machine, "gpus", lambda _: [])
+    started, start = [], subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *a, **k: started.append(start(*a, **k)) or started[-1]
+    )
+    with kernels.forking(SimpleNamespace(threads=1), None):
+        folder = Path(os.environ[kernels.ADDRESS]).parent
+        assert folder.exists() and not gone(started[0].pid)
+    assert kernels.ADDRESS not in os.environ and not folder.exists() and gone(started[0].pid)

@@ -19,8 +19,8 @@ from filelock import FileLock
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIBRARY = (
-    "__init__ __main__ audit chain checkpoints cli doctor engine errors fingerprints machine params"
-    " plan progress provenance records runner state tasks warm yamlfile"
+    "__init__ __main__ audit chain checkpoints cli doctor engine errors fingerprints kernels"
+    " machine params plan progress provenance records runner slurm state tasks warm yamlfile"
 ).split()
 STUDY = """study: toy
 seeds: [1]

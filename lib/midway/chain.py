@@ -6,7 +6,6 @@ true are retired, so that Snakemake runs what the plan says; progress; the repor
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -14,16 +13,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import yaml
 
 import midway
-from midway import machine, params, provenance, runner, warm
+from midway import machine, params, provenance, runner, slurm
 from midway import plan as planning
 from midway.errors import InputError
+from midway.kernels import forking
 from midway.progress import Watch, die_with_parent, environment, say
 from midway.provenance import STEPS
 from midway.records import write_atomic
@@ -133,40 +132,6 @@ def retire(study, folder: Path, items: list[planning.Item]) -> None:
             os.replace(record, record.with_name("record.stale.json"))
 
 
-def prefix(folder: Path) -> str:
-    """Name that Slurm jobs of this study begin with."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "-", folder.name)[:24]
-    return f"midway-{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
-
-
-def cancel_slurm(folder: Path) -> None:
-    """Cancel jobs that a killed run left on the cluster: else two would write to one folder."""
-    if not shutil.which("squeue"):
-        raise InputError("--profile slurm: there is no squeue here; is this a Slurm login node?")
-    listing = subprocess.run(
-        ["squeue", "--me", "--noheader", "--format=%i %j"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    if listing.returncode:
-        why = (listing.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise InputError(f"--profile slurm: squeue does not reach the cluster ({why})")
-    jobs = [x.split() for x in listing.stdout.splitlines()]
-    left = [j[0] for j in jobs if len(j) == 2 and j[1].startswith(prefix(folder))]
-    if left:
-        say(f"cancelling {len(left)} job(s) that an ended run has left on the cluster")
-        subprocess.run(["scancel", *left], timeout=60)
-        for _ in range(60):
-            time.sleep(1)
-            jobs = subprocess.run(
-                ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(left)}"],
-                capture_output=True, text=True, timeout=60,
-            )  # fmt: skip
-            if not jobs.stdout.strip():
-                break
-
-
 def command(folder: Path, targets: list[str], cores: int, profile: str | None) -> list[str]:
     """Snakemake's command line; no part of it goes through a shell."""
     base = [
@@ -181,7 +146,7 @@ def command(folder: Path, targets: list[str], cores: int, profile: str | None) -
             raise InputError(f"unknown profile {profile!r}; known: {', '.join(known)}")
         base += ["--profile", str(where)]
         if profile == "slurm":
-            base += ["--slurm-jobname-prefix", prefix(folder)]
+            base += ["--slurm-jobname-prefix", slurm.prefix(folder)]
     if not profile or cores:
         limit = "--cores" if profile in (None, "local") else "--jobs"
         base += [limit, str(cores or os.cpu_count() or 1)]
@@ -234,7 +199,7 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
 
 def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     if profile == "slurm":
-        cancel_slurm(folder)
+        slurm.cancel(folder)
     else:
         elsewhere(study, folder)
     clear_up(study, folder)
@@ -257,9 +222,9 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     say(f"{len(todo)} of {len(items)} steps to run, {slots} at a time; log: {folder}/snakemake.log")
     watch = Watch(study, folder, [i for i in items if i.ready or i in todo], slots)
     targets = [f"{i.sid.path}/record.json" for i in todo]
-    code = _watch_over(
-        study, folder, held, watch, command(folder, targets, cores, profile), profile
-    )
+    cmd = command(folder, targets, cores, profile)
+    with forking(study.compute, profile):
+        code = _watch_over(study, folder, held, watch, cmd, profile)
     if code == 130:
         say("interrupted; what is finished is kept, and the next run goes on from there")
         return code
@@ -278,35 +243,6 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     return 1 if missing else 0
 
 
-@contextlib.contextmanager
-def warm_kernels(study, profile):
-    """Kernels of this run are forked from one process with the libraries (:mod:`midway.warm`).
-
-    On Linux, for jobs of this machine without a GPU: there a start is a small part of a step.
-    Not where the environment has an address already; an empty one turns it off.
-    """
-    other = profile not in (None, "local") or machine.gpus(study.compute)
-    if other or sys.platform != "linux" or warm.ADDRESS in os.environ:
-        yield
-        return
-    place = "/tmp" if os.path.isdir("/tmp") else None  # a socket's path is limited
-    with tempfile.TemporaryDirectory("", "midway-", place, ignore_cleanup_errors=True) as folder:
-        address = f"{folder}/warm"
-        env = environment(None) | machine.kernel_environment(study.compute.threads)
-        process = subprocess.Popen(
-            [sys.executable, warm.__file__, address], env=env, stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            cwd=provenance.root(),  # as for any kernel
-        )  # fmt: skip
-        os.environ[warm.ADDRESS] = address
-        try:
-            yield
-        finally:
-            del os.environ[warm.ADDRESS]
-            process.kill()
-            process.communicate()
-
-
 def _watch_over(study, folder, held, watch, cmd, profile) -> int:
     """Run Snakemake to its end; SIGINT and SIGTERM stop it and its jobs. Its code, or 130."""
 
@@ -314,7 +250,7 @@ def _watch_over(study, folder, held, watch, cmd, profile) -> int:
         raise KeyboardInterrupt(number)
 
     old = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    with open(folder / "snakemake.log", "w", encoding="utf-8") as log, warm_kernels(study, profile):
+    with open(folder / "snakemake.log", "w", encoding="utf-8") as log:
         engine = subprocess.Popen(
             cmd, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder,
             env=environment(profile), start_new_session=True, preexec_fn=die_with_parent,

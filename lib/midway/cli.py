@@ -267,6 +267,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"midway: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("midway: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

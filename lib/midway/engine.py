@@ -19,7 +19,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine as PapermillEngine
 from papermill.engines import NotebookExecutionManager
 
-from midway import machine, provenance, warm
+from midway import kernels, machine, provenance
 from midway.errors import InputError, meant
 from midway.records import write_atomic
 
@@ -91,7 +91,7 @@ class Kernel(AsyncKernelManager):
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     async def _async_launch_kernel(self, kernel_cmd, **kw):
-        process = warm.fork(kernel_cmd[3:], kw["cwd"], kw["env"])
+        process = kernels.fork(kernel_cmd[3:], kw["cwd"], kw["env"])
         if process is None:
             return await super()._async_launch_kernel(kernel_cmd, **kw)
         self.provisioner.process = process
@@ -151,7 +151,7 @@ class Client(PapermillNotebookClient):
                 break
             except (RuntimeError, OSError) as error:
                 self._stop()
-                os.environ.pop(warm.ADDRESS, None)  # the second is not forked
+                os.environ.pop(kernels.ADDRESS, None)  # the second is not forked
                 if attempt == 2:
                     raise RuntimeError(f"no kernel could be started, twice: {error}") from error
             except BaseException:

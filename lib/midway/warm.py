@@ -17,7 +17,6 @@ import importlib
 import json
 import os
 import runpy
-import select
 import selectors
 import signal
 import socket
@@ -26,8 +25,6 @@ import threading
 import time
 from pathlib import Path
 
-#: environment variable with the socket's path
-ADDRESS = "MIDWAY_WARM"
 LIBRARIES = (  # not matplotlib_inline: imported outside a kernel, it does not register its figures
     "ipykernel.kernelapp", "pandas", "pydantic", "scipy.stats",
     "seaborn", "torch", "datasets", "transformers.models.bert.modeling_bert",
@@ -35,57 +32,6 @@ LIBRARIES = (  # not matplotlib_inline: imported outside a kernel, it does not r
 )  # fmt: skip
 LARGEST = 2**20  # bytes of a request; an environment is some thousands
 PID = 8  # bytes of a process number in an answer
-
-
-class Kernel:
-    """A forked kernel, to its runner: as much of ``subprocess.Popen`` as Jupyter asks for."""
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, connection: socket.socket, pid: int):
-        self.connection, self.pid, self.returncode = connection, pid, None
-
-    def poll(self) -> int | None:
-        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
-            try:
-                self.returncode = int(self.connection.recv(64) or -signal.SIGKILL)
-            except OSError:
-                self.returncode = -signal.SIGKILL
-            self.connection.close()
-        return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        end = time.monotonic() + (3600 if timeout is None else timeout)
-        while self.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-
-def fork(arguments: list[str], cwd: str, env: dict[str, str]) -> Kernel | None:
-    """A kernel from the warm process, or None when there is none (yet)."""
-    if not (address := os.environ.get(ADDRESS)):
-        return None
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.settimeout(10)
-        connection.connect(address)
-        request = json.dumps({"arguments": arguments, "cwd": cwd, "env": env}).encode()
-        socket.send_fds(connection, [len(request).to_bytes(4, "big") + request], [1, 2])
-        return Kernel(connection, int(connection.recv(PID)))
-    except (OSError, ValueError):  # not there yet, or not any more
-        connection.close()
-        return None
 
 
 def _request(connection: socket.socket) -> tuple[dict, list[int]]:
