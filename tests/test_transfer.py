@@ -5,7 +5,16 @@ import math
 
 import pytest
 
-from midway import intermediate, params, records, sources, tasks, training, transfer
+from midway import (
+    intermediate,
+    params,
+    records,
+    sentences,
+    sources,
+    tasks,
+    training,
+    transfer,
+)
 from midway.errors import InputError, MissingData
 from tiny import checkpoint
 
@@ -204,7 +213,7 @@ def test_attention_over_layers_trains(study, tmp_path):
 @pytest.mark.parametrize("most", [0, 4 * 3 * 16 * 60])
 def test_layers_are_not_swept_beyond_memory(study, tmp_path, monkeypatch, most):
     """All layers of BUCC's half a million sentences would not fit; the chosen one must still do."""
-    monkeypatch.setattr(transfer, "SWEEP_BYTES", most)
+    monkeypatch.setattr(sentences, "SWEEP_BYTES", most)
     train(study, tmp_path, "none")
     run = begin(study, tmp_path, "none")
     assert run.evaluate("bucc2018")["zero_shot"] is not None

@@ -10,8 +10,8 @@ from midway import (
     controls,
     encoder,
     predict,
-    retrieval,
     score,
+    sentences,
     snapshots,
     sources,
     tasks,
@@ -19,7 +19,7 @@ from midway import (
 )
 from midway.compute import Inputs, setup
 from midway.errors import InputError, MissingData
-from midway.features import encode, texts
+from midway.features import encode
 from midway.heads import Model
 from midway.intermediate import head_size
 from midway.params import Study
@@ -80,10 +80,10 @@ class Run:
                 try:
                     if no_training:
                         raise no_training
-                    one = {"parallel": self._parallel, "mining": self._mining}.get(
-                        card.kind, self._labelled
+                    one = {"parallel": sentences.parallel, "mining": sentences.mining}.get(
+                        card.kind, Run._labelled
                     )
-                    done[lang] = one(card, lang, with_controls)
+                    done[lang] = one(self, card, lang, with_controls)
                 except MissingData as error:
                     facts["missing"][lang] = str(error)
                     self.step.score(target, lang, missing=str(error))
@@ -233,94 +233,14 @@ class Run:
             metrics=predict.scores_of(card, a.predictions, rows, lang) | {"loss": a.loss},
             main=card.metric,
             controls=beside,
-            predictions=self._write(card, lang, predict.submission(card, a.predictions, rows)),
+            predictions=self.write(card, lang, predict.submission(card, a.predictions, rows)),
             extra=predict.by_kind(card, a.predictions, rows, lang),
         )
 
-    def _vectors(self, lines) -> dict[int, np.ndarray]:
-        """Sentence vectors by the untuned variant, each text encoded once: {layer: (n, size)}."""
-        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
-        unique = list(dict.fromkeys(lines))
-        # XTREME and jiant cut retrieval texts at 512 pieces.
-        longest = min(512, self.encoded.max_length)
-        inputs = Inputs(
-            texts(unique, self.encoded.tokenizer, longest), self.bare, self.machine, self.cache
-        )
-        self.tokens += int(inputs.features.lengths.sum())
-        every = range(1, self.encoded.layers + 1)
-        fits = 4 * len(every) * len(unique) * self.encoded.hidden_size <= SWEEP_BYTES
-        layers = list(every) if self.study.transfer.layer_sweep and fits else [self.layer]
-        found = predict.vectors(self.bare, inputs, self.machine, layers)
-        place = {text: i for i, text in enumerate(unique)}
-        rows = [place[text] for text in lines]
-        return {layer: v[rows] for layer, v in found.items()}
-
-    def _write(self, card, lang: str, predictions):
+    def write(self, card, lang: str, predictions):
         return score.write_predictions(self.out / "predictions", card.name, lang, predictions)
 
-    def _about(self, **more) -> dict:
-        """The choices that retrieval scores depend on; they differ between published results."""
-        own = {"layer": self.layer, "pooling": self.study.encoder.pooling}
-        return own | more
 
-    def _parallel(self, card, lang: str, rivals):
-        rows = sources.load(card.name, "test", lang, self.study.data, self.study.data.test_size)
-        foreign, english = (self._vectors(rows[side][:]) for side in ("source", "target"))
-        how = self.study.transfer.direction
-        sweep = {k: retrieval.retrieval_accuracy(foreign[k], english[k]) for k in foreign}
-        # As XTREME and jiant search: each English sentence looks for its translation.
-        found = retrieval.nearest(english[self.layer], foreign[self.layer])
-        return self.step.score(
-            card.name,
-            lang,
-            n=len(rows),
-            metrics=sweep[self.layer] | {"accuracy": sweep[self.layer][how]},
-            main="accuracy",
-            controls=rivals.evaluate(rows, lang) if rivals else {},
-            predictions=self._write(card, lang, found.tolist()),
-            extra=self._about(direction=how, layers=sweep),
-        )
-
-    def _mining(self, card, lang: str, rivals):
-        """BUCC: the margin threshold is fitted on dev and applied to test."""
-        options = {
-            "k": self.study.transfer.mining_neighbours,
-            "memory_mb": self.study.compute.mining_memory_mb,
-            "precision": "bf16" if self.machine.precision == "bf16" else "fp32",
-            "device": self.machine.device,
-        }
-        mined: dict[str, dict[int, tuple]] = {}
-        for split in ("dev", "test"):
-            size = self.study.data.dev_size if split == "dev" else self.study.data.test_size
-            rows = sources.load(card.name, split, lang, self.study.data, size).to_list()
-            x, y = ([r for r in rows if r["side"] == side] for side in ("source", "target"))
-            gold = {(r["id"], g) for r in x for g in r["gold"]}
-            left, right = (self._vectors([r["text"] for r in side]) for side in (x, y))
-            left = {k: v for k, v in left.items() if k in right}
-            mined[split] = {
-                k: (*retrieval.mine_bucc(left[k], right[k], x, y, **options), gold) for k in left
-            }
-        cuts = {k: retrieval.best_threshold(*found) for k, found in mined["dev"].items()}
-        sweep = {
-            k: retrieval.mining_scores(*found, cuts[k])
-            for k, found in mined["test"].items()
-            if k in cuts
-        }
-        pairs, values, _ = mined["test"][self.layer]
-        kept = [p for p, v in zip(pairs, values, strict=True) if v >= cuts[self.layer]]
-        return self.step.score(
-            card.name,
-            lang,
-            n=len(rows),
-            metrics=sweep[self.layer],
-            main="f1",
-            controls=rivals.evaluate(rows, lang) if rivals else {},
-            predictions=self._write(card, lang, kept),
-            extra=self._about(threshold=cuts[self.layer], fitted_on="dev", layers=sweep),
-        )
-
-
-SWEEP_BYTES = 2**32  # half a million sentences in every layer of a large encoder would be 50 GB
 BLIND = {"pair": "hypothesis_only", "span": "question_blind"}
 
 
