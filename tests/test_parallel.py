@@ -129,6 +129,20 @@ def test_helpers_do_not_outlive_the_first_process(tmp_path, folder):  # noqa: F8
     wait_for(lambda: not os.path.exists(f"/proc/{helper}"), 10)
 
 
+def test_a_call_that_waits_for_a_lost_process_is_ended(folder):  # noqa: F811
+    """On GPUs a sum with a lost process never returns: the step must fail, not hang."""
+    code = (
+        "import os, sys, pathlib; sys.path.insert(0, 'tests'); import time, test_parallel as t\n"
+        "t.training.parallel.GRACE = 0.5\n"
+        f"model, sources = t.make(pathlib.Path({str(folder)!r}))\n"
+        "def hang():\n"
+        "    os.kill(t.helpers()[0], 9); time.sleep(60)\n"
+        "t.training.fit(model, sources, t.PLAN, 9, 1, t.TWO, at={2: hang})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1 and "a training process was lost" in done.stderr
+
+
 def test_more_workers_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
