@@ -114,22 +114,63 @@ def test_bf16_is_certain_among_near_duplicates(others):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_bf16_error_is_bounded():
+def awkward(kind: str):
+    """Vectors whose rounding errors are not those of one even cloud."""
+    rng = np.random.default_rng(0)
+    if kind == "outlier":  # a dimension of its own size, as XLM-R has
+        x, y = vectors(600, 800, size=64)
+        x[:, 3] += 40 * rng.standard_normal(600)
+        y[:, 3] += 40 * rng.standard_normal(800)
+    elif kind == "clusters":  # a few far from the others, none of them among every second row
+        x = rng.standard_normal((1, 64)) + 0.3 * rng.standard_normal((3000, 64))
+        y = x + 0.09 * rng.standard_normal(x.shape)
+        centres = rng.standard_normal((25, 64))
+        for side in (x, y):
+            rows = rng.choice(np.arange(1, 3000, 2), 450, replace=False)
+            side[rows] = centres[rng.integers(25, size=450)] + 0.1 * rng.standard_normal((450, 64))
+    elif kind == "signs":  # products just above .5, where bf16 has steps of 2^-8
+        signs = rng.choice([-1.0, 1.0], 4096)
+        y = np.repeat(signs[None], 672, axis=0)
+        for row, wrong in zip(y, [1021] * 640 + [1020] * 32, strict=True):
+            row[rng.permutation(4096)[:wrong]] *= -1
+        x, y = np.stack([signs, -signs] * 8), np.concatenate([y, -y])
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+AWKWARD = pytest.mark.parametrize("kind", ["outlier", "clusters", "signs"])
+
+
+@AWKWARD
+def test_bf16_error_is_bounded(kind):
     """The rounding error that pre-selection allows for covers the errors that occur."""
-    x, y = vectors(300, 400, size=64)
-    x[:, 3] += 40  # an outlier dimension, as XLM-R has
-    y[:, 3] += 40
-    x, y = knn.unit(x), knn.unit(y)
-    rough = knn._bf16(x, y)
-    product, true = rough.x.float() @ rough.y.float().T, x @ y.T
-    assert (product + rough.shift - true).abs().max() <= rough.error
+    x, y = (knn.unit(side) for side in awkward(kind))
+    (left, right), (own, others), shift = knn._halves(x, y)
+    product = knn._multiplier(right)(left).float()
+    off = (product + shift - x @ y.T).abs()
+    assert (off <= knn._error(product, own, others)).all()
+    assert (off.T <= knn._error(product.T, others, own)).all()
 
 
-@pytest.mark.parametrize("bad", [np.full((2, 3), np.nan), np.zeros((0, 3)), np.zeros(3)])
+@AWKWARD
+@pytest.mark.parametrize("k", [1, 4])
+def test_bf16_is_exact_for_awkward_vectors(kind, k):
+    """Neighbours are the same where the mean error says little about single rows."""
+    x, y = awkward(kind)
+    for quick, true in zip(
+        knn.neighbours(x, y, k, precision="bf16"), (brute(x, y, k), brute(y, x, k)), strict=True
+    ):
+        np.testing.assert_allclose(quick[0], true[0], atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.full((2, 3), np.nan), np.full((2, 3), 1e30), np.zeros((0, 3)), np.zeros(3)]
+)
 def test_vectors_that_are_none_are_refused(bad):
     """A diverged encoder is reported, not given a retrieval score."""
     with pytest.raises(InputError, match="vectors"):
         retrieval.nearest(bad, np.ones((2, 3)))
+    with pytest.raises(InputError, match="2 and of 3"):
+        retrieval.nearest(np.ones((4, 2)), np.ones((4, 3)))
     with pytest.raises(InputError, match="fp8"):
         knn.neighbours(np.ones((2, 3)), np.ones((2, 3)), precision="fp8")
 
