@@ -178,7 +178,7 @@ class Compute(Strict):
     gradient_checkpointing: bool = False
     cache_trunk: bool = True  # compute frozen layers once for all variants
     save_every: int = Field(0, ge=0)  # optimiser steps between resumable checkpoints; 0 is none
-    mining_memory_mb: int = Field(512, ge=16)  # bound of one block of the similarity matrix
+    mining_memory_mb: int = Field(512, ge=16)  # held by a search beside the vectors
 
     @property
     def cores(self) -> int:

@@ -33,11 +33,12 @@ def _about(run, **more) -> dict:
 
 
 def parallel(run, card, lang: str, rivals):
-    """Tatoeba: each English sentence looks for its translation, as XTREME and jiant score."""
+    """Tatoeba: accuracy in the study's direction of search, for every layer."""
     rows = sources.load(card.name, "test", lang, run.study.data, run.study.data.test_size)
     foreign, english = (_vectors(run, rows[side][:]) for side in ("source", "target"))
     how = run.study.transfer.direction
     sweep = {k: retrieval.retrieval_accuracy(foreign[k], english[k]) for k in foreign}
+    # As XTREME and jiant search: each English sentence looks for its translation.
     found = retrieval.nearest(english[run.layer], foreign[run.layer])
     return run.step.score(
         card.name,

@@ -94,6 +94,23 @@ def test_a_run_is_killed_at_every_level_and_resumed(project):
 
 
 @pytest.mark.slow
+def test_interrupted_before_the_first_step(tmp_path):
+    """Ctrl-C while the GPUs are asked for is heard, and the study can be run again."""
+    project = toy.Toy(tmp_path / "p")
+    asked, tool = tmp_path / "asked", tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\ntouch {asked}\nexec sleep 60\n")
+    tool.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    project.env.pop("CUDA_VISIBLE_DEVICES", None)
+    run = project.start("run", env=env)
+    wait_for(asked.exists)
+    os.kill(run.pid, signal.SIGINT)
+    _, err = run.communicate(timeout=30)
+    assert run.returncode == 130 and err.strip().endswith("interrupted"), err
+    assert project.midway("run").returncode == 0
+
+
+@pytest.mark.slow
 def test_one_step_fails(tmp_path):
     """The others go on; the failed notebook is named; the page is there; exit code 1."""
     project = toy.Toy(tmp_path / "p")
