@@ -160,6 +160,15 @@ def test_logme_of_pairs_reads_the_asked_layer(folder, layer, frozen):
     assert found != pytest.approx(retrieval.logme(other, made["label"]), abs=1e-3)
 
 
+def test_logme_of_pairs_pools_as_the_heads_do(folder):
+    model, encoded = make(folder, head_pooling="cls")
+    made = {"text_a": list("abcdefgh"), "text_b": list("stuvwxyz"), "label": [0, 1] * 4}
+    features = encode(made, "pair", (), encoded.tokenizer, 32)
+    x = np.stack([states[0] for states in hidden(encoded, features, 2)])
+    found = predictors.logme(model, Inputs(features, model, MACHINE, None), 2, MACHINE)
+    assert found == pytest.approx(retrieval.logme(x, made["label"]), abs=1e-3)
+
+
 def test_logme_of_tags_reads_first_pieces(folder):
     model, encoded = make(folder, "tags")
     rows = {
