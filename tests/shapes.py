@@ -1,4 +1,4 @@
-"""Small random checkpoints of the encoders in docs/adding-an-encoder.md, as their hubs lay them out.
+"""Small random checkpoints of the encoders in docs/adding-an-encoder.md, as hubs lay them out.
 
 Each has the published one's architecture, kind of tokenizer, special tokens and files.
 """

@@ -178,7 +178,7 @@ def test_inspection_counts_what_is_loaded(folder, name):
     ],
 )
 def test_what_would_fail_in_training_is_found_before(folder, tmp_path, how, message):
-    """A cut download of gigabytes, another model's tokenizer: seconds in doctor, not hours later."""
+    """A cut download, another model's tokenizer: seconds in doctor, not hours later."""
     x = shutil.copytree(folder("xlm-r"), tmp_path / "x")
     weights, config = x / "model.safetensors", x / "config.json"
     if how == "cut":

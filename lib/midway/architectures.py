@@ -7,10 +7,12 @@ a norm after the last layer belongs to the last layer that is kept.
 
 from dataclasses import dataclass
 from importlib import import_module
-
-import torch
+from typing import TYPE_CHECKING
 
 from midway.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 SHORT = 256  # pieces; measured with benchmarks/training.py
 
@@ -80,12 +82,12 @@ def part(model, path: str):
     return model
 
 
-def layers(model) -> torch.nn.ModuleList:
+def layers(model) -> "torch.nn.ModuleList":
     """The model's layers, lowest first."""
     return part(model, SHAPES[model.config.model_type].layers)
 
 
-def frozen(model, embeddings: bool, lowest: int) -> list[torch.nn.Module]:
+def frozen(model, embeddings: bool, lowest: int) -> "list[torch.nn.Module]":
     """The modules that stay as they are: embeddings, the lowest layers and what layers share."""
     shape = SHAPES[model.config.model_type]
     names = shape.embeddings * embeddings + shape.shared * bool(lowest)
@@ -93,7 +95,7 @@ def frozen(model, embeddings: bool, lowest: int) -> list[torch.nn.Module]:
     return [m for m in [*found, *layers(model)[:lowest]] if m is not None]
 
 
-def embed(model, ids, types=None, mask=None) -> torch.Tensor:
+def embed(model, ids, types=None, mask=None) -> "torch.Tensor":
     """State 0 of token ids (batch, pieces): (batch, pieces, hidden)."""
     kind = model.config.model_type
     if kind == "eurobert":
@@ -132,6 +134,7 @@ def run(model, state, mask=None, first: int = 0, last: int | None = None) -> tup
 
 def _options(model, kind, state, mask) -> dict:
     """What the layers take beside their input, by the kind of attention of a layer."""
+    import torch
     from transformers import masking_utils as masks
 
     given = {"config": model.config, "inputs_embeds": state, "attention_mask": mask}

@@ -153,8 +153,8 @@ def inspect(folder: Path, key: str) -> dict:
     if layers < settings["num_hidden_layers"]:
         told = settings["num_hidden_layers"]
         raise InputError(f"{key}: config.json has {told} layers, the weights have {layers}")
-    words = [v for k, v in shapes.items()
-             if re.search(r"(word_embeddings|tok_embeddings|embed_tokens)\.weight$", k)]  # fmt: skip
+    names = r"(word_embeddings|tok_embeddings|embed_tokens)\.weight$"
+    words = [v for name, v in shapes.items() if re.search(names, name)]
     rows, width = words[0] if words else (0, 0)
     pieces = len(tokenizer(folder, settings | {"vocab_size": rows}, key))
     return {

@@ -30,9 +30,10 @@ WORDS = "embeddings.word_embeddings.weight"
 class Encoded:
     """An encoder ready to use.
 
-    model: of transformers, float32, eval mode, the lowest ``layers`` layers, no pooler; fingerprint: sha256 of weights, configuration, tokenizer and options; max_length:
-    pieces of a sequence, specials included; pieces: after :func:`trim`, the original id of each
-    id (int64), else None.
+    model: of transformers, float32, eval mode, the lowest ``layers`` layers, no pooler;
+    fingerprint: sha256 of weights, configuration, tokenizer and options; max_length: pieces of a
+    sequence, specials included; pieces: after :func:`trim`, the original id of each id (int64),
+    else None.
     """
 
     model: "PreTrainedModel"
