@@ -152,7 +152,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     """Correlation of every predictor with one outcome: interval, leave-one-out range, p.
 
     table: of :func:`midway.correlation.correlate`. Filled: holds after max-T over the family.
-    The grey band is what these n cannot show (smallest detectable \\|rho\\|, one test).
+    The grey band ends at the critical value of one test.
     """
     alpha = table.attrs.get("alpha", 0.05)
     part = table[table["outcome"] == outcome].dropna(subset=["rho"]).sort_values("rho")
@@ -160,7 +160,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
         return _empty("no correlation can be computed yet")
     fig, (ax,) = _axes(1, (6.4, 1.2 + 0.27 * max(len(part), 4)))
     for i, (_, row) in enumerate(part.iterrows()):
-        reach = 1 if pd.isna(row["detectable"]) else row["detectable"]
+        reach = 1 if pd.isna(row["critical"]) else row["critical"]
         ax.barh(i, 2 * reach, left=-reach, height=0.9, color="#EEEEEE", zorder=0)
         ax.plot([row["low"], row["high"]], [i, i], color="#0072B2", lw=1.2)
         ax.plot([row["loo_low"], row["loo_high"]], [i, i], color="#0072B2", lw=3.5, alpha=0.5)
@@ -173,7 +173,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     ax.set_xlabel(f"{table.attrs.get('method', 'spearman').title()} correlation with {outcome}")
     cells = table.attrs.get("cells", len(table))
     text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
-    return _note(fig, f"{text}over {cells} cells < {alpha:g}; grey: not detectable")
+    return _note(fig, f"{text}over {cells} cells < {alpha:g}; grey: below the critical value of one test")
 
 
 @styled
