@@ -138,8 +138,8 @@ def test_panels_show_every_point_of_every_family():
     index = pd.MultiIndex.from_product([["a", "b"], ["t1", "t2", "t3"]])
     points = pd.DataFrame({"x": range(6), "y": range(6), "family": ["f", "g", "f"] * 2}, index)
     fig = figures.panels(points, {"b": "B", "a": "A"}, "own (%)", "gain", "n = 3")
-    panels = [ax for ax in fig.axes if ax.get_title()]
-    assert [ax.get_title() for ax in panels] == ["B", "A"]
+    panels = [ax for ax in fig.axes if ax.get_title(loc="left")]
+    assert [ax.get_title(loc="left") for ax in panels] == ["B", "A"]
     drawn = [(line.get_xdata()[0], line.get_marker()) for line in panels[0].lines if line.get_gid()]
     assert [x for x, _ in drawn] == [3, 4, 5]
     assert drawn[0][1] == drawn[2][1] != drawn[1][1]

@@ -71,7 +71,8 @@ def panels(points: pd.DataFrame, titles: dict, x: str, y: str, note: str = ""):
     points: index (panel, point), columns x, y, family; titles: panel -> title, in order.
     """
     fig, axes = new_axes(len(titles), (1.9, 1.8), across=4)
-    looks = dict(zip(sorted(set(points["family"])), zip(COLOURS.values(), MARKERS), strict=False))
+    drawn = zip(COLOURS.values(), MARKERS, strict=False)
+    looks = dict(zip(sorted(set(points["family"])), drawn, strict=False))
     for ax, (panel, title) in zip(axes, titles.items(), strict=True):
         ax.axhline(0, color=GRID, lw=0.8, zorder=0)
         for name, p in points.loc[panel].iterrows():
