@@ -313,7 +313,7 @@ def main(table, rest: list[str]) -> int:
     p.add_argument("--missing", action="append", default=[], help="text of a missing number")
     p.add_argument("--separator", help="of a text table, where it is in doubt")
     p.add_argument("--method", default="spearman", choices=tuple(words.SYMBOLS))
-    p.add_argument("--permutations", type=int, default=9999, help="default 9999")
+    p.add_argument("--permutations", type=int, default=100_000, help="default 100000")
     p.add_argument("--resamples", type=int, default=9999, help="of the bootstrap; default 9999")
     p.add_argument("--alpha", type=float, default=0.05, help="default 0.05")
     p.add_argument("--seed", type=int, default=0, help="of both; default 0")
