@@ -51,7 +51,7 @@ rule transfer:
     input: lambda w: above("02_transfer", **dict(w.items()))
     output: "02_transfer/{variant}/seed{seed}/{part}/record.json"
     params: variant=lambda w: w.variant
-    threads: STUDY.compute.cores
+    threads: STUDY.compute.threads
     shell:
         "{RUN} 02_transfer params.yaml --variant {params.variant:q} --seed {wildcards.seed:q}"
         " --part {wildcards.part:q}"
@@ -61,7 +61,7 @@ rule intermediate:
     output: "01_intermediate/{variant}/seed{seed}/record.json"
     params: variant=lambda w: w.variant
     priority: 10  # all before the first 02: what is left at the end then splits evenly over cores
-    threads: STUDY.compute.cores
+    threads: STUDY.compute.threads
     shell:
         "{RUN} 01_intermediate params.yaml --variant {params.variant:q} --seed {wildcards.seed:q}"
 

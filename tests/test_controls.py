@@ -13,6 +13,12 @@ from midway.errors import InputError
 PAIR, CHOICE, SPAN = tasks.get("xnli"), tasks.get("hellaswag"), tasks.get("xquad")
 
 
+def for_task(card, train, test, lang, seed=0):
+    """What `fit` and `Fitted.evaluate` say together."""
+    return controls.fit(card, train, seed).evaluate(test, lang)
+
+
+
 def pairs(n: int, leak: bool) -> list[dict]:
     """NLI rows; with `leak` the second text alone gives the label away."""
     signs = ("certainly", "maybe", "never")
@@ -38,9 +44,9 @@ def question(context: str, asked: str, answer: str) -> dict:
 
 def test_leaky_hypotheses_are_shown():
     """Labels that stand in the hypothesis alone give the control 100; without a leak it fails."""
-    leaky = controls.for_task(PAIR, pairs(90, True), pairs(30, True), "en")
+    leaky = for_task(PAIR, pairs(90, True), pairs(30, True), "en")
     assert leaky["bag_of_words_text_b"]["accuracy"] == 100
-    honest = controls.for_task(PAIR, pairs(90, False), pairs(30, False), "en")
+    honest = for_task(PAIR, pairs(90, False), pairs(30, False), "en")
     assert honest["bag_of_words_text_b"]["accuracy"] < 60
     assert honest["majority"]["accuracy"] == pytest.approx(100 / 3)
     assert set(honest) == {
@@ -66,7 +72,7 @@ def test_overlap_crosses_languages():
         {"text_a": "дом стоит здесь", "text_b": "здесь дом", "label": 1},
         {"text_a": "дом стоит здесь", "text_b": "она ушла", "label": 0},
     ]
-    scores = controls.for_task(tasks.get("pawsx"), rows, russian, "ru")
+    scores = for_task(tasks.get("pawsx"), rows, russian, "ru")
     assert scores["bag_of_words_overlap"]["accuracy"] == 100
     assert scores["bag_of_words"]["accuracy"] == 50
 
@@ -84,7 +90,7 @@ def test_options_that_give_themselves_away_are_shown():
     for i, row in enumerate(rows):
         row["choices"] = row["choices"][i % 3 :] + row["choices"][: i % 3]
         row["label"] = (1 - i) % 3
-    scores = controls.for_task(CHOICE, rows, rows[:12], "en")
+    scores = for_task(CHOICE, rows, rows[:12], "en")
     assert scores["option_only"]["accuracy"] == 100
     assert scores["majority"]["accuracy"] == pytest.approx(100 / 3)
 
@@ -94,15 +100,15 @@ def test_span_controls_by_hand():
     train = [question("Anna lives in Rome .", "where", "Rome") for _ in range(4)]
     text = "Bob likes tea . Eva lives in Oslo town now . Tom is tall"
     test = [question(text, "in which town lives Eva ?", "Oslo")]
-    scores = controls.for_task(SPAN, train, test, "en")
+    scores = for_task(SPAN, train, test, "en")
     assert scores["sliding_window"]["em_f1"] == 100
     # in training the answer begins after 3 of 4 words; here that is "now"
     assert scores["usual_place"]["em_f1"] == 0
     assert "no_answer" not in scores
-    same_place = controls.for_task(SPAN, train, train[:1], "en")
+    same_place = for_task(SPAN, train, train[:1], "en")
     assert same_place["usual_place"] == {"em": 100, "f1": 100, "em_f1": 100}
     train.append(question("Anna lives in Rome .", "who", ""))
-    empty = controls.for_task(tasks.get("squad2"), train, [train[-1], train[0]], "en")
+    empty = for_task(tasks.get("squad2"), train, [train[-1], train[0]], "en")
     assert empty["no_answer"]["em"] == 50
 
 
@@ -114,7 +120,7 @@ def test_tag_controls_by_hand():
         {"tokens": ["the", "owl"], "tags": ["DET", "NOUN"]},
     ]
     test = [{"tokens": ["the", "bird", "runs", "up"], "tags": ["DET", "NOUN", "VERB", "ADV"]}]
-    scores = controls.for_task(tasks.get("udpos"), train, test, "en")
+    scores = for_task(tasks.get("udpos"), train, test, "en")
     assert scores["lexicon"]["accuracy"] == 75
     assert scores["majority"]["accuracy"] == 25  # DET; in all three training rows
 
@@ -125,7 +131,7 @@ def test_retrieval_controls_by_hand():
         {"source": f"{name} wohnt hier", "target": f"{name} lives here"}
         for name in ("Barack", "Angela", "Vladimir", "Emmanuel")
     ]
-    scores = controls.for_task(tasks.get("tatoeba"), None, rows, "de")
+    scores = for_task(tasks.get("tatoeba"), None, rows, "de")
     assert scores == {"random": {"accuracy": 25}, "char_ngrams": {"accuracy": 100}}
     mining = [
         {"id": "d1", "side": "source", "text": "Barack wohnt hier", "gold": ["e1"]},
@@ -133,11 +139,11 @@ def test_retrieval_controls_by_hand():
         {"id": "e1", "side": "target", "text": "Barack lives here", "gold": []},
         {"id": "e2", "side": "target", "text": "quite different", "gold": []},
     ]
-    scores = controls.for_task(tasks.get("bucc2018"), None, mining, "de")
+    scores = for_task(tasks.get("bucc2018"), None, mining, "de")
     assert scores["random"]["f1"] == pytest.approx(100 * 2 * 0.5 / 3)
     assert scores["char_ngrams"]["f1"] >= 200 / 3
     with pytest.raises(InputError, match="both sides"):
-        controls.for_task(tasks.get("bucc2018"), None, mining[:2], "de")
+        for_task(tasks.get("bucc2018"), None, mining[:2], "de")
 
 
 def test_words_of_scripts_without_spaces():
@@ -172,7 +178,7 @@ def test_rows_that_cannot_be_used_are_named():
 
 def test_one_class_in_training_is_no_error():
     """A tiny training sample with one class still gives majority and random."""
-    scores = controls.for_task(PAIR, pairs(1, False), pairs(6, False), "en")
+    scores = for_task(PAIR, pairs(1, False), pairs(6, False), "en")
     assert set(scores) == {"majority", "random"}
 
 
@@ -180,8 +186,8 @@ def test_one_class_in_training_is_no_error():
 def test_controls_do_not_depend_on_the_hash_seed():
     """A rerun in another process gives the same control scores."""
     code = (
-        "from test_controls import *; print(controls.for_task(PAIR, pairs(60, False), "
-        "pairs(30, False), 'en'), controls.for_task(CHOICE, [{'context': 'a b', 'choices': "
+        "from test_controls import *; print(for_task(PAIR, pairs(60, False), "
+        "pairs(30, False), 'en'), for_task(CHOICE, [{'context': 'a b', 'choices': "
         "['a x', 'y b', str(i)], 'label': i % 3} for i in range(30)], [{'context': 'a', "
         "'choices': ['a', 'y', 'q'], 'label': 1}], 'en'))"
     )
@@ -203,6 +209,6 @@ def test_many_training_rows_are_sampled(monkeypatch):
     """Full MNLI does not make the controls the slowest part of a study."""
     monkeypatch.setattr(controls, "MOST", 60)
     start = time.perf_counter()
-    scores = controls.for_task(PAIR, pairs(100_000, True), pairs(30, True), "en", seed=3)
+    scores = for_task(PAIR, pairs(100_000, True), pairs(30, True), "en", seed=3)
     assert scores["bag_of_words_text_b"]["accuracy"] == 100
     assert time.perf_counter() - start < 20

@@ -182,56 +182,6 @@ def test_writing_to_weights_leaves_the_cache_alone(whole):
     assert packaged.file_digest(packaged.model_folder() / "model.safetensors") == before
 
 
-def test_trimming_keeps_every_embedding(lowest):
-    """A trimmed vocabulary saves memory and time; no score may depend on it."""
-    words = ["Der", "Zug", "北京", "गाड़ी"]
-    trimmed = encoder.trim(lowest, [*SENTENCES, words])
-    assert len(trimmed.pieces) < 100 and trimmed.pieces[-1] == 250001
-    theirs, ours = batch(lowest, SENTENCES), batch(trimmed, SENTENCES)
-    assert torch.equal(torch.from_numpy(trimmed.pieces)[ours.input_ids], theirs.input_ids)
-    assert torch.equal(ours.attention_mask, theirs.attention_mask)
-    assert largest_gap(states(trimmed, SENTENCES), states(lowest, SENTENCES)) == 0
-    for inputs in ({"text": words, "is_split_into_words": True}, {"text": "x", "text_pair": "x"}):
-        ids = trimmed.tokenizer(**inputs).input_ids
-        assert trimmed.pieces[ids].tolist() == lowest.tokenizer(**inputs).input_ids
-    for name in ("pad", "cls", "sep", "unk", "mask"):
-        old, new = (getattr(e.tokenizer, f"{name}_token_id") for e in (lowest, trimmed))
-        assert trimmed.pieces[new] == old
-    assert trimmed.fingerprint != lowest.fingerprint
-    assert trimmed.fingerprint == encoder.trim(lowest, [words, *SENTENCES]).fingerprint
-
-
-@pytest.mark.parametrize("name", ["xlmr", "mbert"])
-def test_trimming_path_encoders(checkpoints, name):
-    """Positions of XLM-R hang on the padding id; WordPiece vocabularies are mappings."""
-    encoded = load_path(checkpoints / name)
-    for texts in ([], TEXTS[:2], TEXTS):
-        trimmed = encoder.trim(encoded, texts)
-        assert len(trimmed.pieces) == trimmed.model.config.vocab_size <= len(encoded.tokenizer)
-        if texts:
-            assert largest_gap(states(trimmed, texts), states(encoded, texts)) == 0
-    # trimming twice still tells the original ids
-    twice = encoder.trim(encoder.trim(encoded, TEXTS), TEXTS[:2])
-    ids = batch(twice, TEXTS[:2]).input_ids
-    assert torch.equal(torch.from_numpy(twice.pieces)[ids], batch(encoded, TEXTS[:2]).input_ids)
-
-
-def test_unknown_pieces_cost_the_same_after_trimming(tmp_path):
-    """The cost of <unk> hangs on the vocabulary's worst score: without it, boundaries move."""
-    from transformers import BertConfig, BertModel
-
-    extra = {"pq": -20.0, "r": -20.0, "qr": -1.0, "zz": -60.0}
-    size = save_unigram(tmp_path, extra)
-    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BertModel(BertConfig(vocab_size=size, pad_token_id=1, **small)).save_pretrained(tmp_path)
-    encoded = load_path(tmp_path)
-    texts = ["apqr", "aqr", "a#qr"]  # <unk> + qr must stay dearer than pq + r
-    trimmed = encoder.trim(encoded, texts)
-    for text in texts:
-        ids = trimmed.tokenizer(text).input_ids
-        assert trimmed.pieces[ids].tolist() == encoded.tokenizer(text).input_ids
-
-
 def test_path_keeps_the_lowest_layers(checkpoints):
     """A local checkpoint with a head, fewer layers and other dropout loads without its head."""
     three, two = load_path(checkpoints / "xlmr"), load_path(checkpoints / "xlmr", layers=2)

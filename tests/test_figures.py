@@ -40,14 +40,12 @@ def drawn(table):
     nothing = (pd.DataFrame(columns=c) for c in (tables.PREDICTORS, tables.OUTCOME))
     rows = [[n, f, 1, 9, 2, f, 1 - f, 1.0, 0, 2] for n in ("main", "random choice") for f in (0, 1)]
     runs = pd.DataFrame(rows, columns=choice.early(*nothing).columns)
-    sweep = pd.DataFrame(rng.random((6, 3)), range(1, 7), ["de", "fr", "ru"])
     return {
         "heatmap": figures.heatmap(matrix),
         "forest": figures.forest(table),
         "scatter": figures.scatter(dots, table.iloc[0]),
         "trajectories": figures.trajectories(points),
         "regret": figures.regret_curve(runs),
-        "layers": figures.layer_sweep(sweep, 4),
     }
 
 

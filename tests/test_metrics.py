@@ -231,26 +231,6 @@ def test_ece_properties(confidence, data):
     assert metrics.ece(probs, labels, bins=1) == pytest.approx(gap)
 
 
-def test_contrast_by_hand():
-    """Gold leads by 2 and trails by 1: mean 0.5; unlabelled items and absent options drop out."""
-    scores = np.array([[3.0, 1.0, 0.0], [1.0, 2.0, -np.inf], [9.0, 0.0, 0.0]])
-    assert metrics.contrast(scores, [0, 0, -1]) == pytest.approx(0.5)
-
-
-@given(
-    st.lists(st.lists(st.floats(-5, 5), min_size=3, max_size=3), min_size=1, max_size=10),
-    st.floats(-5, 5),
-)
-def test_contrast_is_log_odds(logits, shift):
-    """Logits and log-probabilities give the same contrast."""
-    logits = np.array(logits)
-    log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    gold = [i % 3 for i in range(len(logits))]
-    assert math.isclose(
-        metrics.contrast(logits + shift, gold), metrics.contrast(log_probs, gold), abs_tol=1e-9
-    )
-
-
 def test_entailment_contrast_by_hand():
     """Perfect, useless and inverted entailment give 1, 0 and -1; one group alone gives nan."""
     assert metrics.entailment_contrast([1, 1, 0], [True, True, False]) == 1

@@ -198,8 +198,6 @@ def test_directions_differ():
     )
     scores = retrieval.retrieval_accuracy(source, target)
     assert scores == {"to_english": 100, "from_english": 50, "both": 75}
-    sweep = retrieval.layer_sweep({1: (source, target), 2: (source, source)})
-    assert sweep[1] == scores and sweep[2]["both"] == 100
 
 
 # -- mining ---------------------------------------------------------------------------------------

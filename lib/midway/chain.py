@@ -18,7 +18,6 @@ from pathlib import Path
 
 import yaml
 
-import midway
 from midway import machine, params, provenance, runner, slurm
 from midway import plan as planning
 from midway.errors import InputError
@@ -135,14 +134,14 @@ def retire(study, folder: Path, items: list[planning.Item]) -> None:
 def command(folder: Path, targets: list[str], cores: int, profile: str | None) -> list[str]:
     """Snakemake's command line; no part of it goes through a shell."""
     base = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(midway.ROOT / "Snakefile"),
+        sys.executable, "-m", "snakemake", "--snakefile", str(provenance.root() / "Snakefile"),
         "--directory", str(folder), "--keep-going", "--rerun-triggers", "mtime",
         "--scheduler", "greedy", "--nocolor",
     ]  # fmt: skip
     if profile:
-        where = midway.ROOT / "profiles" / profile
+        where = provenance.root() / "profiles" / profile
         if not re.fullmatch(r"[\w-]+", profile) or not (where / "config.yaml").is_file():
-            known = sorted(p.parent.name for p in (midway.ROOT / "profiles").glob("*/config.yaml"))
+            known = sorted(p.parent.name for p in (provenance.root() / "profiles").glob("*/config.yaml"))
             raise InputError(f"unknown profile {profile!r}; known: {', '.join(known)}")
         base += ["--profile", str(where)]
         if profile == "slurm":
@@ -215,10 +214,10 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
         say(f"nothing to do: all {sum(i.sid.step in wanted for i in items)} steps are done")
         print(page if page.exists() else folder)
         return 0
-    slots = max(1, (cores or os.cpu_count() or 1) // study.compute.cores)
+    slots = max(1, (cores or os.cpu_count() or 1) // study.compute.threads)
     if profile in (None, "local") and (devices := len(machine.gpus(study.compute))):
-        slots = max(1, min(slots, devices // study.compute.workers))
-        cores = slots * study.compute.cores
+        slots = max(1, min(slots, devices))
+        cores = slots * study.compute.threads
     say(f"{len(todo)} of {len(items)} steps to run, {slots} at a time; log: {folder}/snakemake.log")
     watch = Watch(study, folder, [i for i in items if i.ready or i in todo], slots)
     targets = [f"{i.sid.path}/record.json" for i in todo]

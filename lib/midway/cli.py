@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "params/smoke.yaml", "params/smoke.yaml --set seeds=[1,2] --set study=two",
         "params/smoke.yaml --force 02_transfer/mnli --until 03_correlation", study=True,
     )  # fmt: skip
-    p.add_argument("--cores", type=int, help="default: all; a job takes compute.threads x workers")
+    p.add_argument("--cores", type=int, help="default: all; a job takes compute.threads")
     p.add_argument("--profile", help="folder of profiles/ for Snakemake, e.g. slurm")
     p.add_argument("--until", metavar="STEP", help="stop after this stage, e.g. 02_transfer")
     again = {"metavar": "STEP", "action": "append", "default": []}

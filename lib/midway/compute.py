@@ -28,7 +28,6 @@ class Machine:
     eval_tokens: int
     level: str
     recompute: bool = False  # gradient checkpointing: less memory, a third more time
-    workers: int = 1  # processes that train one model together
 
     def prepare(self) -> None:
         """Set threads and make torch deterministic."""
@@ -56,8 +55,6 @@ def setup(compute) -> Machine:
     device = "cuda" if has_cuda and compute.device != "cpu" else "cpu"
     if device == "cuda":
         fast = torch.cuda.is_bf16_supported()
-        if (found := torch.cuda.device_count()) < compute.workers:
-            raise InputError(f"compute.workers: {compute.workers}, but torch sees {found} GPU(s)")
     else:
         fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     precision = compute.precision
@@ -73,7 +70,6 @@ def setup(compute) -> Machine:
         compute.eval_tokens,
         level,
         compute.gradient_checkpointing,
-        compute.workers,
     )
     machine.prepare()
     return machine

@@ -243,10 +243,3 @@ def fit(card: Card, train: Sequence | None = None, seed: int = 0) -> Fitted:
         raise InputError(f"controls: the training rows of {card.name} have no labels")
     learn(fitted, rows)
     return fitted
-
-
-def for_task(
-    card: Card, train: Sequence | None, test: Sequence, lang: str, seed: int = 0
-) -> Scores:
-    """`fit` and `Fitted.evaluate` at once: {control: {metric: percent}}."""
-    return fit(card, train, seed).evaluate(test, lang)

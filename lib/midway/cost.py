@@ -121,10 +121,10 @@ def estimate(study: Study) -> list[dict]:
         if card.trains and card.train_key not in trained:
             trained.add(card.train_key)
             made = _phase(study, "transfer", target, card.train_from or target)
-        share = len(study.languages(target)) / len(card.languages)
+        share = len(sources.evaluated(study, target)) / len(card.languages)
         size = study.data.test_size
         whole = TESTED.get(target, USUAL[1] * len(card.languages))
-        tested = size * len(study.languages(target)) if size else whole * share
+        tested = size * len(sources.evaluated(study, target)) if size else whole * share
         pieces = PIECES.get(target, USUAL[0])
         tokens = tested * pieces
         made["tokens"] += tokens

@@ -6,7 +6,7 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from midway import checkpoints, cost, fingerprints, params, provenance, tasks
+from midway import checkpoints, cost, params, provenance, tasks
 from midway.errors import InputError, MissingData
 
 PROCESS_GB = 1.2  # Python, torch, tokenizer and data: peak_rss_mb of a job without training
@@ -88,17 +88,15 @@ def _torch():
 
 def _device(study) -> list[dict]:
     torch = _torch()
-    cores, threads, workers = os.cpu_count() or 1, study.compute.cores, study.compute.workers
+    cores, threads = os.cpu_count() or 1, study.compute.threads
     detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
     if study.compute.device != "cpu" and torch.cuda.is_available():
         n = torch.cuda.device_count()
-        if n < workers:
-            return [_row("device", False, f"compute.workers is {workers}, torch sees {n} GPU(s)")]
-        detail = f"{n} x {torch.cuda.get_device_name()}, a job on {workers}, {n // workers} at once"
+        detail = f"{n} x {torch.cuda.get_device_name()}, one for each job"
     elif study.compute.device == "cuda":
         return [_row("device", False, "compute.device is cuda, but torch sees no GPU: use auto")]
     if threads > cores:
-        asked = f"compute.threads x compute.workers is {threads}"
+        asked = f"compute.threads is {threads}"
         return [_row("device", False, f"{asked}, this machine has {cores} cores")]
     return [_row("device", True, detail)]
 
@@ -156,7 +154,7 @@ def _data(study) -> list[dict]:
         wanted = [("train", "en"), ("dev", "en")] if card.role == "intermediate" else []
         if name in study.transfer.targets:
             wanted += [("train", "en")] if card.trains else []
-            wanted += [("test", lang) for lang in study.languages(name)]
+            wanted += [("test", lang) for lang in sources.evaluated(study, name)]
         row = _task(study, card, wanted or [("dev", "en")])
         if row["ok"] is False and name not in used:
             multi = "multi" in bases and name in tasks.INTERMEDIATE
@@ -190,8 +188,8 @@ def _task(study, card, wanted) -> dict:
         return _row(card.name, False, "; ".join(missing[:3]) + more + hint)
     if study.data.source == "mini":
         return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
-    kept = provenance.root() / "outputs" / study.study / fingerprints.INDEX
-    content = fingerprints.data_hashes(study, [card.name], kept if kept.exists() else None)
+    kept = provenance.root() / "outputs" / study.study / provenance.INDEX
+    content = provenance.data_hashes(study, [card.name], kept if kept.exists() else None)
     detail = f"{sum(counts.values()):,} rows in {len(counts)} splits and languages"
     detail += f", content {content[card.name][:12]}"
     train = counts.get(("train", "en"))

@@ -33,8 +33,7 @@ class Encoded:
 
     model: BertModel or XLMRobertaModel, float32, eval mode, the lowest ``layers`` layers, no
     pooler; fingerprint: sha256 of weights, configuration, tokenizer and options; max_length:
-    pieces of a sequence, specials included; pieces: after :func:`trim`, the original id of each
-    id (int64), else None.
+    pieces of a sequence, specials included.
     """
 
     model: "PreTrainedModel"
@@ -44,7 +43,6 @@ class Encoded:
     layers: int
     hidden_size: int
     max_length: int
-    pieces: np.ndarray | None = None
 
 
 def load(enc: "params.Encoder") -> Encoded:
@@ -139,100 +137,6 @@ def hidden_states(
     for layer in model.encoder.layer[first:last]:
         states.append(layer(states[-1], mask))
     return tuple(states)
-
-
-def trim(encoded: Encoded, texts) -> Encoded:
-    """Keep only the pieces that occur in ``texts`` and the special ones.
-
-    ``texts`` is an iterable of strings and of lists of words (encoded as already split). These
-    texts are tokenised as before, up to the renumbering given in ``Encoded.pieces``, and get the
-    same embeddings; anything else may meet ``<unk>``. The result takes over the layers of
-    ``encoded`` (the same tensors): go on with one of the two.
-    """
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    old = encoded.tokenizer
-    spec = json.loads(old.backend_tokenizer.to_str())
-    kind = spec["model"].get("type")
-    if kind not in ("Unigram", "WordPiece"):
-        raise InputError(
-            f"the {kind} tokenizer of {encoded.name} cannot be trimmed (Unigram and WordPiece can)"
-        )
-    # XLM-R derives positions from the padding id, so the ids up to it stay where they are.
-    kept = _occurring(old, texts) | set(old.added_tokens_decoder) | set(range(old.pad_token_id + 1))
-    kept.add(old.unk_token_id)
-    vocabulary = spec["model"]["vocab"]
-    if kind == "Unigram":
-        # The cost of an unknown character is set by the lowest score of the vocabulary.
-        kept.add(min(range(len(vocabulary)), key=lambda i: vocabulary[i][1]))
-    rows = encoded.model.config.vocab_size
-    pieces = np.array(sorted(i for i in kept if i < rows), np.int64)
-    new_id = {int(i): k for k, i in enumerate(pieces)}
-    if kind == "Unigram":
-        spec["model"]["vocab"] = [vocabulary[i] for i in pieces if i < len(vocabulary)]
-        spec["model"]["unk_id"] = new_id[spec["model"]["unk_id"]]
-    else:
-        spec["model"]["vocab"] = {p: new_id[i] for p, i in vocabulary.items() if i in new_id}
-    for token in spec["added_tokens"]:
-        token["id"] = new_id[token["id"]]
-    _renumber(spec["post_processor"], new_id)
-    spec["truncation"] = spec["padding"] = None
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(spec)),
-        model_max_length=encoded.max_length,
-        model_input_names=old.model_input_names,
-        padding_side=old.padding_side,
-        clean_up_tokenization_spaces=False,
-        **old.special_tokens_map,
-    )
-    config = json.loads(encoded.model.config.to_json_string(use_diff=False))
-    config["vocab_size"] = len(pieces)
-    for key in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        config[key] = new_id.get(config.get(key))
-    state = encoded.model.state_dict()
-    state[WORDS] = state[WORDS][torch.from_numpy(pieces)]
-    digest = hashlib.sha256(encoded.fingerprint.encode() + pieces.tobytes()).hexdigest()
-    if encoded.pieces is not None:
-        pieces = encoded.pieces[pieces]
-    model = _assemble(config, state).train(encoded.model.training)
-    return replace(encoded, model=model, tokenizer=tokenizer, fingerprint=digest, pieces=pieces)
-
-
-def _occurring(tokenizer, texts) -> set[int]:
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    strings, words = {}, {}
-    for text in texts:
-        (strings if isinstance(text, str) else words)[
-            text if isinstance(text, str) else tuple(text)
-        ] = 1
-    found: set[int] = set()
-    for unique, split in ((list(strings), False), (list(words), True)):
-        for at in range(0, len(unique), 4096):
-            batch = unique[at : at + 4096]
-            encodings = backend.encode_batch_fast(
-                batch, is_pretokenized=split, add_special_tokens=False
-            )
-            for encoding in encodings:
-                found.update(encoding.ids)
-    return found
-
-
-def _renumber(node, new_id: dict[int, int]) -> None:
-    """Renumber ids inside a post-processor of tokenizer.json, in place."""
-    if isinstance(node, list):
-        for item in node:
-            _renumber(item, new_id)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key == "ids":
-                node[key] = [new_id[i] for i in value]
-            elif key in ("sep", "cls"):  # BertProcessing, RobertaProcessing: [piece, id]
-                node[key] = [value[0], new_id[value[1]]]
-            else:
-                _renumber(value, new_id)
 
 
 def _load_mapped(folder: Path, settings: dict):

@@ -264,25 +264,6 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", show=(), k: int | 
     return _note(fig, f"n = {n} tasks, mean over {seeds} seed(s), {kept}; simulated, no test")
 
 
-@styled
-def layer_sweep(table: pd.DataFrame, chosen: int | None = None, what: str = "accuracy (%)",
-                note: str = ""):  # fmt: skip
-    """Retrieval score of every layer: index layer, a column (language or variant) a line."""
-    fig, (ax,) = _axes(1, (5.0, 3.2))
-    palette = list(COLOURS.values())
-    for i, name in enumerate(table):
-        look = _look(name) if name in _VARIANTS else {
-            "color": palette[i % 5], "marker": MARKERS[i // 5 % 8]}  # fmt: skip
-        ax.plot(table.index, table[name], lw=1.2, ms=4, label=name, **look)
-    if chosen is not None:
-        ax.axvline(chosen, color="#777777", ls=":", lw=1)
-    ax.set(xlabel="layer", ylabel=what, xticks=list(table.index))
-    if 1 < table.shape[1] <= 24:
-        ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1)
-    dotted = "; dotted: the layer that is used" if chosen is not None else ""
-    return _note(fig, (note or f"n = {table.shape[1]} lines; no test") + dotted)
-
-
 _VARIANTS = ["none", *tasks.INTERMEDIATE, "multi"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from midway import encoder, provenance, records, snapshots, sources, tasks, training
+from midway import encoder, snapshots, sources, tasks, training
 from midway.compute import Inputs, setup
 from midway.errors import InputError, MissingData
 from midway.features import encode
@@ -74,11 +74,14 @@ class Run:
     study, variant, seed : params.Study, str, int
     out : Path
         The step's folder; training states and the frozen trunk's output are kept nearby.
+    key : str
+        Of all that the training depends on: states of another key are not continued.
     """
 
-    def __init__(self, study: Study, variant: str, seed: int, out: Path):
+    def __init__(self, study: Study, variant: str, seed: int, out: Path, key: str = ""):
         base, suffixes = split_variant(variant)
         self.study, self.variant, self.seed, self.out = study, variant, seed, Path(out)
+        self.key = key
         self.names = {"none": [], "multi": list(tasks.INTERMEDIATE)}.get(base, [base])
         self.cards = [tasks.get(n) for n in self.names]
         self.machine = setup(study.compute)
@@ -235,18 +238,13 @@ class Run:
             save=save,
             save_every=every,
             log=self.notes,
-            key=self._key() if every else "",
+            key=self.key,
         )
         self.selected = best.restore()
         if self.selected not in (None, steps):  # the last point tells of what is handed on
             self.notes.remove(self.trajectory[-1])
             self.measure(steps, steps)
         return self.trajectory
-
-    def _key(self) -> str:
-        """Of all that this training depends on: states of another key are not continued."""
-        sid = provenance.StepId("01_intermediate", self.variant, self.seed)
-        return records.digest(provenance.hashes(self.study, sid, self.out))
 
     def results(self) -> dict:
         """What the record keeps (docs/records.md)."""

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import midway
+from midway.files import root
 
 PACKAGES = (
     "torch transformers tokenizers datasets numpy pandas scipy scikit-learn papermill"
@@ -53,7 +53,7 @@ def kernel_environment(threads: int) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
         "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
-        "MIDWAY_ROOT": str(midway.root()),
+        "MIDWAY_ROOT": str(root()),
         "MIDWAY_RUNNER": str(os.getpid()),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # what ipykernel sets
         # glibc: keep freed memory up to these sizes (bytes) instead of faulting it in again
@@ -64,43 +64,38 @@ def kernel_environment(threads: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def own_gpus(compute):
-    """Hold a GPU for each worker as long as a step takes: its process and kernel see no other.
+    """Hold one GPU as long as a step takes: its process and kernel see no other.
 
-    Waits while other steps, of whatever study of this user, hold them. No more GPUs than workers
-    (what a cluster gives a job) are taken as they are.
+    Waits while other steps, of whatever study of this user, hold them all. A single GPU (what a
+    cluster gives a job) is taken as it is.
     """
     names = gpus(compute)
-    if len(names) <= compute.workers:
+    if len(names) <= 1:
         yield
         return
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    with contextlib.ExitStack() as held:
-        free = []
-        while not free:
-            for name in names:
-                path = Path(tempfile.gettempdir(), f"midway-{os.getuid()}-gpu-{name}.lock")
-                lock = open(path, "w")  # noqa: SIM115  (held open: closing it frees the GPU)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    lock.close()
-                    continue
-                held.enter_context(lock)
-                free.append(name)
-                if len(free) == compute.workers:
-                    break
-            else:  # all or none: two steps that wait for each other's would wait for ever
-                held.close()
-                free = []
-                time.sleep(1 + random.random())
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(free)
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["CUDA_VISIBLE_DEVICES"]
-            else:
-                os.environ["CUDA_VISIBLE_DEVICES"] = before
+    before, held = os.environ.get("CUDA_VISIBLE_DEVICES"), None
+    while held is None:
+        for name in names:
+            path = Path(tempfile.gettempdir(), f"midway-{os.getuid()}-gpu-{name}.lock")
+            lock = open(path, "w")  # noqa: SIM115  (held open: closing it frees the GPU)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.close()
+                continue
+            held = lock
+            break
+        else:
+            time.sleep(1 + random.random())
+    os.environ["CUDA_VISIBLE_DEVICES"] = name
+    try:
+        yield
+    finally:
+        held.close()
+        if before is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def cpu_seconds() -> float:
@@ -139,8 +134,6 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> dict[str, Any]:
-    from midway.provenance import root
-
     def run(*args):
         return subprocess.run(
             ["git", "-C", str(root()), *args], capture_output=True, text=True, timeout=10

@@ -216,21 +216,6 @@ def ece(probs: np.ndarray, labels: Sequence[int], bins: int = 15) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def contrast(scores: np.ndarray, gold: Sequence[int]) -> float:
-    """Mean log-odds of the gold answer against its strongest rival, in nats (ours).
-
-    scores: (n, k) logits or log-probabilities, -inf where an item has no such option;
-    gold: (n,) indices, items below 0 are left out. Positive: the gold answer leads on average.
-    """
-    scores, gold = np.asarray(scores, dtype=np.float64), np.asarray(gold, dtype=np.int64)
-    scores, gold = scores[gold >= 0], gold[gold >= 0]
-    rows = np.arange(len(gold))
-    own = scores[rows, gold]
-    rivals = scores.copy()
-    rivals[rows, gold] = -np.inf
-    return float(np.mean(own - rivals.max(axis=1)))
-
-
 def entailment_contrast(scores: Sequence[float], entailed: Sequence[bool]) -> float:
     """Mean of `scores` over entailed pairs minus the mean over the others (our definition).
 

@@ -173,17 +173,11 @@ class Compute(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     threads: int = Field(1, ge=1, le=256)  # per process
-    workers: int = Field(1, ge=1, le=64)  # processes that train one model, each on its own GPU
     eval_tokens: int = Field(4096, ge=64)  # padded tokens per evaluation batch
     gradient_checkpointing: bool = False
     cache_trunk: bool = True  # compute frozen layers once for all variants
     save_every: int = Field(0, ge=0)  # optimiser steps between resumable checkpoints; 0 is none
     mining_memory_mb: int = Field(512, ge=16)  # held by a search beside the vectors
-
-    @property
-    def cores(self) -> int:
-        """Processor cores of one job."""
-        return self.threads * self.workers
 
 
 class Study(Strict):
@@ -243,16 +237,6 @@ class Study(Strict):
     def fold(self) -> dict:
         """The study as plain Python values, every default spelled out."""
         return self.model_dump(mode="json")
-
-    def languages(self, target: str) -> tuple[str, ...]:
-        """The languages of a target that this study evaluates, in the card's order."""
-        chosen = self.transfer.languages.get(target)
-        known = tasks.TARGETS[target].languages
-        if self.data.source == "mini":
-            from midway import mini
-
-            known = mini.languages(target)
-        return tuple(lang for lang in known if chosen is None or lang in chosen)
 
     def training(self, phase: Literal["intermediate", "transfer"], task: str) -> Training:
         """Settings of one phase with the overrides of one task applied."""

@@ -115,7 +115,7 @@ class Probes:
             same = rows.to_pandas().query("label == 1").to_dict("list")
             keep("paraphrase", same["text_a"][:size], same["text_b"][:size])
         english = self._rows("xnli", "en", data, 3 * size)
-        chosen = study.intermediate.probe_languages or study.languages("xnli")
+        chosen = study.intermediate.probe_languages or sources.evaluated(study, "xnli")
         for lang in chosen:
             rows = self._rows("xnli", lang, data, 3 * size) if lang != "en" else None
             if rows is None or english is None:

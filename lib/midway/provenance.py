@@ -8,75 +8,22 @@ import ast
 import copy
 import functools
 import json
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 
 import midway
 from midway import tasks
 from midway.errors import InputError
-from midway.fingerprints import INDEX, data_hashes, encoder_hash, root
+from midway.files import INDEX, digest, file_hashes, root, sha256
 from midway.params import Study, split_variant
-from midway.records import StepRecord, content, digest, load, sha256
+from midway.records import StepRecord, content, load
+from midway.steps import STEPS, StepId, targets_of, trained_on, upstream
 
 LIB = Path(midway.__file__).resolve().parent
-STEPS = ("01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report")
 # They keep the books and cannot change a number; a change in them must not cost a training.
-BOOKKEEPING = {f"{n}.py" for n in "records provenance fingerprints machine errors __init__".split()}
-DRAWING = {"figures.py"}  # likewise for the steps that train
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
-
-
-@dataclass(frozen=True)
-class StepId:
-    """One job: a notebook with its variant, seed and part of the targets."""
-
-    step: str
-    variant: str | None = None
-    seed: int | None = None
-    part: str | None = None
-
-    @property
-    def path(self) -> str:
-        """Folder below outputs/<study>, e.g. 02_transfer/mnli/seed1/part1."""
-        seed = None if self.seed is None else f"seed{self.seed}"
-        return "/".join(p for p in (self.step, self.variant, seed, self.part) if p)
-
-    @property
-    def notebook(self) -> Path:
-        return root() / "notebooks" / f"{self.step}.ipynb"
-
-
-def steps(study: Study) -> list[StepId]:
-    """Every job of a study, each after what it reads."""
-    runs = [(v, s) for s in study.seeds for v in study.intermediate.variants]
-    return (
-        [StepId(STEPS[3])]
-        + [StepId(STEPS[0], v, s) for v, s in runs]
-        + [StepId(STEPS[1], v, s, p) for v, s in runs for p in study.parts()]
-        + [StepId(STEPS[2]), StepId(STEPS[4])]
-    )
-
-
-def upstream(study: Study, sid: StepId) -> list[StepId]:
-    """The jobs whose records a job reads."""
-    if sid.step == STEPS[1]:
-        return [StepId(STEPS[0], sid.variant, sid.seed)]
-    if sid.step == STEPS[2]:
-        return [s for s in steps(study) if s.step in STEPS[:2]]
-    if sid.step == STEPS[4]:
-        return [s for s in steps(study) if s.step != STEPS[4]]
-    return []
-
-
-def trained_on(variant: str) -> tuple[str, ...]:
-    """Intermediate tasks in a variant: none, one, or all nine for multi."""
-    base, _ = split_variant(variant)
-    return {"none": (), "multi": tuple(tasks.INTERMEDIATE)}.get(base, (base,))
-
-
-def targets_of(study: Study, sid: StepId) -> list[str]:
-    """Targets of a 02 job (all of the study's when the part is None)."""
-    return study.parts()[sid.part] if sid.part else list(study.transfer.targets)
+BOOKKEEPING = {f"{n}.py" for n in "records provenance steps machine errors __init__".split()}
+DRAWING = {"figures.py"}  # likewise for the steps that train
 
 
 def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dict:
@@ -284,3 +231,41 @@ def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> lis
 def _short(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _packs() -> list[str]:
+    """Installed language packs, which mini's retrieval tasks are made of."""
+    here = (Path(p).glob("jupyterlab_language_pack_*.dist-info") for p in sys.path if p)
+    return sorted({p.name for found in here for p in found})
+
+
+def encoder_hash(study: Study, index: Path | None = None) -> str:
+    """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
+    enc = study.encoder
+    if enc.kind == "path":
+        folder = root() / Path(enc.path).expanduser()  # an absolute path stays as it is
+        if not folder.is_dir():
+            raise InputError(f"encoder.path: {folder} is not a folder")
+        kinds = (".json", ".safetensors", ".txt", ".model")  # the last two: vocabularies
+        files = {p.name: p for p in folder.iterdir() if p.suffix in kinds}
+        return digest(file_hashes(files, index))
+    return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
+
+
+def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
+    """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
+    if study.data.source == "mini":
+        packs = {"tatoeba": _packs(), "bucc2018": _packs()}
+        return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
+    if study.data.source == "hub":
+        return {n: digest(dict(tasks.get(n).hub or {})) for n in names if n != "mlm"}
+    from midway.sources import local
+
+    base, hashes = root() / Path(study.data.root).expanduser(), {}
+    for name in names:
+        own = (
+            (base / "download" / "mlm").glob("*.txt") if name == "mlm" else local.files(name, base)
+        )
+        found = file_hashes({p.relative_to(base).as_posix(): p for p in own}, index)
+        hashes[name] = digest(found) if found else "absent"
+    return hashes

@@ -4,12 +4,9 @@ A record is written last, so its presence means that everything it names is ther
 environment are for the reader; :func:`content` is what later steps depend on.
 """
 
-import hashlib
 import json
-import math
 import os
 import resource
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +15,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from midway.errors import InputError
+from midway.files import digest, plain, sha256, write_atomic
 from midway.machine import cpu_seconds, environment, torch_state
 
 SCHEMA_VERSION = 1
 METRIC_VERSION = 1  # raise when the definition of any score changes
 PENDING = "record.pending.json"  # under the runner: renamed when the notebook has ended well
-PACKAGES = (
-    "torch transformers tokenizers datasets numpy pandas scipy scikit-learn papermill".split()
-)
 UPGRADES: dict[int, Any] = {}  # schema version -> function(dict) -> dict of the next version
 
 
@@ -99,62 +94,8 @@ class ScoreRecord(Record):
     extra: dict[str, Any] = Field({}, description="e.g. scores of every layer")
 
 
-def plain(value: Any) -> Any:
-    """Plain JSON values: NumPy and torch scalars unpacked, NaN and infinities None (undefined)."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(v) for v in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, int)):
-        return value
-    return str(value)
-
-
-def digest(value: Any) -> str:
-    """sha256 of a value's canonical JSON."""
-    text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256(path: str | Path) -> str:
-    """sha256 of a file's bytes."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def write_atomic(path: str | Path, content: str | bytes) -> Path:
-    """Write a file that readers see whole or not at all, also after a power cut.
-
-    Missing folders are made. Raises OSError (disk full, read-only); the old file then stays.
-    """
-    path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temp = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fchmod(f.fileno(), 0o644)  # mkstemp's 600 would lock out a shared outputs folder
-            os.fsync(f.fileno())
-        os.replace(temp, path)
-    except BaseException:
-        Path(temp).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself
-    finally:
-        os.close(folder)
-    return path
 
 
 def load(path: str | Path) -> StepRecord | ScoreRecord:
@@ -203,6 +144,7 @@ class Step:
         self.started, self._wall, self._cpu = now(), time.monotonic(), cpu_seconds()
         self.params = provenance.relevant(study, sid)
         self.hashes = provenance.hashes(study, sid, self.out)
+        self.key = digest(self.hashes)
         self.determinism = "seeded"
         self.environment = environment()
         self._scores: list[str] = []
@@ -260,7 +202,7 @@ class Step:
             finished=now(),
             params=self.params,
             hashes=self.hashes,
-            key=digest(self.hashes),
+            key=self.key,
             results=plain(results),
             files=hash_files(self.out, [*files, *self._scores, *notes]),
             determinism=self.determinism,

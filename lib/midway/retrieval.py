@@ -47,13 +47,6 @@ def retrieval_accuracy(source: Vectors, target: Vectors, **options) -> dict[str,
     }
 
 
-def layer_sweep(
-    layers: Mapping[int, tuple[Vectors, Vectors]], score: Callable = retrieval_accuracy
-) -> dict[int, object]:
-    """`score(source, target)` of each layer's pooled vectors, for choosing no layer in the dark."""
-    return {layer: score(source, target) for layer, (source, target) in layers.items()}
-
-
 # -- mining ---------------------------------------------------------------------------------------
 
 

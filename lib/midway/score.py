@@ -49,24 +49,6 @@ def write_predictions(folder: str | Path, task: str, lang: str, predictions) -> 
     return write_atomic(path_of(folder, task, lang), content)
 
 
-def write_labels(folder: str | Path, task: str, lang: str, rows: Sequence[Mapping]) -> Path:
-    """Write the gold of canonical rows (midway.sources) as one label file and return its path."""
-    card = tasks.get(task)
-    if card.kind == "span":
-        data = [{"paragraphs": [{"context": r["context"], "qas": [_qa(r)]}]} for r in rows]
-        content = json.dumps({"version": "1.1", "data": data}, ensure_ascii=False) + "\n"
-        return write_atomic(path_of(folder, task, lang), content)
-    if card.kind == "tags":
-        gold = [row["tags"] for row in rows]
-    elif card.kind == "mining":
-        gold = [(row["id"], g) for row in rows if row["side"] == "source" for g in row["gold"]]
-    elif card.kind == "parallel":
-        gold = range(len(rows))
-    else:
-        gold = [card.labels[row["label"]] for row in rows]
-    return write_predictions(folder, task, lang, gold)
-
-
 def _qa(row: Mapping) -> dict:
     answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
     return {

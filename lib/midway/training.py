@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from midway import heads, parallel, snapshots
+from midway import heads, snapshots
 from midway.compute import Inputs, Machine
 from midway.features import training_order
 from midway.params import Training
@@ -113,33 +113,30 @@ def fit(
         _look(model, at[0])
     _ready(model, machine)
     first = result.resumed_from
-    with parallel.team(model, sources, machine, (plan, steps, seed, first)) as team:
-        for step, (source, examples) in _draws(sources, plan, steps, seed, first):
-            factor = schedule(step, steps, plan.warmup, plan.decay)
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            team.send(params, scaler.get_scale())
-            total, tokens = _gradients(model, source, examples, plan, machine, team, scaler.scale)
-            if also is not None:
-                with machine.autocast():
-                    value = also(step)
-                scaler.scale(value).backward()
-                total += value.item()
-            total, tokens = team.collect(params, total, tokens)
-            if not np.isfinite(total):
-                raise FloatingPointError(f"the loss is {total} at step {step + 1}; try a lower lr")
-            scaler.unscale_(optimiser)
-            torch.nn.utils.clip_grad_norm_(params, plan.max_grad_norm)
-            scaler.step(optimiser)
-            scaler.update()
-            optimiser.zero_grad(set_to_none=True)
-            result.losses.append(total)
-            result.tokens += int(tokens)
-            if step + 1 in at:
-                _look(model, at[step + 1])
-            if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
-                result.scale = scaler.state_dict()
-                snapshots.save_state(save, step + 1, model, optimiser, result, log, key)
+    for step, (source, examples) in _draws(sources, plan, steps, seed, first):
+        factor = schedule(step, steps, plan.warmup, plan.decay)
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        total, tokens = _gradients(model, source, examples, plan, machine, scaler.scale)
+        if also is not None:
+            with machine.autocast():
+                value = also(step)
+            scaler.scale(value).backward()
+            total += value.item()
+        if not np.isfinite(total):
+            raise FloatingPointError(f"the loss is {total} at step {step + 1}; try a lower lr")
+        scaler.unscale_(optimiser)
+        torch.nn.utils.clip_grad_norm_(params, plan.max_grad_norm)
+        scaler.step(optimiser)
+        scaler.update()
+        optimiser.zero_grad(set_to_none=True)
+        result.losses.append(total)
+        result.tokens += tokens
+        if step + 1 in at:
+            _look(model, at[step + 1])
+        if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
+            result.scale = scaler.state_dict()
+            snapshots.save_state(save, step + 1, model, optimiser, result, log, key)
     model.eval()
     return result
 
@@ -166,34 +163,18 @@ def _draws(sources, plan, steps: int, seed: int, first: int):
     return itertools.islice(enumerate(drawn), first, None)
 
 
-def _gradients(model, source, examples, plan, machine, team, scale) -> tuple[float, int]:
-    """Add this process's share of a batch's gradient; its share of the loss, and its tokens."""
-    total, tokens, own = 0.0, 0, team.part(examples)
-    parts = min(len(own), -(-plan.accumulation * len(own) // len(examples)))  # of the same size
-    for part in np.array_split(own, parts) if len(own) else ():
+def _gradients(model, source, examples, plan, machine, scale) -> tuple[float, int]:
+    """Add a batch's gradient in ``plan.accumulation`` parts; its loss and its tokens."""
+    total, tokens = 0.0, 0
+    for part in np.array_split(examples, min(len(examples), plan.accumulation)):
         batch = source.inputs.training(part)
         with machine.autocast():
             logits = model(batch, source.task)
-        share = len(part) / len(examples)
-        value = heads.loss(logits, batch, source.kind) * source.weight * share
+        value = heads.loss(logits, batch, source.kind) * source.weight * len(part) / len(examples)
         scale(value).backward()
         total += value.item()
         tokens += int(batch["mask"].sum())
     return total, tokens
-
-
-def follow(model, sources, machine, member, plan, steps: int, seed: int, first: int) -> None:
-    """A helper's side of :func:`fit`: gradients of its share of every batch, and no more."""
-    params = [p for g in model.groups(plan.lr, plan.head_lr, 0) for p in g["params"]]
-    _ready(model, machine)
-    for step, (source, examples) in _draws(sources, plan, steps, seed, first):
-        torch.manual_seed(stable_seed(seed, member.rank, step))  # dropout; the same when resumed
-        scale = member.send(params, 1.0)
-        numbers = _gradients(
-            model, source, examples, plan, machine, member, lambda loss, by=scale: loss * by
-        )
-        member.collect(params, *numbers)
-        model.zero_grad(set_to_none=True)
 
 
 def _look(model, callback) -> None:

@@ -64,7 +64,7 @@ class Run:
     def evaluate(self, target: str) -> dict:
         """Train where the target trains, answer in each language, write predictions and scores."""
         card = tasks.get(target)
-        languages = self.study.languages(target)
+        languages = sources.evaluated(self.study, target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
         facts: dict = {"train_key": card.train_key, "missing": {}}
         no_training: MissingData | None = None

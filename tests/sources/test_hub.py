@@ -276,14 +276,3 @@ def test_no_network_says_how_to_get_it():
 def test_what_the_hub_cannot_give_is_said(name, reason):
     with pytest.raises(MissingData, match=reason):
         sources.load(name, "train", "en", HUB)
-
-
-def test_fingerprint_and_description_need_no_network():
-    """`plan` compares them on every start."""
-    first = sources.fingerprint("panx", "test", "de", HUB)
-    assert first == sources.fingerprint("panx", "test", "de", HUB)
-    assert first != sources.fingerprint("panx", "test", "fr", HUB)
-    told = sources.describe("panx", "test", "de", HUB)
-    assert (
-        told[0]["config"] == "PAN-X.de" and told[0]["revision"] == tasks.get("panx").hub["revision"]
-    )

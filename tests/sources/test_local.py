@@ -472,21 +472,6 @@ def test_size_and_seed(tmp_path):
     assert rows["text_a"] == ["a0", "a1", "a2"]
 
 
-def test_the_fingerprint_follows_bytes_rules_and_size(tmp_path):
-    """A changed file reruns what depends on it; nothing else does."""
-    split, lang, name, files, _ = VALID["xnli"]
-    lay_out(tmp_path, files)
-    data = params.Data(source="local", root=str(tmp_path))
-    first = sources.fingerprint("xnli", split, lang, data)
-    assert first == sources.fingerprint("xnli", split, lang, data)
-    assert first != sources.fingerprint("xnli", split, lang, data, size=1)
-    assert first != sources.fingerprint("xnli", split, "en", data)
-    lay_out(tmp_path, {"download/xnli/test-en.tsv": "other\tb\tneutral\n"})
-    assert first == sources.fingerprint("xnli", split, lang, data)
-    lay_out(tmp_path, {name: files[name].replace("a\tb", "A\tb")})
-    assert first != sources.fingerprint("xnli", split, lang, data)
-
-
 def test_nothing_there_says_where_to_get_it(tmp_path):
     with pytest.raises(MissingData, match=r"looked for intermediate/qqp/train.tsv.*QQP-clean.zip"):
         load(tmp_path, "qqp", "train", "en")

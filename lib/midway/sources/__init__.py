@@ -15,7 +15,8 @@ import hashlib
 import random
 from pathlib import Path
 
-from midway import ROOT, params, tasks
+from midway import params, tasks
+from midway.files import root
 from midway.errors import InputError, MissingData
 from midway.tasks import SPLITS, Card
 
@@ -62,6 +63,13 @@ def languages(task: str, data: params.Data) -> tuple[str, ...]:
     return tasks.get(task).languages
 
 
+def evaluated(study: params.Study, target: str) -> tuple[str, ...]:
+    """The languages in which this study evaluates a target, in the card's order."""
+    chosen = study.transfer.languages.get(target)
+    known = languages(target, study.data)
+    return tuple(lang for lang in known if chosen is None or lang in chosen)
+
+
 def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
     """Plain sentences per language for continued masked-language modelling (X-STILTs: Wikipedia).
 
@@ -75,7 +83,7 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
         return {lang: [row["text_a"] for row in rows] for lang, rows in made.items()}
     from midway.sources import readers
 
-    where = (_root(data) if data.root else ROOT) / "download" / "mlm"
+    where = (_root(data) if data.root else root()) / "download" / "mlm"
     try:
         found = {p.stem: readers.lines(p, str(p)) for p in sorted(where.glob("*.txt"))}
     except readers.Broken as error:
@@ -102,37 +110,9 @@ def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
     return hub.describe(card, split, lang)
 
 
-def fingerprint(
-    task: str,
-    split: str,
-    lang: str,
-    data: params.Data,
-    size: int | None = None,
-    seed: int = 0,
-) -> str:
-    """sha256 of what decides the rows: the files' bytes (mini: version and seed; hub: revisions),
-    the card's rules for them, size and seed. Cheap: no row is parsed."""
-    parts = [data.source, task, split, lang, size, seed]
-    if data.source == "mini":
-        from midway import mini
-
-        parts += [mini.VERSION, data.seed]
-    else:
-        card = _card(task, split, lang)
-        if data.source == "local":
-            from midway.sources import local
-
-            parts.append(local.stamp(card, split, lang, _root(data)))
-        else:
-            from midway.sources import hub
-
-            parts.append(hub.stamp(card, split, lang))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 def _root(data: params.Data):
     """``data.root``; a relative one starts at the project's root, as for provenance."""
-    return ROOT / Path(data.root).expanduser()  # an absolute path stays as it is
+    return root() / Path(data.root).expanduser()  # an absolute path stays as it is
 
 
 def _card(task: str, split: str, lang: str) -> Card:

@@ -60,13 +60,6 @@ def describe(card: Card, split: str, lang: str) -> list[dict]:
     return [{key: part.get(key) for key in keep} for part in _parts(card, split, lang)]
 
 
-def stamp(card: Card, split: str, lang: str) -> str:
-    """sha256 of everything that decides a split's rows: pinned revisions and rules."""
-    return hashlib.sha256(
-        repr((VERSION, card.labels, _parts(card, split, lang))).encode()
-    ).hexdigest()
-
-
 def _parts(card: Card, split: str, lang: str) -> list[dict]:
     hub = card.hub
     if not hub:

@@ -68,18 +68,6 @@ def files(task: str, root: str | Path) -> list[Path]:
     return sorted(found)
 
 
-def stamp(card: Card, split: str, lang: str, root: str | Path) -> str:
-    """sha256 of everything that decides a split's rows: its rules and its files' bytes."""
-    base = folder(root)
-    lay = _layout(card, split, lang, base)
-    alternatives = lay.get(split, [])
-    digest = hashlib.sha256(repr((readers.VERSION, card.labels, alternatives)).encode())
-    for part in (p for alternative in alternatives for p in _parts(alternative)):
-        for path in _paths(card, part, lang, base):
-            digest.update(f"{path.relative_to(base)} {_sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
 def _parts(alternative) -> list[dict]:
     return alternative if isinstance(alternative, list) else [alternative]
 
