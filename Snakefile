@@ -10,17 +10,18 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
-from midway import params, provenance
+from midway.run import steps as stages
+from midway.study import params
 
 STUDY = params.load("params.yaml")
-RUN = f"{shlex.quote(sys.executable)} -m midway.runner"
+RUN = f"{shlex.quote(sys.executable)} -m midway.run.notebook"
 
 
 def above(step, **wildcards):
     """Records that a job of this step reads."""
     seed = int(wildcards["seed"]) if "seed" in wildcards else None
-    sid = provenance.StepId(step, wildcards.get("variant"), seed, wildcards.get("part"))
-    return [ancient(f"{up.path}/record.json") for up in provenance.upstream(STUDY, sid)]
+    sid = stages.StepId(step, wildcards.get("variant"), seed, wildcards.get("part"))
+    return [ancient(f"{up.path}/record.json") for up in stages.upstream(STUDY, sid)]
 
 
 wildcard_constraints:

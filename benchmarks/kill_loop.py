@@ -16,8 +16,8 @@ import time
 
 import psutil
 
-from midway import records
-from midway.files import root
+from midway.run import record as records
+from midway.study.files import root
 
 LONGEST = 25.0  # seconds before a kill, at most
 

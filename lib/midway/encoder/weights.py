@@ -1,0 +1,152 @@
+"""Weights on disk: what a variant differs in, the best so far, and states to resume from."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+def trained(model) -> dict[str, torch.Tensor]:
+    """The encoder's trainable tensors: what a variant differs in from the pretrained encoder."""
+    return {
+        name: p.detach().cpu().contiguous().clone()
+        for name, p in model.encoder.named_parameters()
+        if p.requires_grad
+    }
+
+
+def save_weights(tensors: dict, path: Path, meta: dict[str, str] | None = None) -> None:
+    """Safetensors, written whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata=meta)
+    with open(part, "rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(part, path)
+
+
+def load_weights(model, path: Path) -> None:
+    """Put a variant's trained tensors into its pretrained encoder."""
+    with safe_open(path, "pt") as file, torch.no_grad():
+        own = dict(model.named_parameters())
+        for name in file.keys():  # noqa: SIM118  (not a dict)
+            own[name].copy_(file.get_tensor(name))
+
+
+def keep_best(model) -> dict[str, torch.Tensor]:
+    """A copy of all that training changes, to return to."""
+    kept = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+    return {n: p.detach().to("cpu", copy=True) for n, p in kept}  # a GPU has no room for several
+
+
+def restore(model, kept: dict[str, torch.Tensor]) -> None:
+    """Undo: the weights that :func:`keep_best` copied."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name in kept:
+                p.copy_(kept[name])
+
+
+class Best:
+    """The weights with the best development score so far; a cut-off run finds them again.
+
+    ``log`` is the list that :func:`training.fit` keeps in its states; ``folder`` holds the
+    weights beside them (None when there are no states).
+    """
+
+    def __init__(self, model, log: list, folder: Path | None):
+        self.model, self.log, self.folder = model, log, folder
+        self.weights: dict | None = None
+
+    def _last(self) -> dict:
+        found = [entry for entry in self.log if "value" in entry]
+        return found[-1] if found else {"step": None, "value": -np.inf}
+
+    def look(self, step: int, value: float) -> None:
+        """Keep the weights of now if they are the best."""
+        if not value > self._last()["value"]:
+            return
+        self.log.append({"step": step, "value": float(value)})
+        self.weights = keep_best(self.model)
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_weights(self.weights, self.folder / f"best{step:08d}.safetensors")
+        states = sorted(self.folder.glob("step*.safetensors"))
+        oldest = int(states[0].stem[4:]) if states else step
+        kept = sorted(self.folder.glob("best*.safetensors"))
+        for older, newer in zip(kept, kept[1:], strict=False):
+            if int(newer.stem[4:]) <= oldest:  # no state needs it any more
+                older.unlink()
+
+    def restore(self) -> int | None:
+        """Go back to the best weights; returns their step."""
+        step = self._last()["step"]
+        if self.weights is not None:
+            restore(self.model, self.weights)
+        elif step is not None and self.folder is not None:
+            load_weights(self.model, self.folder / f"best{step:08d}.safetensors")
+        return step
+
+
+def save_state(
+    folder: Path, step: int, model, optimiser, result, log: list | None, key: str = ""
+) -> None:
+    """All that continuing needs, in one safetensors file (no pickle); the newest two are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model/{n}": t for n, t in keep_best(model).items()}
+    for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
+        for name, value in optimiser.state[p].items():
+            tensors[f"optimiser/{i}/{name}"] = value.detach().clone()
+    tensors["rng"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng_cuda"] = torch.cuda.get_rng_state()
+    meta = {
+        "step": step,
+        "losses": result.losses,
+        "tokens": result.tokens,
+        "log": log,
+        "key": key,
+        "scale": result.scale,
+    }
+    tensors = {n: t.cpu().contiguous() for n, t in tensors.items()}
+    save_weights(tensors, folder / f"step{step:08d}.safetensors", {"midway": json.dumps(meta)})
+    for old in sorted(folder.glob("step*.safetensors"))[:-2]:
+        old.unlink()
+
+
+def resume(folder: Path, model, optimiser, result, log: list | None = None, key: str = "") -> int:
+    """Load the newest whole state; a torn one is named and the one before it is tried.
+
+    A state of other settings, data or code (another ``key``) is removed.
+    """
+    for file in sorted(folder.glob("step*.safetensors"), reverse=True):
+        try:
+            with safe_open(file, "pt") as kept:
+                meta = json.loads(kept.metadata()["midway"])
+                if meta.get("key") != key:
+                    file.unlink()
+                    continue
+                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            own = {f"model/{n}" for n, p in model.named_parameters() if p.requires_grad}
+            if not own <= set(tensors) or "rng" not in tensors:
+                raise ValueError("tensors are missing")
+        except Exception as error:  # noqa: BLE001  (whatever is wrong with it, an older one may do)
+            print(f"passing over torn training state {file.name}: {error}", flush=True)
+            continue
+        restore(model, {n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
+        for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
+            names = [n for n in tensors if n.startswith(f"optimiser/{i}/")]
+            optimiser.state[p] = {n.rsplit("/", 1)[1]: tensors[n].to(p.device) for n in names}
+        torch.set_rng_state(tensors["rng"])
+        if "rng_cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["rng_cuda"])
+        result.losses, result.tokens = meta["losses"], meta["tokens"]
+        result.scale = meta.get("scale", {})
+        if log is not None:
+            log[:] = meta["log"] or []
+        return meta["step"]
+    return 0
