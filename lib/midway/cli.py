@@ -100,9 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 def changes(pairs: list[str]) -> dict[str, object]:
     """``['a.b=1']`` -> ``{'a.b': 1}``; values are read as in a params file."""
-    import yaml
-
-    from midway.study.load import parse
+    from midway.study.yamlfile import parse
 
     found = {}
     for pair in pairs:
@@ -113,8 +111,6 @@ def changes(pairs: list[str]) -> dict[str, object]:
             found[key.strip()] = parse(text)
         except InputError as error:
             raise InputError(f"--set {key}: {error}") from None
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
-            raise InputError(f"--set {key}: {text!r} is not a YAML value") from None
     return found
 
 
@@ -130,12 +126,12 @@ def study_of(args):
 def folder_of(args) -> Path:
     """A study's outputs folder; InputError when it is none."""
     if not (args.folder / "params.yaml").is_file():
-        from midway.study import load
+        from midway.study import yamlfile
         from midway.study.files import root
 
         found = (root() / "outputs").glob("*/params.yaml")
         newest = sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)[:6]
-        there = ", ".join(load.shown(p.parent) for p in newest)
+        there = ", ".join(yamlfile.shown(p.parent) for p in newest)
         hint = f"there are {there}" if there else "`midway run` makes one"
         raise InputError(
             f"{args.folder}: not a study's outputs (there is no params.yaml in it); {hint}"

@@ -154,7 +154,7 @@ def test_kill_9_in_the_middle_of_writing(tmp_path, name):
     path.write_bytes(b"old and whole")
     code = """
 import os, sys, time
-from midway import records
+from midway.study import files
 real = os.fdopen
 class Slow:
     def __init__(self, f): self.f = f
@@ -164,7 +164,7 @@ class Slow:
         self.f.write(data[: len(data) // 2]); self.f.flush(); os.fsync(self.f.fileno())
         print("half", flush=True); time.sleep(60)
 os.fdopen = lambda *a: Slow(real(*a))
-records.write_atomic(sys.argv[1], b"n" * 100_000)
+files.write_atomic(sys.argv[1], b"n" * 100_000)
 """
     env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib")}
     writer = subprocess.Popen(

@@ -79,17 +79,13 @@ def test_library_files_rerun_the_notebooks_that_import_them(project):
         nbformat.write(nb, path)
     lib = lib / "report"
     lib.joinpath("words.py").write_text("a = 1\n")
-    lib.joinpath("figures.py").write_text(
-        "def f():\n    from .words import a\n    return a\n"
-    )
+    lib.joinpath("figures.py").write_text("def f():\n    from .words import a\n    return a\n")
     assert project.midway("run").returncode == 0
     (lib / "figures.py").write_text("def f():\n    from .words import a\n    return a + 1\n")
     plan = project.plan()
     # drawing decides no number, so what trains is not touched
     assert changed(plan) == END and plan["03_correlation"]["why"] == ["lib: report/figures.py"]
-    (lib / "words.py").write_text(
-        "a = 2\n"
-    )  # imported inside a function of an imported file
+    (lib / "words.py").write_text("a = 2\n")  # imported inside a function of an imported file
     assert "lib: report/words.py" in project.plan()["01_intermediate/none/seed1"]["why"]
     with (lib.parent / "run/schedule.py").open("a") as file:  # decides no number
         file.write("\n")

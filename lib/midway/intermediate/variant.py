@@ -272,7 +272,6 @@ class Run:
         """Write what the variant differs in from its encoder; nothing for ``none``."""
         if not self.fit.losses:
             return []
-        # One key: safetensors writes several in any order, and equal weights must be equal files.
         facts = {"encoder": self.encoded.fingerprint, "variant": self.variant}
         meta = {"midway": json.dumps(facts, sort_keys=True)}
         weights.save_weights(weights.trained(self.model), self.out / "encoder.safetensors", meta)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -21,6 +20,7 @@ import midway
 from midway.correlation import tables, words
 from midway.report import charts, collect, notebooks
 from midway.run.record import now
+from midway.study import yamlfile
 from midway.study.files import write_atomic
 
 HERE = Path(__file__).resolve().parent
@@ -108,7 +108,7 @@ def content(study, folder) -> dict:
             for name, values in origins if len(values) > 1 and name in DECISIVE
         ],
         "warnings": [f"Unreadable and left out: {len(skipped)} (see Provenance)."] * bool(skipped),
-        "settings": yaml.safe_dump(study.fold(), sort_keys=False, allow_unicode=True),
+        "settings": yamlfile.dump(study.fold()),
     }  # fmt: skip
 
 

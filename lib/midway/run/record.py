@@ -141,14 +141,14 @@ def content(record: StepRecord) -> str:
 class Step:
     """A running step; made by :func:`begin`, closed by :meth:`finish`."""
 
-    def __init__(self, out, sid, study):
+    def __init__(self, out, sid, study, reads=None):
         from midway.run import hashes as provenance
 
         self.out, self.sid, self.study = Path(out), sid, study
         self.out.mkdir(parents=True, exist_ok=True)
         self.started, self._wall, self._cpu = now(), time.monotonic(), cpu_seconds()
         self.params = provenance.relevant(study, sid)
-        self.hashes = provenance.hashes(study, sid, self.out)
+        self.hashes = provenance.hashes(study, sid, self.out, reads=reads)
         self.key = digest(self.hashes)
         self.determinism = "seeded"
         self.environment = environment()
@@ -224,14 +224,15 @@ class Step:
         return record.write(self.out / name)
 
 
-def begin(out, step: str, study, variant=None, seed=None, part=None) -> Step:
+def begin(out, step: str, study, variant=None, seed=None, part=None, reads=None) -> Step:
     """Start measuring a step whose products go to the folder ``out``.
 
-    ``study`` is a ``params.Study``; ``step`` the notebook's name, e.g. 01_intermediate.
+    ``study`` is a ``params.Study``; ``step`` the notebook's name, e.g. 01_intermediate;
+    ``reads`` the folder of the study that the step reads, where ``out`` is not below it.
     """
     from midway.run.steps import StepId
 
-    return Step(out, StepId(step, variant, seed, part), study)
+    return Step(out, StepId(step, variant, seed, part), study, reads)
 
 
 def _below(folder: Path, name) -> Path:

@@ -16,20 +16,13 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 from midway.run import machine, notebook, slurm
 from midway.run import plan as planning
 from midway.run.kernels import forking
-from midway.run.progress import (
-    Watch,
-    die_with_parent,
-    environment,
-    say,
-)
-from midway.run.status import alive, me, read_state
+from midway.run.progress import Watch, die_with_parent, environment, say
+from midway.run.status import alive, me, read_state, send
 from midway.run.steps import STEPS, steps
-from midway.study import params
+from midway.study import params, yamlfile
 from midway.study.errors import InputError
 from midway.study.files import root, write_atomic
 
@@ -85,9 +78,8 @@ def _stop(processes: list[dict], patience: float = 6.0) -> None:
     """End these runners and no others: asked first, killed when they do not listen."""
     for number, wait in ((None, 2.5), (signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
         for who in processes:
-            if number is not None and alive(who):
-                with contextlib.suppress(OSError):
-                    os.kill(who["pid"], number)
+            if number is not None and alive(who) and not send(who, number):
+                say(f"process {who['pid']} is not surely a step of Midway: it is left alone")
         end = time.monotonic() + wait
         while any(map(alive, processes)) and time.monotonic() < end:
             time.sleep(0.1)
@@ -96,7 +88,7 @@ def _stop(processes: list[dict], patience: float = 6.0) -> None:
 def clear_up(study, folder: Path, patience: float = 6.0) -> None:
     """After a kill: end orphaned runners, settle states, drop what Snakemake left behind."""
     states = [(s, read_state(folder / s.path)) for s in steps(study)]
-    here = [x for _, x in states if x.get("state") == "running" and x["host"] == me()["host"]]
+    here = [x for _, x in states if x.get("state") == "running" and x.get("host") == me()["host"]]
     if here:
         say(f"stopping {len(here)} step(s) that an ended run has left behind")
         _stop(here, patience)
@@ -111,7 +103,7 @@ def elsewhere(study, folder: Path) -> None:
     """InputError when another machine (a cluster's job) is executing a step of this study."""
     for sid in steps(study):
         end = read_state(folder / sid.path)
-        if end.get("state") == "running" and end["host"] != me()["host"]:
+        if end.get("state") == "running" and end.get("host") != me()["host"]:
             raise InputError(
                 f"{folder / sid.path}: being executed on {end['host']}; wait for it, or resume "
                 "with the profile that started it"
@@ -210,7 +202,7 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     clear_up(study, folder)
     items = planning.plan(study, folder, force)
     wanted = stages(until)
-    text = yaml.safe_dump(study.fold(), sort_keys=False, allow_unicode=True)
+    text = yamlfile.dump(study.fold())
     if not (folder / "params.yaml").exists() or (folder / "params.yaml").read_text() != text:
         write_atomic(folder / "params.yaml", text)
     retire(study, folder, items)
