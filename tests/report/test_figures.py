@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from midway.correlation import choice, tables
-from midway.correlation.correlate import correlate
-from midway.report import figures
+from midway.correlation.correlate import choice, correlate, tables
+from midway.report import drawing, lesson
+from midway.report.page import figures
 
 VARIANTS = ["none", "anli", "mnli", "qqp", "squad1", "ccg", "multi", "mnli+shuffled"]
 
@@ -47,6 +47,10 @@ def drawn(table):
         "scatter": figures.scatter(dots, table.iloc[0]),
         "trajectories": figures.trajectories(points),
         "regret": figures.regret_curve(runs),
+        "losses": lesson.losses(rng.random(30), [10, 20]),
+        "languages": lesson.languages(pd.Series({"en": 80.0, "de": 60.0}), "accuracy, percent", 60),
+        "similarity": lesson.similarity(pd.DataFrame(rng.random((4, 4))), "before"),
+        "chance": lesson.chance(rng.random(99), 0.9, "rho"),
     }
 
 
@@ -72,7 +76,7 @@ def test_significance_marks_follow_the_family(table):
     faces = [line.get_markerfacecolor() for line in fig.axes[0].lines if line.get_marker() == "o"]
     rows = table[table["outcome"] == "average"].dropna(subset=["rho"])
     expected = ((rows["p_maxt"] < 0.05) & (rows["low"] * rows["high"] > 0)).sum()
-    assert sum(f != "white" for f in faces) == expected == 1
+    assert sum(f != "#ffffff" for f in faces) == expected == 1
 
 
 def test_nothing_finished_is_drawn_as_such():
@@ -117,3 +121,14 @@ def test_a_coefficient_is_called_by_its_name(method, sign):
     assert fig.axes[0].get_title(loc="left").startswith(f"{sign} = ")
     assert method.title() in text_of(fig) and method.title() in text_of(figures.forest(table))
     assert method == "spearman" or "rho" not in text_of(fig)
+
+
+def test_a_figure_in_a_page_is_one_of_many(table):
+    """Two figures in one page share no id; values show on hover; colours follow the page."""
+    a, b = (drawing.inline(figures.forest(table), n, "a & b") for n in ("one", "two"))
+    ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (a, b)]
+    assert ids[0] and not ids[0] & ids[1]
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', a))
+    assert used and used <= ids[0]
+    assert "<title>own score: +1.00" in a and 'aria-label="a &amp; b"' in a
+    assert "var(--ink)" in a and drawing.INK not in a

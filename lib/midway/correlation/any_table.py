@@ -27,7 +27,7 @@ def correlate_table(
     path: CSV, TSV or Parquet. Wide: a column per measure. Long: besides unit and run one column
     of names and one of values. unit: column, or several with commas ('task,seed' makes every run
     a unit: the published habit, see docs/reading-a-correlation.md). predictors, outcomes: names
-    or globs, a list or with commas. options: of :func:`midway.correlation.correlate.correlate`.
+    or globs, a list or with commas. options: of :func:`correlate.correlate`.
 
     Problems that can be lived with are one line each in ``table.attrs["problems"]``; InputError
     for the others.
@@ -172,7 +172,7 @@ def _few(names, most=6):
 
 def main(table, rest: list[str]) -> int:
     """The verb: result to stdout (CSV), problems and the words about it to stderr."""
-    from midway.correlation import tables, words
+    from midway.correlation.correlate import tables, words
 
     p = argparse.ArgumentParser(
         "midway correlate TABLE", description=__doc__, epilog=EXAMPLES,
@@ -183,7 +183,7 @@ def main(table, rest: list[str]) -> int:
     p.add_argument("--predictors", required=True, help="columns, by name or as in '*_PRB'")
     p.add_argument("--outcomes", required=True, help="columns, by name or as in '*_TRG'")
     p.add_argument("--method", default="spearman", choices=tuple(words.SYMBOLS))
-    p.add_argument("--permutations", type=int, default=9999, help="default 9999")
+    p.add_argument("--permutations", type=int, default=100_000, help="default 100000")
     p.add_argument("--resamples", type=int, default=9999, help="of the bootstrap; default 9999")
     p.add_argument("--alpha", type=float, default=0.05, help="default 0.05")
     p.add_argument("--seed", type=int, default=0, help="of both; default 0")

@@ -72,12 +72,12 @@ def units_matter(alpha: float = 0.05, **options) -> tuple[pd.DataFrame, dict[str
     Returns a table (analysis, unit, n, correction, significant, cells) and three cell
     tables: 'runs' (as published), 'tasks' (the same statistics on means over runs) and 'ours'
     (permutation over tasks, max-T over the 250 cells, FDR beside it). ``options`` go to
-    :func:`midway.correlation.correlate.correlate`.
+    :func:`correlate.correlate`.
     """
     runs = probing_runs()
     mean = runs.groupby(level=0).mean().round(12)  # equal on paper is equal here: ties
     cells = {"runs": as_published(runs, alpha), "tasks": as_published(mean, alpha)}
-    cells["ours"] = correlate(*split(runs), alpha=alpha, **options)
+    cells["ours"] = correlate(*split(runs), alpha=alpha, crossed=False, **options)
     rows = []
     for name, unit in (("runs", "run"), ("tasks", "task")):
         c = cells[name]

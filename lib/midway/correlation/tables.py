@@ -172,7 +172,7 @@ def is_unit(variant: str) -> bool:
 
 def wide(predictors: pd.DataFrame, outcomes: pd.DataFrame, *, names=(), value: str = "gain",
          fraction: float = 1.0):  # fmt: skip
-    """Arrays for :func:`midway.correlation.correlate.correlate`: X, Y, and the pairs to leave out.
+    """Arrays for :func:`correlate.correlate`: X, Y, and the pairs to leave out.
 
     Units are the trained variants, runs their seeds. ``fraction``: predictors at the last
     checkpoint at or before this share of the training. A predictor of one target becomes the

@@ -17,8 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import midway
-from midway.correlation import tables, words
-from midway.report import charts, collect, notebooks
+from midway.correlation.correlate import tables, words
+from midway.report import charts, collect
+from midway.report.page import notebooks
 from midway.run.record import now
 from midway.study import yamlfile
 from midway.study.files import write_atomic
@@ -208,9 +209,9 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
     known = [r for r in rows if not pd.isna(r["rho"])]
     outcomes = list(dict.fromkeys(r["outcome"] for r in known))
     first = "average" if "average" in outcomes else (outcomes or [""])[0]
-    reach = [r["detectable"] for r in known if not pd.isna(r["detectable"])]
+    reach = [r["critical"] for r in known if not pd.isna(r["critical"])]
     forest = [
-        r | {"svg": charts.interval(r["rho"], r["low"], r["high"], r.get("detectable"))}
+        r | {"svg": charts.interval(r["rho"], r["low"], r["high"], r.get("critical"))}
         for r in rows if r["outcome"] == first
     ]  # fmt: skip
     at = {(r["predictor"], r["outcome"]): r for r in known}

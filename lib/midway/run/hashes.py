@@ -32,14 +32,15 @@ from midway.study.files import (
 from midway.study.params import Study, split_variant
 
 LIB = Path(midway.__file__).resolve().parent
-# They keep the books and cannot change a number; a change in them must not cost a training.
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
+# Bookkeeping cannot change a number; a change in it must not cost a training.
 BOOKKEEPING = {
-    *(f"run/{n}.py" for n in "record hashes steps machine status".split()),
+    *(f"run/{n}.py" for n in "__init__ record hashes steps machine status outputs".split()),
     "study/errors.py",
     "__init__.py",
 }
-DRAWING = {"report/figures.py"}  # likewise for the steps that train
+# likewise for the steps that train: drawing
+DRAWING = {f"report/{n}.py" for n in "__init__ figures drawing lesson".split()} | {"study/names.py"}
 
 
 def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dict:

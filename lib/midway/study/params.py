@@ -11,11 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from midway.study import tasks, yamlfile
-from midway.study.errors import (
-    InputError,
-    meant,
-    one_line,
-)  # noqa: F401  (public here)
+from midway.study.errors import InputError, meant, one_line  # noqa: F401  (public here)
 
 SUFFIXES = ("shuffled", "mlm", "translated")
 
@@ -166,7 +162,7 @@ class Correlation(Strict):
 
     predictors: list[str] = []  # [] is all that were measured
     outcome: Literal["gain", "score"] = "gain"
-    permutations: int = Field(9999, ge=99)
+    permutations: int = Field(100_000, ge=999)
     resamples: int = Field(9999, ge=99)
     alpha: float = Field(0.05, gt=0, lt=1)
 
