@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from midway.correlation import resampling as rs
 from midway.correlation.correlate import (
     COLUMNS,
     METHODS,
@@ -16,7 +17,6 @@ from midway.correlation.correlate import (
     critical,
     stratified,
 )
-from midway.correlation.correlate import resampling as rs
 from midway.study.errors import InputError
 
 SCIPY = {

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midway.correlation.correlate import COLUMNS, correlate, words
+from midway.correlation import words
+from midway.correlation.correlate import COLUMNS, correlate
 
 GOOD = {
     "predictor": "accuracy", "outcome": "average", "n": 9, "rho": 0.9, "p": 0.002, "p_maxt": 0.02,

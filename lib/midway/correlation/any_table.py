@@ -172,7 +172,7 @@ def _few(names, most=6):
 
 def main(table, rest: list[str]) -> int:
     """The verb: result to stdout (CSV), problems and the words about it to stderr."""
-    from midway.correlation.correlate import tables, words
+    from midway.correlation import tables, words
 
     p = argparse.ArgumentParser(
         "midway correlate TABLE", description=__doc__, epilog=EXAMPLES,

@@ -17,7 +17,7 @@ from scipy.stats import false_discovery_control
 
 from midway.correlation import families as fm
 from midway.correlation import large
-from midway.correlation.correlate import resampling as rs
+from midway.correlation import resampling as rs
 from midway.correlation.null import Null, affordable, critical
 from midway.correlation.strata import stratified
 from midway.study.errors import InputError

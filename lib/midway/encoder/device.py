@@ -17,7 +17,9 @@ from midway.encoder.tokens import Features
 from midway.study.errors import InputError
 
 #: what the kept output of frozen layers comes from; a study's folder may outlive a version
-CODE = [Path(__file__).with_name(f"{n}.py") for n in "device encoder tokens heads".split()]
+CODE = [
+    Path(__file__).with_name(f"{n}.py") for n in "device encoder architectures tokens heads".split()
+]
 
 
 @dataclass(frozen=True)

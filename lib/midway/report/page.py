@@ -17,9 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import midway
-from midway.correlation.correlate import tables, words
-from midway.report import charts, collect
-from midway.report.page import notebooks
+from midway.correlation import tables, words
+from midway.report import charts, collect, notebooks
 from midway.run.record import now
 from midway.study import yamlfile
 from midway.study.files import write_atomic
