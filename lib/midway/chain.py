@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 import midway
-from midway import machine, params, provenance, runner, slurm
+from midway import machine, params, provenance, runner, slurm, sources
 from midway import plan as planning
 from midway.errors import InputError
 from midway.kernels import forking
@@ -164,16 +164,13 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 
 def check(study) -> None:
-    """InputError for a folder that every step would miss: ``encoder.path`` or ``data.root``."""
+    """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task's source."""
     if study.encoder.kind == "path":
         from midway import checkpoints
 
         path = provenance.root() / Path(study.encoder.path).expanduser()
         checkpoints.check_folder(path, "encoder.path")
-    if study.data.source == "local":
-        from midway.sources import local
-
-        local.folder(provenance.root() / Path(study.data.root).expanduser())
+    sources.refuse(study)
 
 
 def run(study, cores=None, profile=None, until=None, force=()) -> int:

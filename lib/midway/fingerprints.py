@@ -63,12 +63,14 @@ def data_hashes(study: Study, names: list[str], index: Path | None = None) -> di
     if study.data.source == "mini":
         packs = {"tatoeba": _packs(), "bucc2018": _packs()}
         return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
-    if study.data.source == "hub":
-        return {n: digest(dict(tasks.get(n).hub or {})) for n in names if n != "mlm"}
-    from midway.sources import local
+    from midway.sources import local, source
 
-    base, hashes = root() / Path(study.data.root).expanduser(), {}
+    base, hashes = root() / Path(study.data.root or "").expanduser(), {}
     for name in names:
+        if name != "mlm" and source(tasks.get(name), study.data) == "hub":
+            facts = {k: v for k, v in (tasks.get(name).hub or {}).items() if k != "note"}
+            hashes[name] = digest(facts)
+            continue
         own = (
             (base / "download" / "mlm").glob("*.txt") if name == "mlm" else local.files(name, base)
         )

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from midway.errors import InputError
 from midway.machine import cpu_seconds, environment, torch_state
+from midway.sources import repository
 
 SCHEMA_VERSION = 1
 METRIC_VERSION = 1  # raise when the definition of any score changes
@@ -264,7 +265,9 @@ class Step:
             results=plain(results),
             files=hash_files(self.out, [*files, *self._scores, *notes]),
             determinism=self.determinism,
-            environment=self.environment | torch_state(),
+            environment=self.environment
+            | torch_state()
+            | ({"hub_files": dict(repository.READ)} if repository.READ else {}),
             cost=Cost(
                 wall_s=round(wall, 3),
                 cpu_s=round(cpu, 3),

@@ -68,6 +68,15 @@ def files(task: str, root: str | Path) -> list[Path]:
     return sorted(found)
 
 
+def present(card: Card, root: Path) -> bool:
+    """Whether a task's official files lie there; layouts with a ``note`` only stand in for them."""
+    try:
+        lay = _layout(card, "test", "en", root)
+    except MissingData:
+        return False
+    return "note" not in lay and bool(lay.get("needs") or files(card.name, root))
+
+
 def stamp(card: Card, split: str, lang: str, root: str | Path) -> str:
     """sha256 of everything that decides a split's rows: its rules and its files' bytes."""
     base = folder(root)
