@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from midway import choice, figures, tables
+from midway import choice, drawing, figures, lesson, tables
 from midway.correlation import correlate
 
 VARIANTS = ["none", "anli", "mnli", "qqp", "squad1", "ccg", "multi", "mnli+shuffled"]
@@ -40,14 +40,16 @@ def drawn(table):
     nothing = (pd.DataFrame(columns=c) for c in (tables.PREDICTORS, tables.OUTCOME))
     rows = [[n, f, 1, 9, 2, f, 1 - f, 1.0, 0, 2] for n in ("main", "random choice") for f in (0, 1)]
     runs = pd.DataFrame(rows, columns=choice.early(*nothing).columns)
-    sweep = pd.DataFrame(rng.random((6, 3)), range(1, 7), ["de", "fr", "ru"])
     return {
         "heatmap": figures.heatmap(matrix),
         "forest": figures.forest(table),
         "scatter": figures.scatter(dots, table.iloc[0]),
         "trajectories": figures.trajectories(points),
         "regret": figures.regret_curve(runs),
-        "layers": figures.layer_sweep(sweep, 4),
+        "losses": lesson.losses(rng.random(30), [10, 20]),
+        "languages": lesson.languages(pd.Series({"en": 80.0, "de": 60.0}), "accuracy, percent", 60),
+        "similarity": lesson.similarity(pd.DataFrame(rng.random((4, 4))), "before"),
+        "chance": lesson.chance(rng.random(99), 0.9, "rho"),
     }
 
 
@@ -73,7 +75,7 @@ def test_significance_marks_follow_the_family(table):
     faces = [line.get_markerfacecolor() for line in fig.axes[0].lines if line.get_marker() == "o"]
     rows = table[table["outcome"] == "average"].dropna(subset=["rho"])
     expected = ((rows["p_maxt"] < 0.05) & (rows["low"] * rows["high"] > 0)).sum()
-    assert sum(f != "white" for f in faces) == expected == 1
+    assert sum(f != "#ffffff" for f in faces) == expected == 1
 
 
 def test_nothing_finished_is_drawn_as_such():
@@ -118,3 +120,14 @@ def test_a_coefficient_is_called_by_its_name(method, sign):
     assert fig.axes[0].get_title(loc="left").startswith(f"{sign} = ")
     assert method.title() in text_of(fig) and method.title() in text_of(figures.forest(table))
     assert method == "spearman" or "rho" not in text_of(fig)
+
+
+def test_a_figure_in_a_page_is_one_of_many(table):
+    """Two figures in one page share no id; values show on hover; colours follow the page."""
+    a, b = (drawing.inline(figures.forest(table), n, "a & b") for n in ("one", "two"))
+    ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (a, b)]
+    assert ids[0] and not ids[0] & ids[1]
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', a))
+    assert used and used <= ids[0]
+    assert "<title>own score: +1.00" in a and 'aria-label="a &amp; b"' in a
+    assert "var(--ink)" in a and drawing.INK not in a

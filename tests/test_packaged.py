@@ -244,4 +244,4 @@ def test_two_processes_on_an_empty_cache_get_the_same_model(tmp_path, folder):
         for f in (folder, tmp_path / folder.name)
     )
     assert first == second
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["digests", folder.name, "packaged.lock"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [folder.name, "packaged.lock"]

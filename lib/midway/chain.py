@@ -16,17 +16,15 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 import midway
-from midway import machine, params, provenance, runner, slurm, sources
+from midway import machine, params, provenance, runner, slurm, yamlfile
 from midway import plan as planning
 from midway.errors import InputError
 from midway.kernels import forking
 from midway.progress import Watch, die_with_parent, environment, say
 from midway.provenance import STEPS
 from midway.records import write_atomic
-from midway.state import alive, me, read_state
+from midway.state import alive, me, read_state, send
 
 NEEDED_MB = 100  # free disk space without which no run is started
 STALE_LOCK = 600  # seconds after which a silent lock of another machine is taken over
@@ -80,9 +78,8 @@ def _stop(processes: list[dict], patience: float = 6.0) -> None:
     """End these runners and no others: asked first, killed when they do not listen."""
     for number, wait in ((None, 2.5), (signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
         for who in processes:
-            if number is not None and alive(who):
-                with contextlib.suppress(OSError):
-                    os.kill(who["pid"], number)
+            if number is not None and alive(who) and not send(who, number):
+                say(f"process {who['pid']} is not surely a step of Midway: it is left alone")
         end = time.monotonic() + wait
         while any(map(alive, processes)) and time.monotonic() < end:
             time.sleep(0.1)
@@ -91,7 +88,7 @@ def _stop(processes: list[dict], patience: float = 6.0) -> None:
 def clear_up(study, folder: Path, patience: float = 6.0) -> None:
     """After a kill: end orphaned runners, settle states, drop what Snakemake left behind."""
     states = [(s, read_state(folder / s.path)) for s in provenance.steps(study)]
-    here = [x for _, x in states if x.get("state") == "running" and x["host"] == me()["host"]]
+    here = [x for _, x in states if x.get("state") == "running" and x.get("host") == me()["host"]]
     if here:
         say(f"stopping {len(here)} step(s) that an ended run has left behind")
         _stop(here, patience)
@@ -106,7 +103,7 @@ def elsewhere(study, folder: Path) -> None:
     """InputError when another machine (a cluster's job) is executing a step of this study."""
     for sid in provenance.steps(study):
         end = read_state(folder / sid.path)
-        if end.get("state") == "running" and end["host"] != me()["host"]:
+        if end.get("state") == "running" and end.get("host") != me()["host"]:
             raise InputError(
                 f"{folder / sid.path}: being executed on {end['host']}; wait for it, or resume "
                 "with the profile that started it"
@@ -164,13 +161,16 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 
 def check(study) -> None:
-    """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task's source."""
+    """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task."""
     if study.encoder.kind == "path":
         from midway import checkpoints
 
         path = provenance.root() / Path(study.encoder.path).expanduser()
         checkpoints.check_folder(path, "encoder.path")
-    sources.refuse(study)
+    if study.data.source != "mini":
+        from midway import sources
+
+        sources.refuse(study)
 
 
 def run(study, cores=None, profile=None, until=None, force=()) -> int:
@@ -202,7 +202,7 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     clear_up(study, folder)
     items = planning.plan(study, folder, force)
     wanted = stages(until)
-    text = yaml.safe_dump(study.fold(), sort_keys=False, allow_unicode=True)
+    text = yamlfile.dump(study.fold())
     if not (folder / "params.yaml").exists() or (folder / "params.yaml").read_text() != text:
         write_atomic(folder / "params.yaml", text)
     retire(study, folder, items)

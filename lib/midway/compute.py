@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import xxhash
 from filelock import FileLock
 
 from midway.errors import InputError
@@ -79,6 +80,32 @@ def setup(compute) -> Machine:
     return machine
 
 
+def _checksum(array: np.ndarray, name: str) -> bytes:
+    about = f"{name} {array.dtype.str} {array.shape} {array.flags.c_contiguous}"
+    digest = xxhash.xxh3_128(about.encode())
+    digest.update(memoryview(array).cast("B") if array.size else b"")
+    return digest.digest()
+
+
+def write_checked(file: Path, array: np.ndarray) -> None:
+    """A .npy file that ends in a checksum of its array and its name; whole or not at all."""
+    with open(f"{file}.part", "wb") as out:
+        np.save(out, array)
+        out.write(_checksum(array, file.name))
+    os.replace(f"{file}.part", file)
+
+
+def read_checked(file: Path) -> np.ndarray | None:
+    """The array of :func:`write_checked`, mapped; None when it is not what was written."""
+    try:
+        array = np.load(file, mmap_mode="r")
+        with open(file, "rb") as kept:
+            kept.seek(-16, os.SEEK_END)
+            return array if kept.read() == _checksum(array, file.name) else None
+    except Exception:  # noqa: BLE001  (a damaged header raises whatever it leads to)
+        return None
+
+
 class Inputs:
     """Features of one text set, ready for a model: padded tensors, with the trunk's output if kept.
 
@@ -108,12 +135,12 @@ class Inputs:
         stem = cache / digest.hexdigest()[:32]
         files = stem.with_suffix(".trunk.npy"), stem.with_suffix(".pooled.npy")
         with FileLock(f"{stem}.lock"):
-            if not files[1].exists():  # written last
+            kept = [read_checked(file) for file in files]
+            if any(array is None for array in kept):
                 for file, array in zip(files, self._run_trunk(), strict=True):
-                    with open(f"{file}.part", "wb") as out:
-                        np.save(out, array)
-                    os.replace(f"{file}.part", file)
-        return np.load(files[0], mmap_mode="r"), np.load(files[1], mmap_mode="r")
+                    write_checked(file, array)
+                kept = [read_checked(file) for file in files]
+        return kept
 
     @torch.inference_mode()
     def _run_trunk(self):

@@ -341,6 +341,8 @@ def _explain(error: ValidationError) -> str:
         message = f"key {where!r} is missing"
     elif first["type"] == "value_error":
         message = f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
+    elif first["type"] == "bool_type":
+        message = f"{where}: found {found}; write true or false"
     else:
         message = f"{where}: found {found}; {first['msg'][0].lower()}{first['msg'][1:]}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -22,7 +22,7 @@ LIB = Path(midway.__file__).resolve().parent
 STEPS = ("01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report")
 # They keep the books and cannot change a number; a change in them must not cost a training.
 BOOKKEEPING = {f"{n}.py" for n in "records provenance fingerprints machine errors __init__".split()}
-DRAWING = {"figures.py"}  # likewise for the steps that train
+DRAWING = {"figures.py", "drawing.py", "lesson.py", "names.py"}  # likewise for the steps that train
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
 
 
@@ -206,16 +206,18 @@ def data_names(study: Study, sid: StepId) -> list[str]:
     return []
 
 
-def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing=False, kept=frozenset()) -> dict:
+def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing=False, kept=frozenset(),
+           reads: Path | None = None) -> dict:  # fmt: skip
     """All that a job depends on, named. ``out`` is its folder, e.g. outputs/mini/04_published.
 
     Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``kept``: paths
-    of steps whose retired record stands for the record.
+    of steps whose retired record stands for the record; ``reads``: the folder of the records that
+    the job reads, if its own folder is not below it.
     """
     study_dir = Path(out).parents[sid.path.count("/")]
     index = study_dir / INDEX
     # the report shows what there is; the others need all they read
-    above = made_from(study, sid, study_dir, ignore_missing or sid.step == STEPS[4], kept)
+    above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4], kept)
     heavy = sid.step in STEPS[:2]
     lib = library(sid.notebook, study.data.source if heavy else "")
     return {

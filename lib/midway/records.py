@@ -18,8 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from midway.errors import InputError
-from midway.machine import cpu_seconds, environment, torch_state
-from midway.sources import repository
+from midway.machine import cpu_seconds, environment, hub_files, torch_state
 
 SCHEMA_VERSION = 1
 METRIC_VERSION = 1  # raise when the definition of any score changes
@@ -196,14 +195,14 @@ def content(record: StepRecord) -> str:
 class Step:
     """A running step; made by :func:`begin`, closed by :meth:`finish`."""
 
-    def __init__(self, out, sid, study):
+    def __init__(self, out, sid, study, reads=None):
         from midway import provenance
 
         self.out, self.sid, self.study = Path(out), sid, study
         self.out.mkdir(parents=True, exist_ok=True)
         self.started, self._wall, self._cpu = now(), time.monotonic(), cpu_seconds()
         self.params = provenance.relevant(study, sid)
-        self.hashes = provenance.hashes(study, sid, self.out)
+        self.hashes = provenance.hashes(study, sid, self.out, reads=reads)
         self.determinism = "seeded"
         self.environment = environment()
         self._scores: list[str] = []
@@ -280,14 +279,15 @@ class Step:
         return record.write(self.out / name)
 
 
-def begin(out, step: str, study, variant=None, seed=None, part=None) -> Step:
+def begin(out, step: str, study, variant=None, seed=None, part=None, reads=None) -> Step:
     """Start measuring a step whose products go to the folder ``out``.
 
-    ``study`` is a :class:`midway.params.Study`; ``step`` the notebook's name, e.g. 01_intermediate.
+    ``study`` is a :class:`midway.params.Study`; ``step`` the notebook's name, e.g. 01_intermediate;
+    ``reads`` the folder of the study that the step reads, where ``out`` is not below it.
     """
     from midway.provenance import StepId
 
-    return Step(out, StepId(step, variant, seed, part), study)
+    return Step(out, StepId(step, variant, seed, part), study, reads)
 
 
 def _below(folder: Path, name) -> Path:

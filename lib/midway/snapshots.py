@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import xxhash
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from midway.errors import InputError, one_line
 
 
 def trained(model) -> dict[str, torch.Tensor]:
@@ -20,20 +23,43 @@ def trained(model) -> dict[str, torch.Tensor]:
 
 
 def save_weights(tensors: dict, path: Path, meta: dict[str, str] | None = None) -> None:
-    """Safetensors, written whole or not at all."""
+    """Safetensors with a checksum in their metadata, written whole or not at all."""
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata=meta)
+    meta = meta or {}
+    save_file(tensors, part, metadata=meta | {"checksum": _checksum(tensors, meta)})
     with open(part, "rb") as handle:
         os.fsync(handle.fileno())
     os.replace(part, path)
 
 
+def _checksum(tensors: dict, meta: dict[str, str]) -> str:
+    digest = xxhash.xxh3_128(json.dumps(meta, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of :func:`save_weights`; InputError when they are not what it wrote."""
+    try:
+        with safe_open(path, "pt") as file:
+            meta = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        whole = meta.pop("checksum", None) == _checksum(tensors, meta)
+    except Exception as error:
+        raise InputError(f"{path}: cannot be read ({one_line(error)}); make it again") from None
+    if not whole:
+        raise InputError(f"{path}: damaged: not what was written; remove it and make it again")
+    return tensors, meta
+
+
 def load_weights(model, path: Path) -> None:
     """Put a variant's trained tensors into its pretrained encoder."""
-    with safe_open(path, "pt") as file, torch.no_grad():
-        own = dict(model.named_parameters())
-        for name in file.keys():  # noqa: SIM118  (not a dict)
-            own[name].copy_(file.get_tensor(name))
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in read_weights(path)[0].items():
+            own[name].copy_(tensor)
 
 
 def keep_best(model) -> dict[str, torch.Tensor]:
@@ -50,6 +76,16 @@ def restore(model, kept: dict[str, torch.Tensor]) -> None:
                 p.copy_(kept[name])
 
 
+def _best(log: list | None) -> dict:
+    """The newest entry of a :class:`Best`."""
+    found = [entry for entry in log or [] if "value" in entry]
+    return found[-1] if found else {"step": None, "value": -np.inf}
+
+
+def _best_file(folder: Path, step: int) -> Path:
+    return folder / f"best{step:08d}.safetensors"
+
+
 class Best:
     """The weights with the best development score so far; a cut-off run finds them again.
 
@@ -61,20 +97,16 @@ class Best:
         self.model, self.log, self.folder = model, log, folder
         self.weights: dict | None = None
 
-    def _last(self) -> dict:
-        found = [entry for entry in self.log if "value" in entry]
-        return found[-1] if found else {"step": None, "value": -np.inf}
-
     def look(self, step: int, value: float) -> None:
         """Keep the weights of now if they are the best."""
-        if not value > self._last()["value"]:
+        if not value > _best(self.log)["value"]:
             return
         self.log.append({"step": step, "value": float(value)})
         self.weights = keep_best(self.model)
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_weights(self.weights, self.folder / f"best{step:08d}.safetensors")
+        save_weights(self.weights, _best_file(self.folder, step))
         states = sorted(self.folder.glob("step*.safetensors"))
         oldest = int(states[0].stem[4:]) if states else step
         kept = sorted(self.folder.glob("best*.safetensors"))
@@ -84,11 +116,11 @@ class Best:
 
     def restore(self) -> int | None:
         """Go back to the best weights; returns their step."""
-        step = self._last()["step"]
+        step = _best(self.log)["step"]
         if self.weights is not None:
             restore(self.model, self.weights)
         elif step is not None and self.folder is not None:
-            load_weights(self.model, self.folder / f"best{step:08d}.safetensors")
+            load_weights(self.model, _best_file(self.folder, step))
         return step
 
 
@@ -125,12 +157,13 @@ def resume(folder: Path, model, optimiser, result, log: list | None = None, key:
     """
     for file in sorted(folder.glob("step*.safetensors"), reverse=True):
         try:
-            with safe_open(file, "pt") as kept:
-                meta = json.loads(kept.metadata()["midway"])
-                if meta.get("key") != key:
-                    file.unlink()
-                    continue
-                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            tensors, meta = read_weights(file)
+            meta = json.loads(meta["midway"])
+            if meta.get("key") != key:
+                file.unlink()
+                continue
+            if (step := _best(meta["log"])["step"]) is not None:
+                read_weights(_best_file(folder, step))  # Best.restore will need it
             own = {f"model/{n}" for n, p in model.named_parameters() if p.requires_grad}
             if not own <= set(tensors) or "rng" not in tensors:
                 raise ValueError("tensors are missing")

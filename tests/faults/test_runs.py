@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,40 @@ def test_removed_weights_are_only_missed_when_they_are_needed(project):
     plan = project.plan("--set", "transfer.steps=3")
     assert plan["01_intermediate/mnli/seed1"]["why"] == ["file: encoder.safetensors is gone"]
     assert plan["01_intermediate/none/seed1"]["state"] == "done"
+
+
+NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+WITNESS = """
+import json, os, subprocess, sys, time
+from pathlib import Path
+from midway import state
+other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)", "midway.runner"])
+time.sleep(0.5)
+pid = {"other": other.pid, "again": ours.pid, "run": os.getpid()}.get(sys.argv[1], sys.argv[1])
+pid = int(pid) if str(pid).lstrip("-").isdigit() else json.loads(pid)
+ticks = "1" if sys.argv[1] == "again" else state.started_at(pid)
+folder = Path("outputs/toy/01_intermediate/none/seed1")
+folder.mkdir(parents=True)
+left = {"state": "running", "pid": pid, "ticks": ticks, "host": state.me()["host"]}
+(folder / "state.json").write_text(json.dumps(left))
+run = [sys.executable, "-m", "midway", "run", "params/toy.yaml", "--until", "01_intermediate"]
+done = subprocess.run(run, capture_output=True, text=True)
+print(done.stderr)
+sys.exit(9 if other.poll() is not None or ours.poll() is not None else done.returncode)
+"""
+
+
+@pytest.mark.skipif(
+    subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode != 0,
+    reason="this machine does not allow a PID namespace, and nothing else may be signalled",
+)
+@pytest.mark.parametrize("pid", ["-1", "0", "1", '"1"', "null", "1e300", "other", "again", "run"])
+def test_a_process_id_in_a_file_is_only_a_hint(tmp_path, pid):
+    """A torn state.json with pid -1 made `midway run` signal every process of the machine."""
+    project = toy.Toy(tmp_path / "p")
+    command = [*NAMESPACE, sys.executable, "-c", WITNESS, pid]
+    done = subprocess.run(
+        command, cwd=project.root, env=project.env, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

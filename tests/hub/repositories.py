@@ -194,7 +194,7 @@ def write(root: Path, names=None, size: int = 12) -> Path:
 
 
 def model(root: Path, name: str, commit: str, layers: int = 2) -> Path:
-    """An XLM-R-shaped checkpoint with random weights and a small tokenizer, and what is left out."""
+    """An XLM-R-shaped checkpoint: random weights, a small tokenizer, files that nobody needs."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import XLMRobertaConfig, XLMRobertaModel

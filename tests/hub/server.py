@@ -3,7 +3,7 @@
     ROOT/{datasets,models}/<owner>/<name>/<40-digit commit>/<files>   one folder per commit
     ROOT/{datasets,models}/<owner>/<name>/refs.json                   {"main": "<commit>", ...}
 
-    python tests/hub/server.py ROOT [--port 8123]     then HF_ENDPOINT=http://127.0.0.1:8123 <command>
+    python tests/hub/server.py ROOT [--port 8123]; HF_ENDPOINT=http://127.0.0.1:8123 <command>
 
 ``faults`` is a list of rules ``{match: regex on "METHOD path", status, times, code, message,
 headers, truncate, corrupt, drop}``: ``times`` counts down (absent: always), ``truncate`` sends so

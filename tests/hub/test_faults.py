@@ -151,7 +151,7 @@ def test_a_cache_of_another_commit_is_not_read(hub, monkeypatch):
 
 
 def test_a_cache_that_another_program_filled(hub, monkeypatch):
-    """load_dataset leaves no listing: its files are read when their names say that all are there."""
+    """load_dataset leaves no listing: its files are read if by their names none is missing."""
     load()
     folder = Path(constants.HF_HUB_CACHE) / "datasets--nyu-mll--glue"
     shutil.rmtree(folder / "trees")

@@ -150,8 +150,6 @@ def note(card: Card, data: params.Data) -> str:
 
 def refuse(study: params.Study) -> None:
     """InputError for what a study asks of a source that cannot have it, before anything starts."""
-    if study.data.source == "mini":
-        return
     if study.data.root:
         from midway.sources import local
 
