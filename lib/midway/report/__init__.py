@@ -206,9 +206,9 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
     known = [r for r in rows if not pd.isna(r["rho"])]
     outcomes = list(dict.fromkeys(r["outcome"] for r in known))
     first = "average" if "average" in outcomes else (outcomes or [""])[0]
-    reach = [r["detectable"] for r in known if not pd.isna(r["detectable"])]
+    reach = [r["critical"] for r in known if not pd.isna(r["critical"])]
     forest = [
-        r | {"svg": charts.interval(r["rho"], r["low"], r["high"], r.get("detectable"))}
+        r | {"svg": charts.interval(r["rho"], r["low"], r["high"], r.get("critical"))}
         for r in rows if r["outcome"] == first
     ]  # fmt: skip
     at = {(r["predictor"], r["outcome"]): r for r in known}
