@@ -264,9 +264,7 @@ class Step:
             results=plain(results),
             files=hash_files(self.out, [*files, *self._scores, *notes]),
             determinism=self.determinism,
-            environment=self.environment
-            | torch_state()
-            | ({"hub_files": dict(repository.READ)} if repository.READ else {}),
+            environment=self.environment | torch_state() | hub_files(),
             cost=Cost(
                 wall_s=round(wall, 3),
                 cpu_s=round(cpu, 3),

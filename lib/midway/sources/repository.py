@@ -66,6 +66,20 @@ def listing(name: str, commit: str, kind: str = "dataset", ask: bool = True) -> 
     return None if known is None else {path: entry.size for path, entry in known.items()}
 
 
+def unreachable() -> str:
+    """Why the hub cannot be asked now, in one line; "" where it answers, whatever it says."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # of httpx2, certificates, proxies
+        return f"no connection to {constants.ENDPOINT} ({_line(error)})"
+    return ""
+
+
 def here(name: str, commit: str, choose: Choose, kind: str = "dataset") -> list[Path] | None:
     """The chosen files where all of them are in the cache, else None. No request, no hashing."""
     tree, folder = _tree(name, commit, kind), snapshot(name, commit, kind)
