@@ -10,8 +10,8 @@ import repositories
 import server
 from huggingface_hub import _tree_cache, constants
 
-from midway.sources import repository
-from midway.sources.hub import chooser  # noqa: F401  (imported before the clients are pointed)
+from midway.data import repository
+from midway.data.hub import chooser  # noqa: F401  (imported before the clients are pointed)
 
 
 @pytest.fixture(scope="session")

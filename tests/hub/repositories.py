@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from midway import tasks
+from midway.study import tasks
 
 TEXT = Value("string")
 NLI = ClassLabel(names=["entailment", "neutral", "contradiction"])

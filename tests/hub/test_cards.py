@@ -4,7 +4,8 @@ import re
 
 import repositories
 
-from midway import params, sources, tasks
+from midway.data import sources
+from midway.study import params, tasks
 
 HUB = params.Data(source="hub")
 EVERY = [

@@ -7,9 +7,9 @@ import pytest
 import repositories
 from huggingface_hub import _tree_cache, constants
 
-from midway import params, sources, tasks
-from midway.errors import MissingData, Unreachable
-from midway.sources import repository
+from midway.data import repository, sources
+from midway.study import params, tasks
+from midway.study.errors import MissingData, Unreachable
 
 HUB = params.Data(source="hub")
 GLUE = tasks.get("mnli").hub["revision"]

@@ -8,8 +8,10 @@ import server
 from huggingface_hub import constants
 
 from conftest import point
-from midway import doctor, fetch, params, sources, tasks
-from midway.errors import InputError
+from midway.data import sources
+from midway.run import doctor, fetch
+from midway.study import params, tasks
+from midway.study.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 LARGE = ("FacebookAI/xlm-roberta-large", "c23d21b0620b635a76227c604d44e43a9f0ee389")
