@@ -9,9 +9,14 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from midway import correlation, provenance, runner, tables, tasks
-from midway.errors import InputError
-from midway.records import digest
+from midway.correlation import correlate, tables
+from midway.run import hashes as provenance
+from midway.run import notebook as runner
+from midway.run import steps as steps_
+from midway.run.steps import STEPS, StepId
+from midway.study import tasks
+from midway.study.errors import InputError
+from midway.study.files import digest
 
 CELL = {"predictor", "outcome", "n", "rho", "p", "p_maxt", "low", "high"}
 FIRST = ("main_gain", "probe_entailment_contrast", "retrieval_probe", "p_at_1")
@@ -43,8 +48,8 @@ def read(path: Path) -> dict:
 def steps(study, folder: Path) -> list[dict]:
     """Every step but the report: state, how it ended, cost, and links to notebook and record."""
     found = []
-    for sid in provenance.steps(study):
-        if sid.step == provenance.STEPS[4]:
+    for sid in steps_.steps(study):
+        if sid.step == STEPS[4]:
             continue
         out = folder / sid.path
         record, end = read(out / "record.json"), runner.read_state(out)
@@ -132,12 +137,12 @@ def correlations(study, folder: Path, predictors, outcomes) -> tuple[pd.DataFram
         X, Y, skip = tables.wide(
             predictors, outcomes, names=chosen.predictors, value=chosen.outcome
         )
-        table = correlation.correlate(
+        table = correlate.correlate(
             X, Y, permutations=999, resamples=999, alpha=options["alpha"], skip=skip
         )
         return table, ""
     except (InputError, ValueError, KeyError, TypeError):
-        empty = pd.DataFrame(columns=[*correlation.COLUMNS])
+        empty = pd.DataFrame(columns=[*correlate.COLUMNS])
         empty.attrs |= options
         return empty, ""
 
@@ -245,7 +250,7 @@ def layers(study, folder: Path, steps) -> list[dict]:
 def written(study, folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:
     """The tables that a finished step wrote, of what is there now: name, path, table."""
     found, record = [], read(folder / step / "record.json")
-    if record and current(study, folder, provenance.StepId(step), record):
+    if record and current(study, folder, StepId(step), record):
         for path in sorted((folder / step / "tables").glob("*.csv")):
             try:
                 found.append((path.stem, path.relative_to(folder).as_posix(), pd.read_csv(path)))
