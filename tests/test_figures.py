@@ -131,3 +131,17 @@ def test_a_figure_in_a_page_is_one_of_many(table):
     assert used and used <= ids[0]
     assert "<title>own score: +1.00" in a and 'aria-label="a &amp; b"' in a
     assert "var(--ink)" in a and drawing.INK not in a
+
+
+def test_panels_show_every_point_of_every_family():
+    """The published picture: a task that is not drawn, or drawn as another family, misleads."""
+    index = pd.MultiIndex.from_product([["a", "b"], ["t1", "t2", "t3"]])
+    points = pd.DataFrame({"x": range(6), "y": range(6), "family": ["f", "g", "f"] * 2}, index)
+    fig = figures.panels(points, {"b": "B", "a": "A"}, "own (%)", "gain", "n = 3")
+    panels = [ax for ax in fig.axes if ax.get_title(loc="left")]
+    assert [ax.get_title(loc="left") for ax in panels] == ["B", "A"]
+    drawn = [(line.get_xdata()[0], line.get_marker()) for line in panels[0].lines if line.get_gid()]
+    assert [x for x, _ in drawn] == [3, 4, 5]
+    assert drawn[0][1] == drawn[2][1] != drawn[1][1]
+    assert {t.get_text() for t in fig.legends[0].get_texts()} == {"f", "g"}
+    assert fig.get_supxlabel() == "n = 3"

@@ -26,7 +26,8 @@ from midway.drawing import (
     styled,
 )  # fmt: skip
 
-__all__ = ["forest", "heatmap", "regret_curve", "save", "scatter", "show", "trajectories"]
+__all__ = ["forest", "heatmap", "panels", "regret_curve", "save", "scatter", "show",
+           "trajectories"]  # fmt: skip
 
 COEFFICIENTS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
 FARS = (5, 14, 24, 36, 50)  # points
@@ -61,6 +62,31 @@ def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", 
     footnote(fig, note or f"n = {row['n']} {unit}; {method.title()}, {test}{bars}")
     _names(ax, points)
     return fig
+
+
+@styled
+def panels(points: pd.DataFrame, titles: dict, x: str, y: str, note: str = ""):
+    """The same two numbers in panels side by side; a colour and a marker for each family.
+
+    points: index (panel, point), columns x, y, family; titles: panel -> title, in order.
+    """
+    fig, axes = new_axes(len(titles), (1.9, 1.8), across=4)
+    drawn = zip(COLOURS.values(), MARKERS, strict=False)
+    looks = dict(zip(sorted(set(points["family"])), drawn, strict=False))
+    for ax, (panel, title) in zip(axes, titles.items(), strict=True):
+        ax.axhline(0, color=GRID, lw=0.8, zorder=0)
+        for name, p in points.loc[panel].iterrows():
+            mark = f"title: {name}: {p.x:.3g} and {names.number(p.y, 1, True)}"
+            colour, marker = looks[p.family]
+            ax.plot(p.x, p.y, ms=4, ls="", color=colour, marker=marker, alpha=0.85, gid=mark)
+        ax.set_title(title, fontsize=8, fontweight="normal")
+        ax.tick_params(labelsize=7)
+    handles = [axes[0].plot([], [], ls="", color=c, marker=m, ms=4, label=family)[0]
+               for family, (c, m) in looks.items()]  # fmt: skip
+    fig.legend(handles=handles, loc="lower right", fontsize=7)
+    fig.supylabel(y, fontsize=9)
+    axes[-1].set_xlabel(x)
+    return footnote(fig, note)
 
 
 def _names(ax, points, size: float = 7.5) -> None:

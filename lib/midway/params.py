@@ -162,7 +162,7 @@ class Correlation(Strict):
 
     predictors: list[str] = []  # [] is all that were measured
     outcome: Literal["gain", "score"] = "gain"
-    permutations: int = Field(9999, ge=99)
+    permutations: int = Field(100_000, ge=999)
     resamples: int = Field(9999, ge=99)
     alpha: float = Field(0.05, gt=0, lt=1)
 
