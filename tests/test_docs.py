@@ -110,7 +110,7 @@ def test_traps_name_real_tests():
 
 def test_settings_in_documents_exist(root):
     """Settings that documents advise are known to the schema."""
-    from midway import params
+    from midway.study import params
 
     known = set()
     for part in ("encoder", "data", "intermediate", "transfer", "correlation", "compute"):
@@ -124,7 +124,7 @@ def test_settings_in_documents_exist(root):
 
 def test_yaml_examples_are_valid_params(tmp_path):
     """The example of a study in the documents is taken as it stands."""
-    from midway import params
+    from midway.study import params
 
     text = (ROOT / "docs/adding-an-encoder.md").read_text(encoding="utf-8")
     first = re.search(r"```yaml\n(.*?)```", text, re.S)[1]

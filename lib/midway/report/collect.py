@@ -9,9 +9,14 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from midway import correlation, names, provenance, runner, tables, tasks
-from midway.errors import InputError
-from midway.records import digest
+from midway.correlation import correlate, tables
+from midway.run import hashes as provenance
+from midway.run import notebook as runner
+from midway.run import steps as steps_
+from midway.run.steps import STEPS, StepId
+from midway.study import names, tasks
+from midway.study.errors import InputError
+from midway.study.files import digest
 
 CELL = {"predictor", "outcome", "n", "rho", "p", "p_maxt", "low", "high"}
 
@@ -41,8 +46,8 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
     base: the way from the page to the study's folder, "" or a relative path that ends in a slash.
     """
     found = []
-    for sid in provenance.steps(study):
-        if sid.step == provenance.STEPS[4]:
+    for sid in steps_.steps(study):
+        if sid.step == STEPS[4]:
             continue
         out = folder / sid.path
         record, end = read(out / "record.json"), runner.read_state(out)
@@ -154,12 +159,12 @@ def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame,
         X, Y, skip = tables.wide(
             predictors, outcomes, names=chosen.predictors, value=chosen.outcome
         )
-        table = correlation.correlate(
+        table = correlate.correlate(
             X, Y, permutations=999, resamples=999, alpha=options["alpha"], skip=skip
         )
         return table, ""
     except (InputError, ValueError, KeyError, TypeError):
-        empty = pd.DataFrame(columns=[*correlation.COLUMNS])
+        empty = pd.DataFrame(columns=[*correlate.COLUMNS])
         empty.attrs |= options
         return empty, ""
 
@@ -244,7 +249,7 @@ def layers(study, folder: Path, steps) -> list[dict]:
 def written(study, folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:
     """The tables that a finished step wrote, of what is there now: name, path, table."""
     found, record = [], read(folder / step / "record.json")
-    if record and current(study, folder, provenance.StepId(step), record):
+    if record and current(study, folder, StepId(step), record):
         for path in sorted((folder / step / "tables").glob("*.csv")):
             try:
                 found.append((path.stem, path.relative_to(folder).as_posix(), pd.read_csv(path)))

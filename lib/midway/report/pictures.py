@@ -7,8 +7,9 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
-from midway import drawing, figures, names
-from midway.records import write_atomic
+from midway.report import drawing, figures
+from midway.study import names
+from midway.study.files import write_atomic
 
 #: metrics whose curves are shown
 CURVES = ("main", "loss", "p_at_1")
