@@ -230,7 +230,7 @@ def with_cell(column, value):
 GO_ON = {
     "constant": (lambda f: f, "column 'flat' is constant", 8),
     "missing": (with_cell("acc", None), "1 of 24 cells is missing", 7),
-    "text": (with_cell("acc", "n/a!"), "1 value is text ('n/a!')", 7),
+    "a dash": (with_cell("acc", "–"), "1 of 24 cells is missing", 7),
     "repeated row": (lambda f: pd.concat([f.assign(r=1), f[:1].assign(r=1)]), "word for word", 8),
     "no run named": (lambda f: pd.concat([f, f]), "taken as its runs", 8),
     "no unit": (with_cell("task", None), "1 row has no task", 7),
@@ -249,6 +249,7 @@ def test_problems_that_can_be_lived_with_are_said(tmp_path, name):
 STOP = {
     "one unit": (lambda f: f.assign(task="a", r=range(8)), {"run": "r"}, "1 unit by 'task'"),
     "all text": (lambda f: f.assign(acc="high"), {}, "holds text"),
+    "text": (with_cell("acc", "n/a!"), {}, "line 2: column 'acc': 'n/a!' is not a number"),
     "two numbers for a run": (
         lambda f: pd.concat([f.assign(r=1), f[:1].assign(r=1, acc=9)]),
         {"run": "r"},

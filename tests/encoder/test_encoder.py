@@ -265,8 +265,8 @@ def spoil(folder, how):
     [
         ("pickle", "pytorch_model.bin, which can run code"),
         ("empty", "no weights"),
-        ("truncated", "cannot be loaded"),
-        ("layers", "the weights lack 16 tensors, such as encoder.layer.3"),
+        ("truncated", "bytes; get it again"),
+        ("layers", "config.json has 4 layers, the weights have 3"),
         ("type", "model_type 'gpt2' is not supported; use one of bert, xlm-roberta"),
         ("json", "config.json cannot be read"),
         ("config", "has no config.json"),

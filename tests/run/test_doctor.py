@@ -10,6 +10,7 @@ from midway.encoder import checkpoints
 from midway.run import doctor
 from midway.study import params, tasks
 from midway.study.errors import InputError
+from tiny import checkpoint
 
 
 def study(**changes):
@@ -82,10 +83,8 @@ def test_an_incomplete_encoder_folder_is_named(tmp_path, files):
 @pytest.mark.parametrize("vocabulary", ["vocab.txt", "sentencepiece.bpe.model"])
 def test_an_encoder_folder_that_a_run_takes_is_well(tmp_path, vocabulary):
     """Older BERT and XLM-R folders have no tokenizer.json; the doctor called them incomplete."""
-    settings = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 8}
-    (tmp_path / "config.json").write_text(json.dumps(settings | {"intermediate_size": 8}))
-    for name in ("model.safetensors", vocabulary):
-        (tmp_path / name).touch()
+    (checkpoint(tmp_path) / "tokenizer.json").unlink()
+    (tmp_path / vocabulary).touch()
     found = rows(doctor.checks(study(encoder={"kind": "path", "path": str(tmp_path)})))
     assert found["encoder"]["ok"] is True and found["memory"]["ok"] is not False
 

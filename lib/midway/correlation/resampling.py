@@ -33,6 +33,14 @@ def blocks(x, y):
                 yield rows, ps, os
 
 
+def narrow(blocks, cells):
+    """The same blocks, cut into some predictors at a time so that none has many more cells."""
+    for rows, ps, os in blocks:
+        step = max(1, cells // len(os))
+        for start in range(0, len(ps), step):
+            yield rows, ps[start : start + step], os
+
+
 def _patterns(a):
     masks, where = np.unique(~np.isnan(a), axis=1, return_inverse=True)
     return [(masks[:, k], np.flatnonzero(where.ravel() == k)) for k in range(masks.shape[1])]

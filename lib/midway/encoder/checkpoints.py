@@ -72,6 +72,7 @@ def check_folder(folder: Path, key: str) -> dict:
     settings_only = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
     if not any((folder / n).exists() for n in TOKENIZER_FILES if n not in settings_only):
         raise InputError(f"{key}: {folder} holds no tokenizer; provide tokenizer.json")
+    _weights(folder, settings["num_hidden_layers"], key)
     return settings
 
 
@@ -143,33 +144,36 @@ def inspect(folder: Path, key: str) -> dict:
 
     Raises InputError where training would fail: unknown architecture, cut or missing files, fewer
     layers or embeddings than config.json or the tokenizer says. Returns model_type, layers,
-    hidden_size, vocabulary (rows of the embedding), pieces (of the tokenizer), weights (numbers in
-    the files), embeddings (of them in the word embedding) and bytes.
+    hidden_size, pieces (of the tokenizer), vocabulary (rows of the embedding), embeddings and
+    weights (numbers in it and in all files).
     """
     settings = check_folder(folder, key)
-    shapes, size = {}, 0
+    shapes = _weights(folder, settings["num_hidden_layers"], key)
+    names = r"(word_embeddings|tok_embeddings|embed_tokens)\.weight$"
+    words = [v for name, v in shapes.items() if re.search(names, name)]
+    rows, width = words[0] if words else (0, 0)
+    pieces = len(tokenizer(folder, settings | {"vocab_size": rows}, key))
+    return {
+        "model_type": settings["model_type"], "layers": settings["num_hidden_layers"],
+        "hidden_size": settings.get("hidden_size"), "pieces": pieces, "vocabulary": rows,
+        "embeddings": rows * width, "weights": sum(math.prod(v) for v in shapes.values()),
+    }  # fmt: skip
+
+
+def _weights(folder: Path, layers: int, key: str) -> dict[str, list[int]]:
+    """Shapes of all tensors in a folder's weight files, which must be whole and of all layers."""
+    shapes: dict[str, list[int]] = {}
     for path in sorted(folder.glob("model*.safetensors")):
         shapes |= _head(path, key)
-        size += path.stat().st_size
     index = folder / "model.safetensors.index.json"
     if index.exists() and not (folder / "model.safetensors").exists():
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         if lost := sorted(n for n in named if not (folder / n).exists()):
             raise InputError(f"{key}: {len(lost)} weight files are missing, such as {lost[0]}")
     numbers = [int(m[1]) for name in shapes if (m := re.search(r"\blayers?\.(\d+)\.", name))]
-    layers = max(numbers, default=-1) + 1
-    if layers < settings["num_hidden_layers"]:
-        told = settings["num_hidden_layers"]
-        raise InputError(f"{key}: config.json has {told} layers, the weights have {layers}")
-    names = r"(word_embeddings|tok_embeddings|embed_tokens)\.weight$"
-    words = [v for name, v in shapes.items() if re.search(names, name)]
-    rows, width = words[0] if words else (0, 0)
-    pieces = len(tokenizer(folder, settings | {"vocab_size": rows}, key))
-    return {
-        "model_type": settings["model_type"], "layers": layers, "vocabulary": rows,
-        "hidden_size": settings.get("hidden_size"), "pieces": pieces, "embeddings": rows * width,
-        "weights": sum(math.prod(v) for v in shapes.values()), "bytes": size,
-    }  # fmt: skip
+    if (there := max(numbers, default=-1) + 1) < layers:
+        raise InputError(f"{key}: config.json has {layers} layers, the weights have {there}")
+    return shapes
 
 
 def _head(path: Path, key: str) -> dict[str, list[int]]:
