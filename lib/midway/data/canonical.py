@@ -42,6 +42,8 @@ def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> 
     left = part.get("broken", 0)
     for place, row in raw:
         try:
+            if isinstance(row, Broken):  # a reader that can go on behind it
+                raise row
             if not all(matches(get(row, key), value) for key, value in wanted.items()):
                 continue
             made = read(card, part, row)
@@ -85,12 +87,17 @@ def get(row, path):
     return value
 
 
+def blank(value: str) -> bool:
+    """Whether nothing stands there; a no-break or ideographic space is text, as for scorers."""
+    return not value.strip(" \t\r\n")
+
+
 def text(row, path, empty: bool = False) -> str:
     """A column as text, several columns joined; Broken when it is empty or not text."""
     found = " ".join(text(row, p) for p in path) if isinstance(path, list) else get(row, path)
     if not isinstance(found, str):
         raise Broken(f"column {path!r} is {type(found).__name__}, not text")
-    if not found.strip() and not empty:
+    if blank(found) and not empty:
         raise Broken(f"column {path!r} is empty")
     return found
 
@@ -134,7 +141,7 @@ def _choice(card: Card, part: dict, row: dict) -> dict | None:
     choices = [get(row, c) for c in source] if isinstance(source, list) else get(row, source)
     if not isinstance(choices, list) or len(choices) < 2:
         raise Broken("fewer than two choices")
-    if not all(isinstance(c, str) and c.strip() for c in choices):
+    if not all(isinstance(c, str) and not blank(c) for c in choices):
         raise Broken("a choice is empty or not text")
     names = [str(i) for i in range(len(choices))]
     if "keys" in columns:
@@ -212,7 +219,7 @@ def _tags(card: Card, part: dict, row: dict) -> dict:
     if not isinstance(tokens, list) or not tokens:
         raise Broken("a sentence without words")
     for token in tokens:
-        if not isinstance(token, str) or not token.strip():
+        if not isinstance(token, str) or not token:
             raise Broken("a word is empty or not text")
     if not tags:
         return {"id": "", "tokens": tokens, "tags": [], "labelled": False}

@@ -4,8 +4,9 @@ A *sequence* is one line of token ids; an *example* owns one sequence (pair), on
 (choice), one per window (span, long tags), or one per text (parallel, mining).
 """
 
+import unicodedata
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -144,31 +145,68 @@ def _span(rows, tokenizer, max_length, stride) -> Features:
         question.truncate((max_length - special) // 2)
         room = max_length - special - len(question.ids)
         context.truncate(room, stride=min(stride, room // 2))
+        edges = _edges(plain[i])
         for window in [context, *context.overflowing]:
             both = backend.post_process(question, window, True)
             inside = np.array([s == 1 for s in both.sequence_ids])
             where = np.array(both.offsets, np.int32).reshape(-1, 2)
+            where[inside] = _visible(where[inside], *edges)
             where[~inside] = -1
             encodings.append(both)
             owner.append(i)
             offsets.append(where)
-            spans.append(_locate(where, answers[i], plain[i]))
+            spans.append(locate(where, answers[i], plain[i]))
     features = _plain("span", encodings, len(questions), owner)
     features.spans, features.offsets = np.array(spans, np.int64).reshape(-1, 2), offsets
     return features
 
 
-def _locate(where: np.ndarray, answers: dict, context: str) -> tuple[int, int]:
+@cache
+def _kind(char: str) -> str:
+    """ "blank", "format" (zero-width and control characters), "mark" (accents) or ""."""
+    if char.isspace():
+        return "blank"
+    category = unicodedata.category(char)
+    return {"Cf": "format", "Cc": "format", "Mn": "mark", "Me": "mark"}.get(category, "")
+
+
+def _edges(context: str) -> tuple[np.ndarray, np.ndarray]:
+    """For each place in a text (and its end): where the first visible character is, and how far
+    characters reach that belong to what stands before them (marks, zero-width ones)."""
+    kinds = [_kind(c) for c in context]
+    found = []
+    for passed in (("blank", "format"), ("format", "mark")):
+        stops = np.array([i if k not in passed else len(kinds) for i, k in enumerate(kinds)] or [0])
+        stops = np.minimum.accumulate(stops[::-1])[::-1]
+        found.append(np.append(stops[: len(kinds)], len(kinds)))
+    return found[0], found[1]
+
+
+def _visible(where: np.ndarray, first: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Pieces' characters without blanks and zero-width ones in front, with what no piece covers
+    behind: tokenizers drop zero-width characters and cut decomposed accents off their letters, but
+    answers end in them (MLQA's in U+200B), and scorers keep them."""
+    begin, end = where[:, 0], where[:, 1]
+    begin = np.minimum(first[begin], end)
+    filled = np.where(end > begin, begin, np.iinfo(np.int32).max)
+    following = np.append(np.minimum.accumulate(filled[::-1])[::-1][1:], np.iinfo(np.int32).max)
+    end = np.where(end > begin, np.maximum(end, np.minimum(reach[end], following)), end)
+    return np.stack([begin, end], 1)
+
+
+def locate(where: np.ndarray, answers: dict, context: str) -> tuple[int, int]:
     """First and last piece of the first gold answer in this window; (0, 0) when not inside."""
     if not answers["text"]:
         return 0, 0
     begin = answers["answer_start"][0]
     end = begin + len(answers["text"][0])
-    while begin < end and context[begin].isspace():
+    while begin < end and _kind(context[begin]) in ("blank", "format"):
         begin += 1
-    inside = where[:, 0] >= 0
-    first = np.flatnonzero(inside & (where[:, 1] > begin))
-    last = np.flatnonzero(inside & (where[:, 0] < end) & (where[:, 1] > where[:, 0]))
+    while begin < end and _kind(context[end - 1]) == "blank":
+        end -= 1
+    filled = (where[:, 0] >= 0) & (where[:, 1] > where[:, 0])
+    first = np.flatnonzero(filled & (where[:, 1] > begin))
+    last = np.flatnonzero(filled & (where[:, 0] < end))
     if not len(first) or not len(last) or last[-1] < first[0]:
         return 0, 0
     if where[first[0], 0] > begin or where[last[-1], 1] < end:

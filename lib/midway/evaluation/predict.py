@@ -9,7 +9,7 @@ import torch
 from midway.encoder import heads
 from midway.encoder.batches import evaluation_batches
 from midway.encoder.device import Inputs, Machine
-from midway.encoder.tokens import columns
+from midway.encoder.tokens import columns, locate
 from midway.evaluation import metrics
 
 LONGEST = 30  # pieces of an answer; the SQuAD scripts' max_answer_length
@@ -168,6 +168,37 @@ def _spans(values, features, rows, null: bool) -> Answers:
     confidence = np.where(silent, silence, confidence)
     mean = float(np.nanmean(losses)) if np.isfinite(losses).any() else float("nan")
     return Answers(texts, mean, margin, None, confidence, None)
+
+
+def reachable(features, rows, card, lang: str) -> dict:
+    """The best that spans of pieces can score on span rows: exact_match, f1 in percent, and the ids
+    of rows below 100 (a gold answer that ends inside a piece, or has more than LONGEST pieces)."""
+    rows, best = columns(rows), {}
+    windows = features.of(range(features.examples))
+    for e, (key, answers, context) in enumerate(
+        zip(rows["id"], rows["answers"], rows["context"], strict=True)
+    ):
+        found = [{"exact_match": 0.0, "f1": 0.0}]
+        for one in zip(answers["text"], answers["answer_start"], strict=True):
+            gold = {"text": one[:1], "answer_start": one[1:]}
+            for s in windows[e]:
+                where = features.offsets[s]
+                first, last = locate(where, gold, context)
+                if not last:
+                    continue
+                pieces = [k for k in range(first, last + 1) if where[k, 1] > where[k, 0]]
+                for i in range(max(1, len(pieces) - LONGEST + 1)):
+                    part = pieces[i : i + LONGEST]
+                    text = context[where[part[0], 0] : where[part[-1], 1]]
+                    refs = [(key, answers["text"])]
+                    found.append(metrics.qa_scores({key: text}, refs, lang, card.name))
+            if found[-1]["exact_match"]:
+                break
+        if answers["text"]:
+            best[e] = max(found, key=lambda f: (f["exact_match"], f["f1"]))
+    short = [rows["id"][e] for e, f in best.items() if f["exact_match"] < 100 or f["f1"] < 100]
+    mean = {k: float(np.mean([f[k] for f in best.values()])) for k in ("exact_match", "f1") if best}
+    return mean | {"rows": short}
 
 
 def scores_of(card, predictions, rows, lang: str) -> dict[str, float]:

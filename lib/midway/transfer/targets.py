@@ -212,16 +212,20 @@ class Run:
         )
         inputs = Inputs(features, model, self.machine, self.cache)
         self.tokens += int(features.lengths.sum())
-        return predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
+        answers = predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
+        return answers, features
 
     def _labelled(self, card, lang: str, rivals):
         rows = sources.load(card.name, "test", lang, self.study.data, self.study.data.test_size)
         model_state, _, blinds = self.tuned[card.train_key]
-        a = self._answers(card, model_state, rows)
+        a, features = self._answers(card, model_state, rows)
         beside = rivals.evaluate(rows, lang) if rivals else {}
         for name, blind in blinds.items():
-            b = self._answers(card, blind, controls.blind(rows, card.kind))
+            b, _ = self._answers(card, blind, controls.blind(rows, card.kind))
             beside[name] = predict.scores_of(card, b.predictions, rows, lang)
+        extra = predict.by_kind(card, a.predictions, rows, lang)
+        if card.kind == "span":
+            extra["reachable"] = predict.reachable(features, rows, card, lang)
         return self.step.score(
             card.name,
             lang,
@@ -230,7 +234,7 @@ class Run:
             main=card.metric,
             controls=beside,
             predictions=self.write(card, lang, predict.submission(card, a.predictions, rows)),
-            extra=predict.by_kind(card, a.predictions, rows, lang),
+            extra=extra,
         )
 
     def write(self, card, lang: str, predictions):
