@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from midway.correlation import items, reliability, tables, words
+from midway.correlation import advice, items, reliability, tables
 from midway.study import files
 
 LEVELS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # true correlations that are tried
@@ -204,7 +204,7 @@ def table(parts: Parts, *, effect: float = 0.5, aim: float = 0.8, **options) -> 
 def show(parts: Parts, as_json: bool = False, **options) -> str:
     """The table and its sentences, as text or JSON."""
     found = table(parts, **options)
-    sentences = words.power(found)
+    sentences = advice.power(found)
     if as_json:
         tree = {"parts": asdict(parts), "designs": found.to_dict("records"), "words": sentences}
         return json.dumps(files.plain(tree), indent=1, ensure_ascii=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from midway.correlation import choice, items, tables, words
+from midway.correlation import advice, choice, items, tables, words
 from midway.study import files, tasks
 from midway.study.errors import InputError
 
@@ -246,12 +246,12 @@ def main(folder, rest: list[str]) -> int:
     if args.budget is not None and not 0 < args.budget <= 1:
         raise InputError(f"--budget: {args.budget}; a share between 0 and 1")
     table, facts = recommend(folder, args.target, predictor=args.predictor)
-    sentences = words.advice(table, args.target, facts)
+    sentences = advice.advice(table, args.target, facts)
     sentences += words.scope(tables.settings(folder))
     early = None
     if args.budget is not None:
         runs, early = budget(folder, args.target, args.budget)
-        sentences += words.budget(runs, early, args.budget)
+        sentences += advice.budget(runs, early, args.budget)
     if args.json:
         found = {"gains": table, "nested": early} | ({"early": runs} if early is not None else {})
         found = {k: v.to_dict("records") for k, v in found.items() if v is not None}

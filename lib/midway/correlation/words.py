@@ -10,8 +10,6 @@ sentence names n, unit and correction.
 import numpy as np
 import pandas as pd
 
-ENOUGH = 5  # candidates below which any metric finds the best one by luck
-SURE = 0.975  # probability from which one task is called better than none, or the best
 SYMBOLS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
 MICROWORLD = (
     "The data are a microworld of our own sentences: nothing here, not even a sign, is evidence "
@@ -48,7 +46,7 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
         return f"{pair}: {facts}; no correlation of so few could reach p < {alpha:g}."
     if pd.notna(row["low"]):
         facts += f", {100 * (1 - alpha):g} % interval {row['low']:+.2f} to {row['high']:+.2f}"
-    facts += f", family-wise {_p(row['p_maxt'])}"
+    facts += f", family-wise {p_of(row['p_maxt'])}"
     said = verdict(row, alpha)
     if said == "holds":
         way = "rises" if row["rho"] > 0 else "falls"
@@ -59,7 +57,7 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
         why = "not after correction for the other pairs"
         if row["p_maxt"] < alpha:
             why = "but its interval includes zero"
-        return f"{pair} are associated if taken alone ({_p(row['p'])}), {why}: {facts}."
+        return f"{pair} are associated if taken alone ({p_of(row['p'])}), {why}: {facts}."
     return f"{pair}: not shown, and not excluded ({facts})."
 
 
@@ -104,7 +102,7 @@ def _family(known, unit, most, name) -> list[str]:
     singles = int((known["p"] < alpha).sum())
     first = (
         f"Of {len(known)} {name} pairs (n = {n} {unit}, {known.attrs.get('method', 'rho')}), "
-        f"{good} {'holds' if good == 1 else 'hold'} after max-T correction over all of them"
+        f"{good} {_hold(good)} after max-T correction over all of them"
     )
     if open_:
         first += f", {open_} {'is' if open_ == 1 else 'are'} undecided"
@@ -142,7 +140,7 @@ def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
         return [f"Too few tasks to tell: {facts}."]
     if said == "holds":
         way = "rise together" if row["rho"] > 0 else "go opposite ways"
-        return [f"In this study they {way}: {facts}, family-wise {_p(row['p_maxt'])}."]
+        return [f"In this study they {way}: {facts}, family-wise {p_of(row['p_maxt'])}."]
     start = "Undecided" if said == "undecided" else "Cannot tell"
     more = ""
     if wide and row["low"] < -0.3 and row["high"] > 0.3:
@@ -163,128 +161,102 @@ def comparison(table: pd.DataFrame, a: str, b: str) -> str:
     return f"{a} and {b} are not shown to differ: {facts}."
 
 
-def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05) -> list[str]:
-    """What choosing by a metric costs, for one target.
-
-    table: of :func:`midway.correlation.choice.quality`, a description; nested: of
-    :func:`midway.correlation.choice.nested`, without which no verdict is given.
-    """
-    rows = table[table["target"] == target].dropna(subset=["regret_1"])
-    target = "the average" if target == "average" else target
-    if rows.empty:
-        return [f"No choice can be judged for {target}: nothing is finished."]
-    best = rows[rows["kind"] == "predictor"].sort_values("regret_1", kind="stable")
-    best = best[best["n"] == best["n"].max()]  # only metrics that all candidates have compare
-    random = rows[rows["kind"] == "random"].iloc[0]
-    if best.empty:
-        return [f"No predictor covers the variants of {target}."]
+def within(table: pd.DataFrame, most: int = 3) -> list[str]:
+    """What follows within tasks, of :func:`within.within`; a dose is also just time."""
+    alpha, known = table.attrs.get("alpha", 0.05), table[table["p"].notna()]
+    if not len(known):
+        return ["Within tasks nothing can be said: it takes three tasks with two doses each."]
+    primary = known[known["primary"]] if "primary" in known else known.iloc[:0]
     out = []
-    if (rows.loc[rows["kind"] == "none", "regret_1"] < 0).any():
-        out.append(f"No intermediate task helped {target}: the best measured below none at all.")
-    first, n, tried = best.iloc[0], int(best.iloc[0]["n"]), len(best)
-    if n < ENOUGH:
-        return [*out, f"{n} tasks are too few to judge a choice for {target}."]
-    lucky = f"{tried / n:.1f} of {tried} rules would find the best of {n} tasks by luck alone"
-    out.append(
-        f"For {target}, the best of {tried} metrics on these tasks, {first['predictor']}, costs "
-        f"{first['regret_1']:.1f} points against the best task, a random choice "
-        f"{random['regret_1']:.1f}; it was chosen on the data it is judged on ({lucky})."
-    )
-    return out + nested_choice(nested, target, alpha)
-
-
-def nested_choice(nested, target: str = "the average", alpha: float = 0.05) -> list[str]:
-    """The verdict on choosing by metric: on tasks that did not choose the rule."""
-    if nested is None:
-        return []
-    if not len(nested):
-        return [f"Choosing by metric cannot be judged out of sample for {target}: it needs four "
-                "families of tasks and a metric that all have."]  # fmt: skip
-    row = nested[nested["kind"] == "nested"].iloc[0]
-    facts = (
-        f"{row['tried']:.0f} rules tried, a choice between two unseen tasks of different families "
-        f"costs {row['regret']:.1f} points, a coin {row['random']:.1f}; saved {row['saved']:+.1f}, "
-        f"by chance {row['low']:+.1f} to {row['high']:+.1f}, {_p(row['p'])}"
-    )
-    if row["p"] < alpha:
-        return [f"Choosing by metric predicts better than chance on unseen tasks ({facts})."]
-    return [f"Choosing by metric is not shown to beat chance on unseen tasks ({facts})."]
-
-
-def advice(table: pd.DataFrame, target: str, facts: dict) -> list[str]:
-    """What a ranking of :func:`recommend.recommend` says to do; 'cannot tell' is usual."""
-    target = "the average" if target == "average" else target
-    known = table.dropna(subset=["expected"])
-    first = known.iloc[0]
-    gain = (
-        f"{first['variant']} is expected to change the score by {first['expected']:+.1f} points "
-        f"(measured {first['gain']:+.1f}; with other seeds and test items {first['low']:+.1f} to "
-        f"{first['high']:+.1f})"
-    )
-    if first["source"] != "measured":
-        gain = gain.replace(f"measured {first['gain']:+.1f}; ", "not measured; ")
-    noise = f"Noise of one gain: {_noise(facts['noise'])}; seed noise {facts['seed_noise']}."
-    if first["p_helps"] < 1 - SURE:
-        return [f"Take none for {target}: no intermediate task is expected to help; {gain}.", noise]
-    if first["p_helps"] < SURE:
-        return [f"Cannot tell whether any intermediate task helps {target}: {gain}.", noise]
-    cost = f"expected regret {facts['expected']:.1f} points, of a random task {facts['random']:.1f}"
-    if first["p_best"] >= SURE:
-        return [f"Take {first['variant']} for {target}: {gain}; {cost}.", noise]
-    if len(known) == 1:
-        return [f"Take {first['variant']} for {target}, the only one finished: {gain}.", noise]
-    may = ", ".join(known.loc[known["p_best"] >= 0.05, "variant"])
-    return [f"Cannot tell which task is best for {target}: it may be {may}. Training on one helps: "
-            f"{gain}; {cost}.", noise]  # fmt: skip
-
-
-def _noise(parts: dict) -> str:
-    return ", ".join(f"{name} {sd:.1f}" for name, sd in parts.items())
-
-
-def budget(runs: pd.DataFrame, nested: pd.DataFrame, share: float) -> list[str]:
-    """Early choice within a budget: how many rules, what luck gives, and the verdict."""
-    rules = runs[runs["predictor"] != "random choice"]
-    luck = float((rules["k"] / rules["n"]).sum())
-    found = int((rules["regret"] <= 1e-9).sum())
-    out = [
-        f"Early choice within {share:.0%} of the compute: {len(rules)} rules tried on the runs "
-        f"recorded; {found} of them keep the best task, by luck alone {luck:.1f} would.",
-        *nested_choice(nested),
-    ]
-    if not len(nested) or not nested["p"].iloc[0] < 0.05:
-        out.append("No rule is recommended. The table shows what each would have cost here.")
+    for name, part in (("primary", primary), ("exploratory", known.drop(primary.index))):
+        if not len(part):
+            continue
+        said = pd.Series([_within_verdict(row, alpha) for _, row in part.iterrows()])
+        good, open_ = ((said == v).sum() for v in ("holds", "undecided"))
+        also = f", {open_} undecided" if open_ else ""
+        out.append(
+            f"Within tasks, of {len(part)} {name} pairs {good} {_hold(good)} beyond what time does "
+            f"to all tasks (max-T over them){also}."
+        )
+        order = part.sort_values(["p_maxt", "p"]).head(most)
+        out += [_within(row, alpha) for _, row in order.iterrows()]
     return out
 
 
-def power(table: pd.DataFrame) -> list[str]:
-    """What a design can show, of :func:`midway.correlation.design.table`."""
-    effect, aim = table.attrs["effect"], table.attrs["aim"]
-    row = table.iloc[0]
-    what = f"{row['tasks']} tasks in {row['families']} families, {row['seeds']} seed(s)"
+def _within_verdict(row, alpha) -> str:
+    ends = {"low": row["partial_low"], "high": row["partial_high"], "rho": row["r_partial"]}
+    found = verdict({**row, **ends, "critical": 0.0}, alpha)
+    lost = row["placebos"] > 0 and not (row["difference_low"] > 0 or row["difference_high"] < 0)
+    return "not shown" if found == "holds" and lost else found
+
+
+def _within(row, alpha) -> str:
+    pair = f"{row['predictor']} and {row['outcome']} within tasks"
+    facts = (
+        f"r = {row['r_within']:+.2f} while {row['tasks']:.0f} tasks train, {row['r_partial']:+.2f} "
+        f"({row['partial_low']:+.2f} to {row['partial_high']:+.2f}) with time removed, family-wise "
+        f"{p_of(row['p_maxt'])}"
+    )
+    if row["placebos"] > 0:
+        facts += f"; with shuffled labels {row['r_placebo']:+.2f}"
+    said = _within_verdict(row, alpha)
+    if said == "holds":
+        return f"{pair} {'rise together' if row['r_partial'] > 0 else 'go opposite ways'}: {facts}."
+    said = "undecided" if said == "undecided" else "not shown, and not excluded"
+    return f"{pair}: {said} ({facts})."
+
+
+def reliability(parts: pd.DataFrame, weak: dict[str, float], floor: float) -> list[str]:
+    """What other seeds and test items would leave of the outcomes, of :mod:`reliability`."""
+    known = parts["total"].fillna(parts["reliability"]).dropna()
+    if parts["reliability"].isna().all():
+        out = ["With one seed the error of training is not known, nor any reliability."]
+        if len(known):
+            out.append(f"Test items alone bound it from above: {_values(known)}.")
+        return out
+    one = parts["one_seed"].dropna()
+    out = [f"Reliability of the outcomes (1: the same with other seeds and test items): "
+           f"{_values(known)}; of a single seed: {_values(one)}."]  # fmt: skip
+    if weak:
+        out.append(f"Below {floor:g} and left out of the average and of all families of tests: "
+                   f"{_values(pd.Series(weak))}.")  # fmt: skip
+    return out
+
+
+def floors(below: pd.DataFrame, idle: pd.DataFrame) -> list[str]:
+    """Cells below their control, tasks that did not learn, of :mod:`floors`."""
     out = [
-        f"Between tasks, with {what}: a true correlation of {effect:.2f} is found in "
-        f"{row['power_between']:.0%} of studies; {_needs(row['rho_between'], aim)}."
+        f"{row['target']}: not above the control {row['control']} ({row['score']:.1f}): "
+        f"{row['below']}."
+        for _, row in below[below["below"] != ""].iterrows()
     ]
-    enough = table[table["power_between"] >= aim]
-    if row["power_between"] < aim and len(enough):
-        best = enough.sort_values("core_s").iloc[0]
-        price = f"{best['core_s']:,.0f} core-s (now {row['core_s']:,.0f})"
-        out.append(f"Of the alternatives {best['design']} would do, at {price}.")
-    elif row["power_between"] < aim:
-        out.append("None of the alternatives would do.")
-    if pd.notna(row["power_within"]):
+    if len(idle):
+        shown = [f"{r['variant']} ({r['score']:.1f}, start or chance {r['floor']:.1f})"
+                 for _, r in idle.iterrows()]  # fmt: skip
+        out.append(f"Not clear of chance after training: {', '.join(shown)}.")
+    return out
+
+
+def specification(table: pd.DataFrame, outcome: str = "gain") -> list[str]:
+    """How far each predictor's rho depends on choices, of :func:`specification.curve`."""
+    out = []
+    part = table[(table["outcome"] == outcome) & table["rho"].notna()]
+    for name, rows in part.groupby("predictor", sort=False):
+        usual = rows.loc[rows["default"], "rho"]
+        here = f"; reported: {usual.iloc[0]:+.2f}" if len(usual) else ""
         out.append(
-            f"Within tasks, with {row['doses']} doses each: {row['power_within']:.0%}; "
-            f"{_needs(row['rho_within'], aim)}."
+            f"{name}: over {len(rows)} specifications rho runs from {rows['rho'].min():+.2f} to "
+            f"{rows['rho'].max():+.2f} (median {rows['rho'].median():+.2f}){here}."
         )
-    return [*out, f"Simulated from: {table.attrs['source']}."]
+    return out
 
 
-def _needs(rho, aim) -> str:
-    if pd.isna(rho):
-        return f"no correlation reaches {aim:.0%}"
-    return f"{aim:.0%} are reached from {rho:.2f} on"
+def _values(series) -> str:
+    return ", ".join(f"{k} {v:.2f}" for k, v in series.items())
+
+
+def _hold(n: int) -> str:
+    return "holds" if n == 1 else "hold"
 
 
 def scope(study: dict) -> list[str]:
@@ -304,7 +276,7 @@ def limits(study: dict, n: int, seeds: int) -> list[str]:
     return out
 
 
-def _p(value):
+def p_of(value):
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
