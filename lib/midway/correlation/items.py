@@ -28,8 +28,8 @@ def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFr
     folder = Path(folder)
     known = tables.scores(folder)
     try:
-        data = params.load(folder / "params.yaml").data
-    except InputError:
+        data = params.Data(**tables.settings(folder)["data"])
+    except (KeyError, ValueError):  # no study, or one of another version
         return {}
     out = {}
     for target in targets or dict.fromkeys(known["target"]):
