@@ -15,7 +15,7 @@ import midway
 from midway import tasks
 from midway.errors import InputError
 from midway.fingerprints import INDEX, data_hashes, encoder_hash, root
-from midway.params import Study, split_variant
+from midway.params import LONGER, Study, split_dose, split_variant
 from midway.records import StepRecord, content, digest, load, sha256
 
 LIB = Path(midway.__file__).resolve().parent
@@ -49,10 +49,11 @@ class StepId:
 def steps(study: Study) -> list[StepId]:
     """Every job of a study, each after what it reads."""
     runs = [(v, s) for s in study.seeds for v in study.intermediate.variants]
+    carried = [(v, s) for s in study.seeds for v in study.carried()]
     return (
         [StepId(STEPS[3])]
         + [StepId(STEPS[0], v, s) for v, s in runs]
-        + [StepId(STEPS[1], v, s, p) for v, s in runs for p in study.parts()]
+        + [StepId(STEPS[1], v, s, p) for v, s in carried for p in study.parts(v)]
         + [StepId(STEPS[2]), StepId(STEPS[4])]
     )
 
@@ -60,7 +61,7 @@ def steps(study: Study) -> list[StepId]:
 def upstream(study: Study, sid: StepId) -> list[StepId]:
     """The jobs whose records a job reads."""
     if sid.step == STEPS[1]:
-        return [StepId(STEPS[0], sid.variant, sid.seed)]
+        return [StepId(STEPS[0], split_dose(sid.variant)[0], sid.seed)]
     if sid.step == STEPS[2]:
         return [s for s in steps(study) if s.step in STEPS[:2]]
     if sid.step == STEPS[4]:
@@ -76,7 +77,7 @@ def trained_on(variant: str) -> tuple[str, ...]:
 
 def targets_of(study: Study, sid: StepId) -> list[str]:
     """Targets of a 02 job (all of the study's when the part is None)."""
-    return study.parts()[sid.part] if sid.part else list(study.transfer.targets)
+    return study.parts(sid.variant)[sid.part] if sid.part else list(study.transfer.targets)
 
 
 def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dict:
@@ -93,6 +94,8 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
         own = all_["intermediate"]
         base, suffixes = split_variant(sid.variant)
         own.pop("variants")
+        own.pop("dosed")
+        own["doses"] = study.doses(sid.variant)
         own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
         names = {base, *trained_on(sid.variant)}
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in names}
@@ -105,6 +108,9 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
     if sid.step == STEPS[1]:
         own, names = all_["transfer"], targets or targets_of(study, sid)
         own.pop("targets_per_job")
+        own.pop("dose_targets")
+        if sid.variant == LONGER:
+            own["longer"] = study.intermediate.steps
         used = {*names, *(tasks.TARGETS[t].train_key for t in names)}
         own["targets"] = names
         own["languages"] = {t: v for t, v in own["languages"].items() if t in used}
