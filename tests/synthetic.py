@@ -28,7 +28,7 @@ def study(root, folder, variants=VARIANTS, targets=TARGETS, seeds=(1, 2), doses=
         "intermediate.doses": list(doses),
         "transfer.targets": list(targets),
         "transfer.targets_per_job": 9,
-        "correlation.permutations": 199,
+        "correlation.permutations": 999,
         "correlation.resamples": 199,
     }
     made = params.load(root / "params" / "smoke.yaml", changes)

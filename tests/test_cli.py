@@ -84,7 +84,7 @@ MISTAKES = {
     ("plan", "outputs/mini"): "it is a study's outputs",
     ("plan", "{p}", "--json", "--cost"): "leave out --json",
     ("plan", "{p}", "--set", "transfer.steps"): "write KEY=VALUE",
-    ("plan", "{p}", "--set", "transfer.steps=[1"): "is not a YAML value",
+    ("plan", "{p}", "--set", "transfer.steps=[1"): "not valid YAML",
     ("plan", "{p}", "--set", "transfer.stepz=1"): "did you mean",
     ("plan", "{p}", "--set", "study.x=1"): "not a group of settings",
     ("plan", "{p}", "--set", "study=../x"): "study",

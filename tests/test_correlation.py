@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from midway import resampling as rs
-from midway.correlation import COLUMNS, METHODS, compare, correlate, detectable, stratified
+from midway.correlation import COLUMNS, METHODS, compare, correlate, critical, stratified
 from midway.errors import InputError
 
 SCIPY = {
@@ -70,7 +70,7 @@ def test_monte_carlo_p_agrees_with_exact_distribution():
     X, Y = frames(n=9, p=4, o=3, seed=1)
     table = correlate(X, Y, permutations=9999, resamples=99)
     counts = 9
-    from midway.correlation import _squared_rank_differences
+    from midway.null import _squared_rank_differences
 
     ways = _squared_rank_differences(counts)
     values = np.abs(1 - 6 * np.arange(len(ways)) / (counts * (counts**2 - 1)))
@@ -138,7 +138,7 @@ def test_constant_columns_and_missing_cells_say_why():
 def test_too_few_units_to_reach_alpha_is_said():
     X, Y = frames(n=4, p=1, o=1)
     row = correlate(X, Y, **FEW).iloc[0]
-    assert np.isnan(row.detectable) and row.note == "n = 4 cannot reach 0.05"
+    assert np.isnan(row.critical) and row.note == "n = 4 cannot reach 0.05"
 
 
 def test_runs_are_averaged_not_counted():
@@ -173,17 +173,17 @@ def test_equal_means_tie_whatever_the_order_of_runs():
     [(7, 0.05, 0.786), (8, 0.05, 0.738), (9, 0.05, 0.7), (10, 0.05, 0.648), (12, 0.05, 0.587)]
     + [(7, 0.05 / 9, 0.964), (8, 0.05 / 9, 0.905), (9, 0.05 / 9, 0.867)],
 )
-def test_smallest_detectable_rho(n, alpha, value):
+def test_smallest_critical_rho(n, alpha, value):
     """Published tables of critical values; Bonferroni over the nine targets."""
-    assert detectable(n, alpha) == pytest.approx(value, abs=5e-4)
+    assert critical(n, alpha) == pytest.approx(value, abs=5e-4)
 
 
-def test_smallest_detectable_of_other_methods_and_sizes():
-    assert np.isnan(detectable(4)) and np.isnan(detectable(2))
-    assert detectable(9, 0.05, "kendall") == pytest.approx(0.556, abs=5e-4)
-    assert detectable(9, 0.05, "pearson") == pytest.approx(0.666, abs=5e-4)
-    assert detectable(13) == pytest.approx(0.553, abs=5e-3)  # Student's t beyond 12
-    assert detectable(12) > detectable(13) > detectable(33)
+def test_smallest_critical_of_other_methods_and_sizes():
+    assert np.isnan(critical(4)) and np.isnan(critical(2))
+    assert critical(9, 0.05, "kendall") == pytest.approx(0.556, abs=5e-4)
+    assert critical(9, 0.05, "pearson") == pytest.approx(0.666, abs=5e-4)
+    assert critical(13) == pytest.approx(0.553, abs=5e-3)  # Student's t beyond 12
+    assert critical(12) > critical(13) > critical(33)
 
 
 def test_compare_prefers_the_better_predictor():
@@ -309,7 +309,7 @@ def test_order_of_rows_does_not_matter(order, method):
     order = [i for i in order if i < 6]
     a = correlate(X, Y, method=method, **FEW)
     b = correlate(X.iloc[order], Y.iloc[order], method=method, **FEW)
-    columns = ["n", "rho", "p", "p_maxt", "q_bh", "loo_low", "loo_high", "detectable"]
+    columns = ["n", "rho", "p", "p_maxt", "q_bh", "loo_low", "loo_high", "critical"]
     pd.testing.assert_frame_equal(a[columns], b[columns], check_exact=False)
     mixed = correlate(X.iloc[order], Y, method=method, **FEW)  # aligned by name, not by place
     pd.testing.assert_frame_equal(mixed[columns], a[columns], check_exact=False)
@@ -330,7 +330,7 @@ def test_missing_cells_equal_the_complete_part(seed):
 def test_null_deviation_is_exact():
     """The unit of max-T: sd of rho and tau over all orders."""
     x = np.arange(6.0)[:, None]
-    keys, exact = rs.sort_keys(6, 720, None)
+    keys, exact = rs.orders(6, 720, None)
     for method in METHODS:
         null = np.concatenate([v for _, v in rs.null(x, x, keys, method)])
         assert exact and null.std() == pytest.approx(rs.null_sd(6, method))

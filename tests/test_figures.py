@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from midway import choice, figures, tables
+from midway import choice, drawing, figures, lesson, tables
 from midway.correlation import correlate
 
 VARIANTS = ["none", "anli", "mnli", "qqp", "squad1", "ccg", "multi", "mnli+shuffled"]
@@ -40,14 +40,16 @@ def drawn(table):
     nothing = (pd.DataFrame(columns=c) for c in (tables.PREDICTORS, tables.OUTCOME))
     rows = [[n, f, 1, 9, 2, f, 1 - f, 1.0, 0, 2] for n in ("main", "random choice") for f in (0, 1)]
     runs = pd.DataFrame(rows, columns=choice.early(*nothing).columns)
-    sweep = pd.DataFrame(rng.random((6, 3)), range(1, 7), ["de", "fr", "ru"])
     return {
         "heatmap": figures.heatmap(matrix),
         "forest": figures.forest(table),
         "scatter": figures.scatter(dots, table.iloc[0]),
         "trajectories": figures.trajectories(points),
         "regret": figures.regret_curve(runs),
-        "layers": figures.layer_sweep(sweep, 4),
+        "losses": lesson.losses(rng.random(30), [10, 20]),
+        "languages": lesson.languages(pd.Series({"en": 80.0, "de": 60.0}), "accuracy, percent", 60),
+        "similarity": lesson.similarity(pd.DataFrame(rng.random((4, 4))), "before"),
+        "chance": lesson.chance(rng.random(99), 0.9, "rho"),
     }
 
 
@@ -73,7 +75,7 @@ def test_significance_marks_follow_the_family(table):
     faces = [line.get_markerfacecolor() for line in fig.axes[0].lines if line.get_marker() == "o"]
     rows = table[table["outcome"] == "average"].dropna(subset=["rho"])
     expected = ((rows["p_maxt"] < 0.05) & (rows["low"] * rows["high"] > 0)).sum()
-    assert sum(f != "white" for f in faces) == expected == 1
+    assert sum(f != "#ffffff" for f in faces) == expected == 1
 
 
 def test_nothing_finished_is_drawn_as_such():
@@ -118,3 +120,28 @@ def test_a_coefficient_is_called_by_its_name(method, sign):
     assert fig.axes[0].get_title(loc="left").startswith(f"{sign} = ")
     assert method.title() in text_of(fig) and method.title() in text_of(figures.forest(table))
     assert method == "spearman" or "rho" not in text_of(fig)
+
+
+def test_a_figure_in_a_page_is_one_of_many(table):
+    """Two figures in one page share no id; values show on hover; colours follow the page."""
+    a, b = (drawing.inline(figures.forest(table), n, "a & b") for n in ("one", "two"))
+    ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (a, b)]
+    assert ids[0] and not ids[0] & ids[1]
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', a))
+    assert used and used <= ids[0]
+    assert "<title>own score: +1.00" in a and 'aria-label="a &amp; b"' in a
+    assert "var(--ink)" in a and drawing.INK not in a
+
+
+def test_panels_show_every_point_of_every_family():
+    """The published picture: a task that is not drawn, or drawn as another family, misleads."""
+    index = pd.MultiIndex.from_product([["a", "b"], ["t1", "t2", "t3"]])
+    points = pd.DataFrame({"x": range(6), "y": range(6), "family": ["f", "g", "f"] * 2}, index)
+    fig = figures.panels(points, {"b": "B", "a": "A"}, "own (%)", "gain", "n = 3")
+    panels = [ax for ax in fig.axes if ax.get_title(loc="left")]
+    assert [ax.get_title(loc="left") for ax in panels] == ["B", "A"]
+    drawn = [(line.get_xdata()[0], line.get_marker()) for line in panels[0].lines if line.get_gid()]
+    assert [x for x, _ in drawn] == [3, 4, 5]
+    assert drawn[0][1] == drawn[2][1] != drawn[1][1]
+    assert {t.get_text() for t in fig.legends[0].get_texts()} == {"f", "g"}
+    assert fig.get_supxlabel() == "n = 3"

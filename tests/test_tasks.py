@@ -69,8 +69,8 @@ def test_unknown_name_gets_a_suggestion():
         ("x: {title: x, role: target, kind: pairs, group: pair, metric: f1}", "kind is 'pairs'"),
         ("x: {title: x, role: target, kind: pair, group: pair}", "metric is None"),
         (
-            "x: {title: x, role: target, kind: pair, group: pair, metric: f1, languages: [no]}",
-            "'no'",
+            "x: {title: x, role: target, kind: pair, group: pair, metric: f1, languages: no}",
+            "'no', not a list",
         ),
         ("x: {title: x, role: target, kind: pair, group: pair, metric: f1, train_from: y}", "'y'"),
         ("x: {role: target, kind: pair, group: pair, metric: f1}", "title"),

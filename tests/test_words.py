@@ -11,13 +11,13 @@ from midway.correlation import COLUMNS, correlate
 
 GOOD = {
     "predictor": "accuracy", "outcome": "average", "n": 9, "rho": 0.9, "p": 0.002, "p_maxt": 0.02,
-    "q_bh": 0.01, "low": 0.6, "high": 0.98, "loo_low": 0.85, "loo_high": 0.95, "detectable": 0.7,
+    "q_bh": 0.01, "low": 0.6, "high": 0.98, "loo_low": 0.85, "loo_high": 0.95, "critical": 0.7,
     "note": "",
 }  # fmt: skip
 WEAKER = {
     "family-wise p too large": {"p_maxt": 0.06},
     "interval includes zero": {"low": -0.1},
-    "n cannot reach alpha": {"detectable": np.nan},
+    "n cannot reach alpha": {"critical": np.nan},
     "no correlation": {"rho": np.nan, "p": np.nan, "p_maxt": np.nan, "note": "constant outcome"},
     "no interval": {"low": np.nan, "high": np.nan},
 }
@@ -54,7 +54,7 @@ def test_uncorrected_significance_is_not_enough():
 HEADLINES = [
     ({}, "Yes, in this study: how much a task's own score rises (main_gain)"),
     ({"p_maxt": 0.2}, "Not shown: how much a task's own score rises (main_gain)"),
-    ({"detectable": np.nan}, "Too few tasks to tell: "),
+    ({"critical": np.nan}, "Too few tasks to tell: "),
     ({"predictor": "main", "low": -0.1}, "Not shown: a task's own score (main) and the average"),
 ]
 
@@ -74,10 +74,10 @@ unit = st.floats(0, 1)
 
 
 @given(unit, unit, st.floats(-1, 1), st.floats(-1, 1), st.one_of(unit, st.just(np.nan)))
-def test_predicts_needs_all_three(p, p_maxt, low, high, detectable):
-    row = GOOD | {"p": p, "p_maxt": p_maxt, "low": low, "high": high, "detectable": detectable}
+def test_predicts_needs_all_three(p, p_maxt, low, high, critical):
+    row = GOOD | {"p": p, "p_maxt": p_maxt, "low": low, "high": high, "critical": critical}
     if "predicts" in words.cell(row):
-        assert p_maxt < 0.05 and (low > 0 or high < 0) and not np.isnan(detectable)
+        assert p_maxt < 0.05 and (low > 0 or high < 0) and not np.isnan(critical)
 
 
 def test_family_of_noise():

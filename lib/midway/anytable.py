@@ -183,7 +183,7 @@ def main(table, rest: list[str]) -> int:
     p.add_argument("--predictors", required=True, help="columns, by name or as in '*_PRB'")
     p.add_argument("--outcomes", required=True, help="columns, by name or as in '*_TRG'")
     p.add_argument("--method", default="spearman", choices=tuple(words.SYMBOLS))
-    p.add_argument("--permutations", type=int, default=9999, help="default 9999")
+    p.add_argument("--permutations", type=int, default=100_000, help="default 100000")
     p.add_argument("--resamples", type=int, default=9999, help="of the bootstrap; default 9999")
     p.add_argument("--alpha", type=float, default=0.05, help="default 0.05")
     p.add_argument("--seed", type=int, default=0, help="of both; default 0")

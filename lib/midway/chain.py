@@ -16,10 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 import midway
-from midway import machine, params, provenance, runner, slurm
+from midway import machine, params, provenance, runner, slurm, yamlfile
 from midway import plan as planning
 from midway.errors import InputError
 from midway.kernels import forking
@@ -204,7 +202,7 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     clear_up(study, folder)
     items = planning.plan(study, folder, force)
     wanted = stages(until)
-    text = yaml.safe_dump(study.fold(), sort_keys=False, allow_unicode=True)
+    text = yamlfile.dump(study.fold())
     if not (folder / "params.yaml").exists() or (folder / "params.yaml").read_text() != text:
         write_atomic(folder / "params.yaml", text)
     retire(study, folder, items)

@@ -2,24 +2,30 @@
 
 import contextlib
 import json
+import math
+import re
 from pathlib import Path
 
+from midway import architectures
 from midway.errors import InputError
 
-CLASSES = {"bert": "BertModel", "xlm-roberta": "XLMRobertaModel"}  # model_type -> class
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "sentencepiece.bpe.model",
+    "sentencepiece.bpe.model",  # XLM-R
+    "sentencepiece.model",  # RemBERT
+    "spm.model",  # DeBERTa
     "vocab.txt",
 )
 ROLES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SPECIAL = {  # where a checkpoint's tokenizer files do not say
     "bert": dict(zip(ROLES, ("[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"), strict=True)),
     "xlm-roberta": dict(zip(ROLES, ("<unk>", "</s>", "<pad>", "<s>", "<mask>"), strict=True)),
+    "rembert": dict(zip(ROLES, ("<unk>", "[SEP]", "<pad>", "[CLS]", "[MASK]"), strict=True)),
 }
+SPECIAL["deberta-v2"] = SPECIAL["bert"]
 
 
 @contextlib.contextmanager
@@ -44,18 +50,13 @@ def check_folder(folder: Path, key: str) -> dict:
         raise InputError(f"{key}: {folder} is no folder")
     try:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        known = settings.get("model_type") in CLASSES
+        architectures.check(settings, key)
     except FileNotFoundError:
         raise InputError(
             f"{key}: {folder} has no config.json; save_pretrained() writes it"
         ) from None
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{key}: config.json cannot be read ({error})") from None
-    if not known:
-        raise InputError(
-            f"{key}: model_type {settings.get('model_type')!r} is not supported; "
-            f"use one of {', '.join(CLASSES)}"
-        )
     if not isinstance(settings.get("num_hidden_layers"), int):
         raise InputError(f"{key}: config.json has no num_hidden_layers")
     if not list(folder.glob("model*.safetensors")):
@@ -67,8 +68,8 @@ def check_folder(folder: Path, key: str) -> dict:
             f"{key}: {folder} holds {found}; provide model.safetensors "
             "(save_pretrained() of current transformers writes it)"
         )
-    vocabularies = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
-    if not any((folder / name).exists() for name in vocabularies):
+    settings_only = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    if not any((folder / n).exists() for n in TOKENIZER_FILES if n not in settings_only):
         raise InputError(f"{key}: {folder} holds no tokenizer; provide tokenizer.json")
     return settings
 
@@ -94,41 +95,113 @@ def hub_folder(name: str, revision: str) -> Path:
         ) from None
 
 
-def load(folder: Path, cls: type, changes: dict, key: str):
-    """Model (a ``cls``, float32) and tokenizer of a checked folder; every weight must be there."""
+def load(folder: Path, settings: dict, changes: dict, key: str):
+    """Model (float32) and tokenizer of a checked folder; every weight must be there."""
     import torch
 
+    kind = settings["model_type"]
+    shape, cls = architectures.SHAPES[kind], architectures.model_class(kind)
+    options = {"add_pooling_layer": False} if shape.pooler else {}
     try:
         with _quiet():
             config = cls.config_class.from_pretrained(folder, **changes)
             model, report = cls.from_pretrained(
                 folder,
                 config=config,
-                add_pooling_layer=False,
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=torch.float32,
-                attn_implementation="sdpa",
+                attn_implementation="sdpa" if shape.fused else "eager",
                 output_loading_info=True,
+                **options,
             )
-            tokenizer = _tokenizer(folder, config.model_type)
-    except Exception as error:  # of transformers, tokenizers, safetensors: they share no base
-        first = str(error).strip().split("\n")[0][:200]
-        raise InputError(f"{key}: cannot be loaded ({type(error).__name__}: {first})") from error
+    except Exception as error:  # of transformers and safetensors: they share no base
+        raise _unloadable(error, key) from error
     if missing := sorted(report["missing_keys"]):
         raise InputError(
             f"{key}: the weights lack {len(missing)} tensors, such as {missing[0]}; "
             "is it a complete checkpoint of this architecture?"
         )
-    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+    return model, tokenizer(folder, settings, key)
+
+
+def _unloadable(error, key: str) -> InputError:
+    first = str(error).strip().split("\n")[0][:200]
+    return InputError(f"{key}: cannot be loaded ({type(error).__name__}: {first})")
+
+
+def inspect(folder: Path, key: str) -> dict:
+    """What a checkpoint is, from config, tokenizer and the heads of its weight files; in seconds.
+
+    Raises InputError where training would fail: unknown architecture, cut or missing files, fewer
+    layers or embeddings than config.json or the tokenizer says. Returns model_type, layers,
+    hidden_size, vocabulary (rows of the embedding), pieces (of the tokenizer), weights (numbers in
+    the files), embeddings (of them in the word embedding) and bytes.
+    """
+    settings = check_folder(folder, key)
+    shapes, size = {}, 0
+    for path in sorted(folder.glob("model*.safetensors")):
+        shapes |= _head(path, key)
+        size += path.stat().st_size
+    index = folder / "model.safetensors.index.json"
+    if index.exists() and not (folder / "model.safetensors").exists():
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if lost := sorted(n for n in named if not (folder / n).exists()):
+            raise InputError(f"{key}: {len(lost)} weight files are missing, such as {lost[0]}")
+    numbers = [int(m[1]) for name in shapes if (m := re.search(r"\blayers?\.(\d+)\.", name))]
+    layers = max(numbers, default=-1) + 1
+    if layers < settings["num_hidden_layers"]:
+        told = settings["num_hidden_layers"]
+        raise InputError(f"{key}: config.json has {told} layers, the weights have {layers}")
+    names = r"(word_embeddings|tok_embeddings|embed_tokens)\.weight$"
+    words = [v for name, v in shapes.items() if re.search(names, name)]
+    rows, width = words[0] if words else (0, 0)
+    pieces = len(tokenizer(folder, settings | {"vocab_size": rows}, key))
+    return {
+        "model_type": settings["model_type"], "layers": layers, "vocabulary": rows,
+        "hidden_size": settings.get("hidden_size"), "pieces": pieces, "embeddings": rows * width,
+        "weights": sum(math.prod(v) for v in shapes.values()), "bytes": size,
+    }  # fmt: skip
+
+
+def _head(path: Path, key: str) -> dict[str, list[int]]:
+    """Shapes of the tensors of a safetensors file, which must be as long as its head says."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            head = json.loads(file.read(length))
+        head.pop("__metadata__", None)
+        end = 8 + length + max((v["data_offsets"][1] for v in head.values()), default=0)
+    except (OSError, ValueError, KeyError, MemoryError, OverflowError) as error:
+        raise InputError(f"{key}: {path.name} cannot be read ({error})") from None
+    if path.stat().st_size != end:
+        got = path.stat().st_size
+        raise InputError(f"{key}: {path.name} has {got:,} of {end:,} bytes; get it again")
+    return {name: v["shape"] for name, v in head.items()}
+
+
+def tokenizer(folder: Path, settings: dict, key: str):
+    """The tokenizer of a checked folder, or InputError where heads could not count on it."""
+    try:
+        with _quiet():
+            made = _tokenizer(folder, settings["model_type"])
+    except Exception as error:  # of transformers and tokenizers: they share no base
+        raise _unloadable(error, key) from error
+    if not made.is_fast or made.pad_token_id is None:
         raise InputError(f"{key}: needs a fast tokenizer with a padding token (tokenizer.json)")
-    ids, bare = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
+    ids, bare = made.encode("a"), made.encode("a", add_special_tokens=False)
     if len(ids) < 3 or ids[1:-1] != bare:  # positions of words and answers count on it
         raise InputError(
-            f"{key}: its tokenizer makes {tokenizer.convert_ids_to_tokens(ids)} of 'a'; it must "
+            f"{key}: its tokenizer makes {made.convert_ids_to_tokens(ids)} of 'a'; it must "
             "add one token before and one after (the post_processor of tokenizer.json)"
         )
-    return model, tokenizer
+    rows, most = settings.get("vocab_size", 0), max(made.get_vocab().values())
+    if most >= rows:
+        raise InputError(
+            f"{key}: its tokenizer has piece {most}, the model has {rows} embeddings; "
+            "tokenizer and weights are of different models"
+        )
+    return made
 
 
 def _tokenizer(folder: Path, model_type: str):
@@ -146,7 +219,7 @@ def _tokenizer(folder: Path, model_type: str):
     names = ["input_ids", "token_type_ids", "attention_mask"]
     tokenizer.model_input_names = names if typed else [names[0], names[2]]
     known = tokenizer.get_vocab()
-    for role, piece in SPECIAL[model_type].items():
+    for role, piece in SPECIAL.get(model_type, {}).items():
         if getattr(tokenizer, role) is None and piece in known:
             setattr(tokenizer, role, piece)
     return tokenizer

@@ -100,8 +100,6 @@ def parser() -> argparse.ArgumentParser:
 
 def changes(pairs: list[str]) -> dict[str, object]:
     """``['a.b=1']`` -> ``{'a.b': 1}``; values are read as in a params file."""
-    import yaml
-
     from midway.yamlfile import parse
 
     found = {}
@@ -113,8 +111,6 @@ def changes(pairs: list[str]) -> dict[str, object]:
             found[key.strip()] = parse(text)
         except InputError as error:
             raise InputError(f"--set {key}: {error}") from None
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
-            raise InputError(f"--set {key}: {text!r} is not a YAML value") from None
     return found
 
 

@@ -10,19 +10,28 @@ Sources: max-T, Westfall & Young 1993; FDR, Benjamini & Hochberg 1995; (b+1)/(m+
 """
 
 from collections.abc import Collection
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
-from scipy.stats import false_discovery_control, t
+from scipy.stats import false_discovery_control
 
+from midway import families as fm
+from midway import large
 from midway import resampling as rs
 from midway.errors import InputError
+from midway.null import Null, affordable, critical
+from midway.strata import stratified
+
+__all__ = ["COLUMNS", "METHODS", "compare", "correlate", "critical", "stratified"]
 
 METHODS = ("spearman", "pearson", "kendall")
 
-COLUMNS = "predictor outcome n rho p p_maxt q_bh low high loo_low loo_high detectable note".split()
+COLUMNS = (
+    "predictor outcome n rho p p_maxt p_mc_low p_mc_high q_bh low high loo_low loo_high critical"
+    " note"
+).split()
+RUNS = ["run_low", "run_high"]
+NUMBERS = [*COLUMNS[3:-1], *RUNS, *fm.COLUMNS]
 
 
 def correlate(
@@ -30,90 +39,133 @@ def correlate(
     Y: pd.DataFrame,
     *,
     method: str = "spearman",
-    permutations: int = 9999,
+    permutations: int = 100_000,
     resamples: int = 9999,
     alpha: float = 0.05,
     seed: int = 0,
     skip: Collection[tuple] = (),
+    primary: Collection[tuple] = (),
+    families: pd.Series | None = None,
+    crossed: bool | None = None,
 ) -> pd.DataFrame:
     """Correlate every column of ``X`` with every column of ``Y``; one row per cell.
 
     X, Y: units x predictors and units x outcomes, indexed by unit or by (unit, run). Missing
     values are left out pair by pair; ``n`` is what remained. skip: (predictor, outcome) pairs that
-    do not belong to the family.
+    do not belong to the table. primary: pairs named before the data were seen; they and the
+    exploratory rest are corrected separately (column ``primary``). crossed: see
+    :func:`resampling.arrays`. families: unit -> family, missing for a composite, which is left out.
 
     ``p``: two-sided permutation p over units, exact where n! <= permutations. ``p_maxt``: the
     same, corrected for all cells with data (max-T of \\|rho\\| in units of its null deviation,
-    so that cells of unequal n compete fairly). ``q_bh``: false discovery rate over these cells.
+    so that cells of unequal n compete fairly); ``p_mc_low``, ``p_mc_high``: 99 % interval of its
+    Monte-Carlo error. ``q_bh``: false discovery rate over these cells.
     ``low``, ``high``: (1 - alpha) BCa bootstrap interval over units (the noise of runs is in their
     means). ``run_low``, ``run_high``, where there are runs: percentile interval of the two-level
-    bootstrap, units and then runs within units; with BCa it covers too rarely, see
+    bootstrap, units and then runs; with BCa it covers too rarely, see
     docs/reading-a-correlation.md. ``loo_low``, ``loo_high``: range when any one unit is left out.
-    ``detectable``: smallest \\|rho\\| whose p can reach alpha at this n without ties.
-    ``note``: why a number is missing, or which interval it is if not BCa.
+    ``critical``: smallest \\|rho\\| whose p can reach alpha at this n without ties; a true rho of
+    this size is found in half of the studies only. ``note``: why a number is missing, or which
+    interval it is if not BCa. Many units: see large.py; work is bounded, ``attrs`` say how many
+    ``permutations`` and ``resamples`` were made.
+
+    With families all p values permute as families.py says, intervals are widened to the effective
+    number of units, ``critical`` is of that test, and there are ``families``, ``rho_family``,
+    ``p_family`` (over family means), ``lofo_low``, ``lofo_high`` (range, one family left out).
     """
     _check(method, permutations=permutations, resamples=resamples)
-    _, xs, ys = rs.arrays(X, Y)
+    composites = []
+    if families is not None:
+        X, Y, composites = fm.without_composites(X, Y, families)
+    names, xs, ys, crossed = rs.arrays(X, Y, crossed)
     x, y = rs.mean_of_runs(xs), rs.mean_of_runs(ys)
-    rng = np.random.default_rng(seed)
-    keys, exact = rs.sort_keys(len(x), permutations, rng)
-    shape = (x.shape[1], y.shape[1])
-    wanted = "rho p low high run_low run_high loo_low loo_high".split()
-    out = {k: np.full(shape, np.nan) for k in wanted}
-    score, kind = np.full(shape, np.nan), np.full(shape, "", dtype=object)
-    n = (~np.isnan(x)).astype(int).T @ (~np.isnan(y)).astype(int)
-    off = np.array([[(a, b) in skip for b in Y.columns] for a in X.columns]).reshape(shape)
-    largest = np.zeros(len(keys))  # of every permutation, over all cells
-    for rows, ps, os in rs.blocks(x, y):
-        cell = np.ix_(ps, os)
-        bx, by, k = x[np.ix_(rows, ps)], y[np.ix_(rows, os)], len(rows)
-        rho = np.where(off[cell], np.nan, rs.rho_of(bx, by, method))
-        unit = 1 / rs.null_sd(k, method)
-        hits = np.zeros(rho.shape)
-        for part, null in rs.null(bx, by, keys[:, rows], method):
-            size = np.where(off[cell], np.nan, np.abs(null))
-            hits += (size >= np.abs(rho) - rs.TIE).sum(0)
-            with np.errstate(invalid="ignore"):
-                largest[part] = np.fmax(largest[part], np.nanmax(size * unit, (1, 2), initial=0))
-        out["rho"][cell], score[cell] = rho, np.abs(rho) * unit
-        out["p"][cell] = np.where(np.isnan(rho), np.nan, rs.p_value(hits, len(keys), exact))
-        others = np.array([np.delete(np.arange(k), i) for i in range(k)])
-        loo = rs.rho_of(bx[others], by[others], method)
-        with np.errstate(invalid="ignore"):
-            out["loo_low"][cell] = np.fmin.reduce(loo, 0)
-            out["loo_high"][cell] = np.fmax.reduce(loo, 0)
-        boot = rs.bootstrap(bx[:, None], by[:, None], method, resamples, rng)
-        out["low"][cell], out["high"][cell], kind[cell] = rs.interval(
-            boot, rho, loo, k, method, alpha
-        )
-        if xs.shape[1] > 1:
-            boot = rs.bootstrap(xs[rows][..., ps], ys[rows][..., os], method, resamples, rng)
-            out["run_low"][cell], out["run_high"][cell] = rs.percentiles(boot, alpha)
-    out["p_maxt"] = np.where(
-        np.isnan(score), np.nan, rs.p_value(rs.at_least(largest, score), len(keys), exact)
+    family = None if families is None else pd.factorize(families.reindex(names))[0]
+    shape, blocks = (x.shape[1], y.shape[1]), list(rs.blocks(x, y))
+    pairs = [[(a, b) for b in Y.columns] for a in X.columns]
+    off, first = (
+        np.array([[p in set(chosen) for p in row] for row in pairs], bool).reshape(shape)
+        for chosen in (skip, primary)
     )
+    rng = np.random.default_rng(seed)
+    permutations, resamples = affordable(blocks, permutations, resamples, method)
+    null = Null(x, y, family, blocks, method, permutations, rng)
+    out = {k: np.full(shape, np.nan) for k in NUMBERS}
+    out["note"], score = np.full(shape, "", dtype=object), np.full(shape, np.nan)
+    largest = np.zeros((2, null.count))  # of every permutation, over exploratory and primary cells
+    for rows, ps, os in blocks:
+        cell, part = np.ix_(ps, os), [x[np.ix_(rows, ps)], y[np.ix_(rows, os)]]
+        found = _coefficients(*part, method)
+        found["rho"][off[cell]] = np.nan
+        unit, found["critical"] = null.scale(rows, ps, os, alpha)
+        hits, score[cell] = np.zeros(unit.shape), np.abs(found["rho"]) * unit
+        for at, values in null.draws(rows, ps, os):
+            size = np.where(np.isnan(found["rho"]), np.nan, np.abs(values))
+            hits += (size >= np.abs(found["rho"]) - rs.TIE).sum(0)
+            for group in (0, 1):
+                scaled = np.where(first[cell] == group, size * unit, 0)
+                largest[group, at] = np.fmax(largest[group, at], np.fmax.reduce(scaled, (1, 2)))
+        found.setdefault("p", rs.p_value(hits, null.count, null.exact))
+        runs = xs[rows][..., ps], ys[rows][..., os]
+        rest = method, alpha, resamples, rng, crossed
+        found |= _intervals(*part, *runs, found["rho"], *rest)
+        if family is not None:
+            found["p"] = rs.p_value(hits, null.count, null.exact)
+            found |= fm.beside(*part, family[rows], found, method, permutations, rng)
+        for name, values in found.items():
+            out[name][cell] = values
+    out["p"] = np.where(np.isnan(out["rho"]), np.nan, out["p"])
     known = ~np.isnan(out["p"])
-    out["q_bh"] = np.full(shape, np.nan)
-    if known.any():
-        out["q_bh"][known] = false_discovery_control(out["p"][known])
-    reach = {int(k): detectable(int(k), alpha, method) for k in np.unique(n)}
+    for group, chosen in enumerate((known & ~first, known & first)):
+        hits = rs.at_least(largest[group], score[chosen])
+        out["p_maxt"][chosen] = rs.p_value(hits, null.count, null.exact)
+        ends = rs.monte_carlo(hits, null.count, null.exact)
+        out["p_mc_low"][chosen], out["p_mc_high"][chosen] = ends
+        out["q_bh"][chosen] = false_discovery_control(out["p"][chosen]) if chosen.any() else np.nan
     rows = []
-    for i, a in enumerate(X.columns):
-        for j, b in enumerate(Y.columns):
-            if off[i, j]:
-                continue
-            both = ~np.isnan(x[:, i]) & ~np.isnan(y[:, j])
-            note = _why(x[both, i], y[both, j], reach[n[i, j]], alpha) or kind[i, j]
-            values = {k: v[i, j] for k, v in out.items()}
-            extra = {"predictor": a, "outcome": b, "n": n[i, j], "note": note}
-            rows.append(values | extra | {"detectable": reach[n[i, j]]})
-    more = ["run_low", "run_high"] if xs.shape[1] > 1 else []
-    table = pd.DataFrame(rows, columns=COLUMNS + more)
+    for i, j in zip(*np.nonzero(~off), strict=True):
+        both = ~np.isnan(x[:, i]) & ~np.isnan(y[:, j])
+        row = {k: v[i, j] for k, v in out.items()}
+        row |= {"predictor": X.columns[i], "outcome": Y.columns[j], "n": int(both.sum())}
+        why = _why(x[both, i], y[both, j], row["critical"], alpha)
+        rows.append(row | {"primary": first[i, j], "note": why or row["note"]})
+    columns = COLUMNS + ["primary"] * bool(len(primary)) + fm.COLUMNS * (family is not None)
+    table = pd.DataFrame(rows, columns=columns + RUNS * (xs.shape[1] > 1))
+    reach = known & ~np.isnan(out["critical"])
     table.attrs = {
         "method": method, "alpha": alpha, "cells": int(known.sum()), "units": len(x),
-        "permutations": len(keys), "exact": exact, "resamples": resamples, "runs": xs.shape[1],
+        "permutations": null.count, "exact": null.exact, "resamples": resamples,
+        "runs": xs.shape[1], "crossed": crossed, "expected": alpha * int(reach.sum()),
+        "primary": int((known & first).sum()), "composites": composites,
     }  # fmt: skip
     return table
+
+
+def _coefficients(x, y, method):
+    """rho of a block and, where it has many units, p."""
+    if large.many(len(x), method):
+        return dict(zip(("rho", "p"), large.correlations(x, y, method), strict=True))
+    return {"rho": rs.rho_of(x, y, method)}
+
+
+def _intervals(x, y, runs_x, runs_y, rho, method, alpha, resamples, rng, crossed):
+    """Intervals and leave-one-out ranges of a block, some predictors at a time."""
+    n, shape = len(x), (*rho.shape,)
+    if large.many(n, method):
+        return large.intervals(x, y, rho, method, alpha)
+    names = ["low", "high", "loo_low", "loo_high", *RUNS * (runs_x.shape[1] > 1)]
+    out = {k: np.full(shape, np.nan) for k in names} | {"note": np.empty(shape, object)}
+    others = np.array([np.delete(np.arange(n), i) for i in range(n)])
+    step = max(1, 2 * rs.BLOCK // (resamples * shape[1]))
+    for s in (slice(i, i + step) for i in range(0, shape[0], step)):
+        loo = rs.rho_of(x[others][..., s], y[others], method)
+        out["loo_low"][s], out["loo_high"][s] = np.fmin.reduce(loo, 0), np.fmax.reduce(loo, 0)
+        boot = rs.bootstrap(x[:, None, s], y[:, None], method, resamples, rng)
+        ends = rs.interval(boot, rho[s], loo, n, method, alpha)
+        out["low"][s], out["high"][s], out["note"][s] = ends
+        if "run_low" in out:
+            boot = rs.bootstrap(runs_x[..., s], runs_y, method, resamples, rng, crossed)
+            out["run_low"][s], out["run_high"][s] = rs.percentiles(boot, alpha)
+    return out
 
 
 def compare(
@@ -127,20 +179,29 @@ def compare(
     resamples: int = 9999,
     alpha: float = 0.05,
     seed: int = 0,
+    families: pd.Series | None = None,
+    crossed: bool | None = None,
 ) -> pd.DataFrame:
     """Is predictor ``a`` better than ``b``? Paired bootstrap of rho_a - rho_b over common units.
 
-    ``signs``: -1 for a predictor of which less is better. One row per outcome and one for their
-    mean: outcome, n, rho_a, rho_b, difference, low, high (percentile interval), p (two-sided).
+    ``signs``: -1 for a predictor of which less is better. families, crossed: as in
+    :func:`correlate`; whole families are then drawn. One row per outcome and one for their mean:
+    outcome, n, rho_a, rho_b, difference, low, high (percentile interval), p (two-sided).
     """
     _check(method, resamples=resamples)
-    _, xs, ys = rs.arrays(X[[a, b]], Y)
+    X = X[[a, b]]
+    if families is not None:
+        X, Y, _ = fm.without_composites(X, Y, families)
+    names, xs, ys, crossed = rs.arrays(X, Y, crossed)
     rows = np.flatnonzero(~np.isnan(np.hstack([rs.mean_of_runs(xs), rs.mean_of_runs(ys)])).any(1))
     if len(rows) < rs.MIN_UNITS:
         raise InputError(f"{a} and {b} share {len(rows)} complete units; 3 are needed")
+    family = None if families is None else pd.factorize(families.reindex(names[rows]))[0]
     xs, ys, sign = xs[rows], ys[rows], np.array(signs)[:, None]
     rho = rs.rho_of(rs.mean_of_runs(xs), rs.mean_of_runs(ys), method) * sign
-    boot = rs.bootstrap(xs, ys, method, resamples, np.random.default_rng(seed)) * sign
+    _, resamples = affordable([(rows, range(2), range(len(Y.columns)))], 999, resamples, method)
+    rng = np.random.default_rng(seed)
+    boot = rs.bootstrap(xs, ys, method, resamples, rng, crossed, family) * sign
     rho = np.column_stack([rho, rho.mean(1)])
     boot = np.concatenate([boot, boot.mean(2, keepdims=True)], axis=2)
     table = []
@@ -157,99 +218,6 @@ def compare(
     return pd.DataFrame(table)
 
 
-def stratified(
-    X: pd.DataFrame,
-    Y: pd.DataFrame,
-    strata: pd.Series,
-    *,
-    method: str = "spearman",
-    permutations: int = 9999,
-    alpha: float = 0.05,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Correlations within strata (encoders), averaged on Fisher z (weights n - 3), not pooled.
-
-    ``strata``: stratum of every unit. Permutations stay within strata. Columns: predictor,
-    outcome, n, strata, rho, p, p_maxt, low, high, lowest, highest (over strata), note, which says
-    when signs differ between strata: what pooling would hide (Simpson's paradox, 2601.03168).
-    """
-    _check(method, permutations=permutations)
-    rng = np.random.default_rng(seed)
-    names, xs, ys = rs.arrays(X, Y)
-    x, y = rs.mean_of_runs(xs), rs.mean_of_runs(ys)
-    group = strata.groupby(level=0).first().reindex(names).to_numpy()
-    keys = rng.random((permutations, len(x)))
-    largest, rows = np.zeros(permutations), []
-    for i, a in enumerate(X.columns):
-        for j, b in enumerate(Y.columns):
-            z, null, var, weight, each = 0.0, 0.0, 0.0, 0.0, []
-            for s in pd.unique(group):
-                r = np.flatnonzero((group == s) & ~np.isnan(x[:, i]) & ~np.isnan(y[:, j]))
-                rho = (
-                    rs.rho_of(x[r, i : i + 1], y[r, j : j + 1], method)[0, 0]
-                    if len(r) > 4
-                    else np.nan
-                )
-                if np.isnan(rho):
-                    continue
-                w = len(r) - 3
-                parts = rs.null(x[r, i : i + 1], y[r, j : j + 1], keys[:, r], method)
-                null = null + w * rs.fisher_z(
-                    np.concatenate([v[:, 0, 0] for _, v in parts]), len(r), method
-                )
-                z, weight, var = z + w * rs.fisher_z(rho, len(r), method), weight + w, var + (
-                    w * rs.fisher_error(rho, len(r), method)) ** 2  # fmt: skip
-                each.append((len(r), rho))
-            row = {"predictor": a, "outcome": b, "n": sum(e[0] for e in each), "strata": len(each)}
-            if each:
-                stat, null = z / np.sqrt(weight), null / np.sqrt(weight)
-                row["p"] = rs.p_value(
-                    (np.abs(null) >= abs(stat) - rs.TIE).sum(), permutations, False
-                )
-                largest, row["stat"] = np.maximum(largest, np.abs(null)), abs(stat)
-                half = ndtri(1 - alpha / 2) * np.sqrt(var) / weight
-                row["rho"] = np.tanh(z / weight)
-                row["low"], row["high"] = np.tanh([z / weight - half, z / weight + half])
-                row["lowest"], row["highest"] = min(e[1] for e in each), max(e[1] for e in each)
-                row["note"] = "signs differ" if row["lowest"] < 0 < row["highest"] else ""
-            else:
-                row |= {"note": "no stratum has 5 units with data", "rho": np.nan}
-            rows.append(row)
-    table = pd.DataFrame(rows).assign(p_maxt=np.nan)
-    if "stat" in table:
-        hits = rs.at_least(largest, table.pop("stat").to_numpy(float))
-        table["p_maxt"] = np.where(table["p"].isna(), np.nan, rs.p_value(hits, permutations, False))
-    order = "predictor outcome n strata rho p p_maxt low high lowest highest note".split()
-    return table.reindex(columns=order)
-
-
-@lru_cache
-def detectable(n: int, alpha: float = 0.05, method: str = "spearman") -> float:
-    """Smallest \\|correlation\\| with a two-sided p <= alpha at n units without ties; nan if none.
-
-    Exact for rho up to n = 12 and for tau; Student's t beyond and for Pearson.
-    Divide alpha by the number of cells for Bonferroni.
-    """
-    if n < rs.MIN_UNITS:
-        return np.nan
-    if method == "kendall":
-        counts = np.ones(1)
-        for i in range(2, n + 1):  # inversions of permutations (Mahonian numbers)
-            counts = np.convolve(counts, np.ones(i))
-        values = 1 - 4 * np.arange(len(counts)) / (n * (n - 1))
-    elif method == "spearman" and n <= 12:
-        counts = _squared_rank_differences(n)
-        values = 1 - 6 * np.arange(len(counts)) / (n * (n * n - 1))
-    else:
-        q = t.ppf(1 - alpha / 2, n - 2)
-        return float(q / np.sqrt(n - 2 + q * q))
-    sizes, where = np.unique(np.abs(values).round(12), return_inverse=True)
-    tail = np.bincount(where, counts)[::-1].cumsum()[::-1] / counts.sum()
-    possible = np.bincount(where, counts) > 0
-    reached = sizes[(tail <= alpha * (1 + 1e-9)) & possible]
-    return float(reached[0]) if len(reached) else np.nan
-
-
 def _why(x, y, reach, alpha):
     if len(x) == 0:
         return "no unit has both values"
@@ -259,20 +227,6 @@ def _why(x, y, reach, alpha):
         if v.max() == v.min():
             return f"constant {name}"
     return f"n = {len(x)} cannot reach {alpha:g}" if np.isnan(reach) else ""
-
-
-def _squared_rank_differences(n):
-    """How many permutations have each sum of squared rank differences (dynamic programme)."""
-    top = n * (n * n - 1) // 3
-    ways = np.zeros((1 << n, top + 1))
-    ways[0, 0] = 1
-    for mask in range(1 << n):
-        i = mask.bit_count()
-        for j in range(n):
-            if not mask >> j & 1:
-                d = (i - j) ** 2
-                ways[mask | 1 << j, d:] += ways[mask, : top + 1 - d]
-    return ways[-1]
 
 
 def _check(method, **counts):

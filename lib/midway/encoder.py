@@ -1,7 +1,7 @@
 """The pretrained encoder of a study (model, tokenizer, fingerprint) from one of three places.
 
-BERT and XLM-R shapes are known (transformers' ``BertModel`` and ``XLMRobertaModel``). Weights are
-read from safetensors only, and never with code from the checkpoint.
+Which shapes are known says :mod:`midway.architectures`. Weights are read from safetensors only,
+and never with code from the checkpoint.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from midway import checkpoints, packaged
+from midway import architectures, checkpoints, packaged
 from midway.errors import InputError
 from midway.provenance import root
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from midway import params
 
-SHORT = 256  # pieces; measured with benchmarks/training.py
 WORDS = "embeddings.word_embeddings.weight"
 
 
@@ -31,10 +30,10 @@ WORDS = "embeddings.word_embeddings.weight"
 class Encoded:
     """An encoder ready to use.
 
-    model: BertModel or XLMRobertaModel, float32, eval mode, the lowest ``layers`` layers, no
-    pooler; fingerprint: sha256 of weights, configuration, tokenizer and options; max_length:
-    pieces of a sequence, specials included; pieces: after :func:`trim`, the original id of each
-    id (int64), else None.
+    model: of transformers, float32, eval mode, the lowest ``layers`` layers, no pooler;
+    fingerprint: sha256 of weights, configuration, tokenizer and options; max_length: pieces of a
+    sequence, specials included; pieces: after :func:`trim`, the original id of each id (int64),
+    else None.
     """
 
     model: "PreTrainedModel"
@@ -72,15 +71,15 @@ def load(enc: "params.Encoder") -> Encoded:
             raise InputError(
                 f"encoder.{option}: {found}, but only {most} layers of {name} are kept"
             )
-    changes = {"num_hidden_layers": layers}
+    shape, changes = architectures.SHAPES[settings["model_type"]], {"num_hidden_layers": layers}
+    if settings.get("layer_types"):
+        changes["layer_types"] = settings["layer_types"][:layers]
     if enc.dropout is not None:
-        changes |= dict.fromkeys(
-            ("hidden_dropout_prob", "attention_probs_dropout_prob"), enc.dropout
-        )
+        changes |= dict.fromkeys(shape.dropout, enc.dropout)
     if enc.kind == "packaged":
         model, tokenizer = _load_mapped(folder, settings | changes)
     else:
-        model, tokenizer = checkpoints.load(folder, _class(settings["model_type"]), changes, key)
+        model, tokenizer = checkpoints.load(folder, settings, changes, key)
     # XLM-R counts positions from pad + 1, BERT from 0
     offset = model.config.pad_token_id + 1 if settings["model_type"] == "xlm-roberta" else 0
     max_length = model.config.max_position_embeddings - offset
@@ -120,25 +119,11 @@ def hidden_states(
     ``(state[first], ..., state[last])``, each (batch, pieces, hidden): last - first + 1 tensors,
     the first of which is ``start`` or the embeddings.
     """
-    from transformers.masking_utils import create_bidirectional_mask
-
     if (input_ids is None) == (start is None) or (input_ids is not None and first):
         raise ValueError("give input_ids, or start and the layer first that it comes from")
-    state = start
-    if state is None:
-        state = model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
-    # On a CPU the fused kernel's backward took a quarter of a training step of short sequences.
-    short = state.device.type == "cpu" and state.shape[1] <= SHORT
-    wanted = "eager" if short else "sdpa"
-    if model.config._attn_implementation != wanted:  # setting it walks all modules
-        model.set_attn_implementation(wanted)
-    mask = create_bidirectional_mask(
-        config=model.config, inputs_embeds=state, attention_mask=attention_mask
-    )
-    states = [state]
-    for layer in model.encoder.layer[first:last]:
-        states.append(layer(states[-1], mask))
-    return tuple(states)
+    if start is None:
+        start = architectures.embed(model, input_ids, token_type_ids, attention_mask)
+    return architectures.run(model, start, attention_mask, first, last)
 
 
 def trim(encoded: Encoded, texts) -> Encoded:
@@ -155,9 +140,11 @@ def trim(encoded: Encoded, texts) -> Encoded:
     old = encoded.tokenizer
     spec = json.loads(old.backend_tokenizer.to_str())
     kind = spec["model"].get("type")
-    if kind not in ("Unigram", "WordPiece"):
+    shape = encoded.model.config.model_type
+    if kind not in ("Unigram", "WordPiece") or shape not in ("bert", "xlm-roberta"):
         raise InputError(
-            f"the {kind} tokenizer of {encoded.name} cannot be trimmed (Unigram and WordPiece can)"
+            f"{encoded.name}: {shape} with a {kind} tokenizer cannot be trimmed (bert and "
+            "xlm-roberta with Unigram or WordPiece can)"
         )
     # XLM-R derives positions from the padding id, so the ids up to it stay where they are.
     kept = _occurring(old, texts) | set(old.added_tokens_decoder) | set(range(old.pad_token_id + 1))
@@ -255,7 +242,7 @@ def _load_mapped(folder: Path, settings: dict):
 
 def _assemble(settings: dict, state: dict[str, torch.Tensor]):
     """A model around these very tensors: no weights are initialised, none copied."""
-    cls = _class(settings["model_type"])
+    cls = architectures.model_class(settings["model_type"])
     config = cls.config_class.from_dict(settings, attn_implementation="sdpa")
     with torch.device("meta"):
         model = cls(config, add_pooling_layer=False)
@@ -265,15 +252,6 @@ def _assemble(settings: dict, state: dict[str, torch.Tensor]):
     embeddings.position_ids = positions
     embeddings.token_type_ids = torch.zeros_like(positions)
     return model
-
-
-def _class(model_type: str):
-    """The model's class, imported by itself: transformers' Auto classes import far more."""
-    if model_type == "bert":
-        from transformers.models.bert.modeling_bert import BertModel as cls
-    else:
-        from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaModel as cls
-    return cls
 
 
 def _fingerprint(folder: Path, layers: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from midway.errors import InputError
 
 UNKNOWN = -100  # a label outside the inventory; torch's cross-entropy passes it over
-BLANK = "▁"  # SentencePiece's word-start mark; alone it carries no text
+BLANK = "▁Ġ"  # word-start marks of SentencePiece and of byte-level BPE; alone they carry no text
 
 
 @dataclass
@@ -179,12 +179,13 @@ def _locate(where: np.ndarray, answers: dict, context: str) -> tuple[int, int]:
 def _tags(rows, labels, tokenizer, max_length) -> Features:
     index = {label: i for i, label in enumerate(labels)}
     backend = _backend(tokenizer, None)
-    room = max_length - backend.num_special_tokens_to_add(False)
+    room, space = max_length - backend.num_special_tokens_to_add(False), _space(backend)
     encodings, owner, words, tags = [], [], [], []
     for i, (tokens, gold) in enumerate(zip(rows["tokens"], rows["tags"], strict=True)):
         # Words are encoded one by one, as the reference scripts do; a sentence too long for the
         # encoder becomes several sequences, cut between words.
-        pieces = backend.encode_batch(list(tokens), add_special_tokens=False)
+        spaced = [space + token for token in tokens]
+        pieces = backend.encode_batch(spaced, add_special_tokens=False)
         start = 0
         while start < len(tokens):
             end, used = start, 0
@@ -206,6 +207,12 @@ def _tags(rows, labels, tokenizer, max_length) -> Features:
     features = _plain("tags", encodings, len(rows["tokens"]), owner)
     features.words, features.tags = words, tags
     return features
+
+
+def _space(backend) -> str:
+    """What a word alone needs before it to be cut as in a sentence: BPE keeps spaces in pieces."""
+    alone, inside = (backend.encode(t, add_special_tokens=False).tokens for t in ("a", " a"))
+    return " " if alone != inside and not alone[0].startswith(tuple(BLANK)) else ""
 
 
 def _merge(pieces):

@@ -1,111 +1,92 @@
-"""Figures in one style, from finished results; nothing is computed here.
+"""Figures in one style, from finished results, for notebooks, report and papers alike.
 
-Every figure carries n, unit and correction. Colours: Okabe & Ito's colour-blind-safe set, by kind
-of task; variants of one kind differ by marker. Functions return a matplotlib Figure that belongs to
-no window, so a notebook shows it once and a batch job needs no display.
+Nothing is computed here. Every figure carries n, unit and correction.
 """
 
 import itertools
-from functools import wraps
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from midway import tasks, words
+from midway import names, tasks, words
+from midway.drawing import (
+    COLOURS,
+    GAIN,
+    GRID,
+    INK,
+    LOSS,
+    MARKERS,
+    MUTED,
+    empty,
+    footnote,
+    look_of,
+    new_axes,
+    save,
+    show,
+    styled,
+)  # fmt: skip
 
-COLOURS = {
-    "pair": "#0072B2", "qa": "#D55E00", "structured": "#009E73", "retrieval": "#CC79A7",
-    "multi": "#000000", "none": "#7F7F7F",
-}  # fmt: skip
-MARKERS = "osD^vP*X"
+__all__ = ["forest", "heatmap", "panels", "regret_curve", "save", "scatter", "show",
+           "trajectories"]  # fmt: skip
+
 COEFFICIENTS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
-UNITS = {
-    "main": "percent", "main_gain": "points", "accuracy": "percent", "macro_f1": "percent",
-    "em": "percent", "f1": "percent", "tag_f1": "percent", "p_at_1": "percent",
-    "retrieval_probe": "percent", "loss": "nats", "contrast": "log-odds", "cosine_gap": "cosine",
-    "probe_entailment_contrast": "cosine", "entailment_contrast": "probability",
-    "ece": "probability", "train_size": "rows", "steps_to_90": "steps", "logme": "nats an item",
-}  # fmt: skip
 FARS = (5, 14, 24, 36, 50)  # points
 SIDES = ((1, 1), (1, -1), (1, 0), (-1, 1), (-1, -1), (-1, 0), (0, 1), (0, -1))
-DIVERGING = "PuOr_r"  # safe for colour-blind readers, and in grey
-STYLE = {
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "font.size": 9,
-    "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "legend.frameon": False, "svg.hashsalt": "midway", "svg.fonttype": "none", "pdf.fonttype": 42,
-    "savefig.bbox": "tight", "font.family": "DejaVu Sans",
-}  # fmt: skip
-
-
-def styled(draw):
-    """Draw under :data:`STYLE`, whatever the caller's settings are, and leave those alone."""
-
-    @wraps(draw)
-    def under_style(*args, **kwargs):
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return under_style
-
-
-def save(fig, folder, name: str, formats=("svg", "pdf", "png")) -> list[Path]:
-    """Write a figure in every format; the same figure gives the same bytes (no dates inside)."""
-    import io
-
-    import matplotlib
-
-    from midway.records import write_atomic
-
-    meta = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
-    paths = []
-    for end in formats:
-        buffer = io.BytesIO()
-        with matplotlib.rc_context(STYLE):
-            fig.savefig(buffer, format=end, dpi=150, metadata=meta[end])
-        paths.append(write_atomic(Path(folder) / f"{name}.{end}", buffer.getvalue()))
-    return paths
-
-
-def show(fig, what: str) -> None:
-    """Display a figure in a notebook; what it is and its note describe it where it is not seen."""
-    from IPython.display import display
-
-    alt = f"{what}. {fig.get_supxlabel()}"
-    display(fig, metadata={"image/png": {"alt": alt}})
 
 
 @styled
-def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain"):
+def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", note: str = ""):
     """One predictor against one outcome (a gain or a score) with task labels.
 
     points: index variant; columns x, y, and where there are runs x_low, x_high, y_low, y_high
     (range over runs). row: that pair's row of :func:`midway.correlation.correlate`.
     """
-    fig, (ax,) = _axes(1, (4.6, 3.8))
+    fig, (ax,) = new_axes(1, (4.6, 3.8))
     method = row.attrs.get("method", "spearman")
     points = points.dropna(subset=["x", "y"])
     runs = "x_low" in points and bool((points.x_low < points.x_high).any())
-    ax.axhline(0, color="#BBBBBB", lw=0.8, zorder=0)
+    ax.axhline(0, color=GRID, lw=0.8, zorder=0)
     for name, p in points.iterrows():
-        look = _look(name)
+        look = look_of(name)
         if runs:
             ax.plot([p.x_low, p.x_high], [p.y, p.y], color=look["color"], lw=0.8, alpha=0.6)
             ax.plot([p.x, p.x], [p.y_low, p.y_high], color=look["color"], lw=0.8, alpha=0.6)
-        ax.plot(p.x, p.y, ms=6, **look | {"ls": ""})
+        title = f"title: {name}: {p.x:.3g} and {names.number(p.y, 1, True)}"
+        ax.plot(p.x, p.y, ms=6, gid=title, **look | {"ls": ""})
     ax.margins(0.12)
-    ax.set(xlabel=_with_unit(row["predictor"]), ylabel=f"{what} on {row['outcome']} (points)")
-    ax.set_title(
-        f"{COEFFICIENTS[method]} = {_number(row['rho'])} "
-        f"[{_number(row['low'])}, {_number(row['high'])}]"
-    )
+    ax.set_xlabel(names.with_unit(row["predictor"]))
+    ax.set_ylabel(f"{what} on {names.outcome(row['outcome'])} (points)")
+    ax.set_title(f"{COEFFICIENTS[method]} = {_number(row['rho'])} {_span(row)}")
     bars = "; bars: range over seeds" if runs else ""
-    p_value = _p(row["p_maxt"])
-    _note(fig, f"n = {row['n']} {unit}; {method.title()}, 95 % interval; max-T p {p_value}{bars}")
+    test = f"95 % interval; max-T p {names.p_value(row['p_maxt'])}"
+    footnote(fig, note or f"n = {row['n']} {unit}; {method.title()}, {test}{bars}")
     _names(ax, points)
     return fig
+
+
+@styled
+def panels(points: pd.DataFrame, titles: dict, x: str, y: str, note: str = ""):
+    """The same two numbers in panels side by side; a colour and a marker for each family.
+
+    points: index (panel, point), columns x, y, family; titles: panel -> title, in order.
+    """
+    fig, axes = new_axes(len(titles), (1.9, 1.8), across=4)
+    drawn = zip(COLOURS.values(), MARKERS, strict=False)
+    looks = dict(zip(sorted(set(points["family"])), drawn, strict=False))
+    for ax, (panel, title) in zip(axes, titles.items(), strict=True):
+        ax.axhline(0, color=GRID, lw=0.8, zorder=0)
+        for name, p in points.loc[panel].iterrows():
+            mark = f"title: {name}: {p.x:.3g} and {names.number(p.y, 1, True)}"
+            colour, marker = looks[p.family]
+            ax.plot(p.x, p.y, ms=4, ls="", color=colour, marker=marker, alpha=0.85, gid=mark)
+        ax.set_title(title, fontsize=8, fontweight="normal")
+        ax.tick_params(labelsize=7)
+    handles = [axes[0].plot([], [], ls="", color=c, marker=m, ms=4, label=family)[0]
+               for family, (c, m) in looks.items()]  # fmt: skip
+    fig.legend(handles=handles, loc="lower right", fontsize=7)
+    fig.supylabel(y, fontsize=9)
+    axes[-1].set_xlabel(x)
+    return footnote(fig, note)
 
 
 def _names(ax, points, size: float = 7.5) -> None:
@@ -132,7 +113,7 @@ def _names(ax, points, size: float = 7.5) -> None:
         spots = list(itertools.product(FARS, SIDES))
         rated = [badness(spot) for spot in spots]
         best = min(range(len(spots)), key=lambda i: round(rated[i][0]))
-        (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": "#999999", "lw": 0.6}
+        (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": MUTED, "lw": 0.6}
         ax.annotate(
             name, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
             ha=("center", "left", "right")[dx], va=("center", "bottom", "top")[dy],
@@ -152,90 +133,92 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     """Correlation of every predictor with one outcome: interval, leave-one-out range, p.
 
     table: of :func:`midway.correlation.correlate`. Filled: holds after max-T over the family.
-    The grey band is what these n cannot show (smallest detectable \\|rho\\|, one test).
     """
     alpha = table.attrs.get("alpha", 0.05)
     part = table[table["outcome"] == outcome].dropna(subset=["rho"]).sort_values("rho")
     if part.empty:
-        return _empty("no correlation can be computed yet")
-    fig, (ax,) = _axes(1, (6.4, 1.2 + 0.27 * max(len(part), 4)))
+        return empty("no correlation can be computed yet")
+    fig, (ax,) = new_axes(1, (6.4, 1.2 + 0.27 * max(len(part), 4)))
     for i, (_, row) in enumerate(part.iterrows()):
-        reach = 1 if pd.isna(row["detectable"]) else row["detectable"]
-        ax.barh(i, 2 * reach, left=-reach, height=0.9, color="#EEEEEE", zorder=0)
-        ax.plot([row["low"], row["high"]], [i, i], color="#0072B2", lw=1.2)
-        ax.plot([row["loo_low"], row["loo_high"]], [i, i], color="#0072B2", lw=3.5, alpha=0.5)
-        fill = "#0072B2" if words.predicts(row, alpha) else "white"
-        ax.plot(row["rho"], i, "o", ms=5, color="#0072B2", mfc=fill)
-        ax.text(1.06, i, f"n {row['n']}  p {_p(row['p'])}  max-T {_p(row['p_maxt'])}",
-                va="center", fontsize=7.5)  # fmt: skip
-    ax.axvline(0, color="#777777", lw=0.8)
-    ax.set(yticks=range(len(part)), yticklabels=list(part["predictor"]), xlim=(-1.05, 1.05))
-    ax.set_xlabel(f"{table.attrs.get('method', 'spearman').title()} correlation with {outcome}")
+        about = f"{names.predictor(row['predictor'])}: {_number(row['rho'])} {_span(row)}"
+        line = {"color": INK, "solid_capstyle": "butt", "gid": f"title: {about}, n = {row['n']}"}
+        ax.plot([row["low"], row["high"]], [i, i], lw=1.2, **line)
+        ax.plot([row["loo_low"], row["loo_high"]], [i, i], lw=4, alpha=0.35, **line)
+        fill = INK if words.predicts(row, alpha) else "#ffffff"
+        ax.plot(row["rho"], i, "o", ms=5.5, mfc=fill, **line)
+        tests = (f"{k} {names.p_value(row[c])}" for k, c in (("p", "p"), ("max-T", "p_maxt")))
+        ax.text(1.06, i, f"n {row['n']}  {'  '.join(tests)}", va="center", fontsize=7.5)
+    ax.axvline(0, color=MUTED, lw=0.8)
+    labels = [names.predictor(p) for p in part["predictor"]]
+    ax.set(yticks=range(len(part)), yticklabels=labels, xlim=(-1.05, 1.05))
+    method = table.attrs.get("method", "spearman").title()
+    ax.set_xlabel(f"{method} correlation with the gain on {names.outcome(outcome)}")
     cells = table.attrs.get("cells", len(table))
     text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
-    return _note(fig, f"{text}over {cells} cells < {alpha:g}; grey: not detectable")
+    return footnote(fig, f"{text}over {cells} pairs < {alpha:g}")
 
 
 @styled
 def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: str = ""):
     """Variants x targets in XTREME's group order; hatched cells are not finished.
 
-    matrix: of :func:`midway.tables.gain_matrix`.
+    matrix: of :func:`midway.tables.gain_matrix`. Blue: gain, orange: loss.
     """
+    import seaborn as sns
+
     rows, columns = matrix.shape
     if not matrix.size:
-        return _empty()
-    fig, (ax,) = _axes(1, (1.6 + 0.62 * columns, 1.3 + 0.3 * rows))
-    values = matrix.to_numpy(float)
-    sizes = np.abs(values[np.isfinite(values)])
+        return empty()
+    fig, (ax,) = new_axes(1, (1.6 + 0.62 * columns, 1.3 + 0.3 * rows))
+    sizes = np.abs(matrix.to_numpy(float)[np.isfinite(matrix.to_numpy(float))])
     most = sizes.max(initial=0) or 1
     top = max(np.quantile(sizes, 0.8) if len(sizes) else 1, most / 4)  # few large: still see small
-    image = ax.imshow(values, cmap=DIVERGING, vmin=-top, vmax=top, aspect="auto")
-    for (i, j), v in np.ndenumerate(values):
-        if np.isnan(v):
-            ax.add_patch(
-                _rectangle((j - 0.5, i - 0.5), 1, 1, hatch="////", fc="none", ec="#BBBBBB")
-            )
-        else:
-            dark = abs(v) > 0.7 * top
-            ax.text(j, i, f"{v:+.1f}", ha="center", va="center", fontsize=7.5,
-                    color="white" if dark else "black")  # fmt: skip
+    extend = "both" if most > top else "neither"
+    sns.heatmap(
+        matrix, ax=ax, cmap=sns.blend_palette([LOSS, "#f7f7f7", GAIN], as_cmap=True), vmin=-top,
+        vmax=top, annot=True, fmt="+.1f", annot_kws={"size": 7.5, "color": INK},
+        cbar_kws={"label": what, "fraction": 0.04, "pad": 0.02, "extend": extend},
+    )  # fmt: skip
+    for i, j in np.argwhere(matrix.isna().to_numpy()):
+        ax.add_patch(_rectangle((j, i), 1, 1, hatch="////", fc="none", ec=GRID, lw=0))
     groups = [tasks.get(c).group if c in tasks.TARGETS else c for c in matrix]
-    for j in range(1, columns):
-        if groups[j] != groups[j - 1]:
-            ax.axvline(j - 0.5, color="black", lw=1)
-    ax.set_xticks(range(columns), list(matrix), rotation=35, ha="right")
-    ax.set_yticks(range(rows), list(matrix.index))
+    for j in (j for j in range(1, columns) if groups[j] != groups[j - 1]):
+        ax.axvline(j, color=INK, lw=1)
+    ax.set_xticks(ax.get_xticks(), [names.outcome(c) for c in matrix], rotation=35, ha="right")
     ax.tick_params(length=0)
-    fig.colorbar(image, ax=ax, label=what, fraction=0.04, pad=0.02,
-                 extend="both" if most > top else "neither")  # fmt: skip
-    return _note(
+    ax.set(xlabel="", ylabel="")
+    return footnote(
         fig, note or f"unit: variant (n = {rows}), mean over seeds; no test, no correction"
     )
 
 
 @styled
-def trajectories(points: pd.DataFrame, note: str = ""):
+def trajectories(points: pd.DataFrame, note: str = "", x: str = "fraction"):
     """Predictors over training, a panel each: variant, seed, fraction, predictor, value."""
-    names = list(dict.fromkeys(points["predictor"]))
-    if not names:
-        return _empty()
-    fig, axes = _axes(len(names), (3.2, 2.6), across=2 if len(names) == 4 else 3)
-    for ax, name in zip(axes, names, strict=False):
+    import seaborn as sns
+
+    shown = list(dict.fromkeys(points["predictor"]))
+    if not shown:
+        return empty()
+    fig, axes = new_axes(len(shown), (3.2, 2.6), across=2 if len(shown) == 4 else 3)
+    looks = {v: look_of(v) for v in points["variant"].unique()}
+    for ax, name in zip(axes, shown, strict=False):
         part = points[points["predictor"] == name].dropna(subset=["value"])
-        for variant, one in part.groupby("variant", sort=False):
-            line = one.groupby("fraction")["value"].agg(["mean", "min", "max"])
-            look = _look(variant)
-            ax.plot(line.index, line["mean"], lw=1.2, ms=4, label=variant, **look)
-            ax.fill_between(line.index, line["min"], line["max"], color=look["color"], alpha=0.15,
-                            lw=0)  # fmt: skip
-        ax.set(title=name, xlabel="share of training", ylabel=UNITS.get(name, ""))
-    handles, labels = axes[0].get_legend_handles_labels()
-    if len(labels) > 1:
-        fig.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7.5)
+        sns.lineplot(
+            part, x=x, y="value", hue="variant", style="variant", ax=ax, dashes=False, ms=5,
+            palette={v: k["color"] for v, k in looks.items()}, lw=1.2, mec="none",
+            markers={v: k["marker"] for v, k in looks.items()}, errorbar=("pi", 100),
+        )  # fmt: skip
+        if ax.get_legend():
+            handles, labels = ax.get_legend_handles_labels()
+            ax.get_legend().remove()
+        ax.set(title=names.predictor(name), ylabel=names.unit(name))
+        ax.set_xlabel("share of training" if x == "fraction" else x)
+    if len(looks) > 1:
+        fig.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5))
     n, seeds = points["variant"].nunique(), points["seed"].nunique()
     band = f"; band: range over {seeds} seeds" if seeds > 1 else ""
-    return _note(fig, note or f"unit: variant (n = {n}){band}; no test")
+    return footnote(fig, note or f"unit: variant (n = {n}){band}; no test")
 
 
 @styled
@@ -244,82 +227,29 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", show=(), k: int | 
 
     runs: of :func:`midway.choice.early`. show: predictors (all); k: kept variants (all k).
     """
+    import seaborn as sns
+
     if runs.empty:
-        return _empty()
-    fig, (ax,) = _axes(1, (5.2, 3.6))
+        return empty()
+    fig, (ax,) = new_axes(1, (5.2, 3.6))
     runs = runs[runs["k"] == k] if k else runs
-    names = list(show) or [n for n in dict.fromkeys(runs["predictor"]) if n != "random choice"]
-    palette = list(COLOURS.values())
-    for i, name in enumerate(["random choice", *names]):
-        line = runs[runs["predictor"] == name].groupby("compute")["regret"].mean().sort_index()
+    shown = list(show) or [n for n in dict.fromkeys(runs["predictor"]) if n != "random choice"]
+    palette = [c for k, c in COLOURS.items() if k != "none"]
+    looks = {"random choice": {"color": MUTED, "ls": "--"}} | {
+        n: {"color": palette[i % 5], "marker": MARKERS[i // 5 % 8]} for i, n in enumerate(shown)
+    }
+    for name, look in looks.items():
+        line = runs[runs["predictor"] == name]
         if len(line):
-            style = {"color": "#7F7F7F", "ls": "--"} if not i else {
-                "color": palette[(i - 1) % 5], "marker": MARKERS[(i - 1) // 5 % 8]}  # fmt: skip
-            ax.plot(line.index, line, lw=1.2, ms=4, label=name, **style)
-    ax.set(xlabel="share of the full grid's compute", ylabel=f"regret on {target} (points)")
+            sns.lineplot(line, x="compute", y="regret", ax=ax, errorbar=None, lw=1.2, ms=5,
+                         mec="none", label=names.predictor(name), **look)  # fmt: skip
+    ax.set(xlabel="share of the full grid's compute")
+    ax.set_ylabel(f"regret on {names.outcome(target)} (points)")
     ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])
-    ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     n, seeds = (int(runs[c].max()) for c in ("n", "seeds"))
     kept = f"keep {k}" if k else "mean over k kept"
-    return _note(fig, f"n = {n} tasks, mean over {seeds} seed(s), {kept}; simulated, no test")
-
-
-@styled
-def layer_sweep(table: pd.DataFrame, chosen: int | None = None, what: str = "accuracy (%)",
-                note: str = ""):  # fmt: skip
-    """Retrieval score of every layer: index layer, a column (language or variant) a line."""
-    fig, (ax,) = _axes(1, (5.0, 3.2))
-    palette = list(COLOURS.values())
-    for i, name in enumerate(table):
-        look = _look(name) if name in _VARIANTS else {
-            "color": palette[i % 5], "marker": MARKERS[i // 5 % 8]}  # fmt: skip
-        ax.plot(table.index, table[name], lw=1.2, ms=4, label=name, **look)
-    if chosen is not None:
-        ax.axvline(chosen, color="#777777", ls=":", lw=1)
-    ax.set(xlabel="layer", ylabel=what, xticks=list(table.index))
-    if 1 < table.shape[1] <= 24:
-        ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1)
-    dotted = "; dotted: the layer that is used" if chosen is not None else ""
-    return _note(fig, (note or f"n = {table.shape[1]} lines; no test") + dotted)
-
-
-_VARIANTS = ["none", *tasks.INTERMEDIATE, "multi"]
-
-
-def _look(variant: str) -> dict:
-    """Colour by kind of task, marker by task, hollow for controls and other recipes."""
-    base, _, recipe = str(variant).partition("+")
-    card = tasks.INTERMEDIATE.get(base)
-    group = card.group if card else base if base in COLOURS else "none"
-    same = [n for n, c in tasks.INTERMEDIATE.items() if c.group == group]
-    look = {"color": COLOURS[group], "marker": MARKERS[same.index(base) if base in same else 0]}
-    return look | ({"mfc": "white", "ls": ":"} if recipe else {})
-
-
-def _axes(panels: int, size: tuple[float, float], across: int = 3):
-    """A figure that no window manager knows, with its axes as a list."""
-    import matplotlib.pyplot as plt
-
-    across = min(across, panels)
-    down = -(-panels // across)
-    shape = (size[0] * across, size[1] * down)
-    fig, axes = plt.subplots(down, across, figsize=shape, squeeze=False, layout="constrained")
-    plt.close(fig)
-    for ax in axes.flat[panels:]:
-        ax.set_axis_off()
-    return fig, list(axes.flat[:panels])
-
-
-def _empty(text="nothing is finished yet"):
-    fig, (ax,) = _axes(1, (4, 1))
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, text, ha="center")
-    return _note(fig, "n = 0")
-
-
-def _note(fig, text: str):
-    fig.supxlabel(text, fontsize=7, color="#555555", x=0.01, ha="left")
-    return fig
+    return footnote(fig, f"n = {n} tasks, mean over {seeds} seed(s), {kept}; simulated, no test")
 
 
 def _rectangle(*args, **kwargs):
@@ -329,13 +259,8 @@ def _rectangle(*args, **kwargs):
 
 
 def _number(value) -> str:
-    return "–" if pd.isna(value) else f"{value:+.2f}"
+    return names.number(value, 2, True)
 
 
-def _p(value) -> str:
-    return "–" if pd.isna(value) else "< .001" if value < 0.0005 else f"{value:.3f}"
-
-
-def _with_unit(predictor: str) -> str:
-    unit = UNITS.get(predictor.split(":")[0])
-    return f"{predictor} ({unit})" if unit else predictor
+def _span(row) -> str:
+    return f"[{_number(row['low'])}, {_number(row['high'])}]"

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from midway import architectures
 from midway.encoder import hidden_states
 
 
@@ -35,10 +36,10 @@ class MaskedLM(nn.Module):
     embedding matrix itself and gets no gradient from this head when embeddings are frozen.
     """
 
-    def __init__(self, embeddings: nn.Embedding):
+    def __init__(self, embeddings: nn.Embedding, hidden: int):
         super().__init__()
-        size = embeddings.embedding_dim
-        self.transform = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size))
+        size = embeddings.embedding_dim  # RemBERT's is smaller than its hidden size
+        self.transform = nn.Sequential(nn.Linear(hidden, size), nn.GELU(), nn.LayerNorm(size))
         self.bias = nn.Parameter(torch.zeros(embeddings.num_embeddings))
         self._tied = [embeddings]  # in a list: not a submodule, so it is not saved twice
 
@@ -67,10 +68,8 @@ class Model(nn.Module):
         self.pad = encoded.tokenizer.pad_token_id
         self.depth = encoded.layers
         self.encoder.requires_grad_(True)
-        if options.frozen_embeddings:
-            self.encoder.embeddings.requires_grad_(False)
-        for layer in self.encoder.encoder.layer[: options.frozen_layers]:
-            layer.requires_grad_(False)
+        for module in self._frozen():
+            module.requires_grad_(False)
         generator = torch.random.fork_rng(devices=[])
         with generator:
             torch.manual_seed(seed)
@@ -81,7 +80,9 @@ class Model(nn.Module):
             self.heads = nn.ModuleDict()
             for name, (kind, size) in outputs.items():
                 if kind == "mlm":
-                    self.heads[name] = MaskedLM(self.encoder.embeddings.word_embeddings)
+                    self.heads[name] = MaskedLM(
+                        self.encoder.get_input_embeddings(), encoded.hidden_size
+                    )
                 else:
                     self.heads[name] = nn.Linear(encoded.hidden_size, size)
                     nn.init.normal_(self.heads[name].weight, std=0.02)
@@ -94,11 +95,13 @@ class Model(nn.Module):
     def train(self, mode: bool = True):
         """Frozen parts stay in evaluation mode: their output does not depend on dropout."""
         super().train(mode)
-        if self.options.frozen_embeddings:
-            self.encoder.embeddings.eval()
-        for layer in self.encoder.encoder.layer[: self.options.frozen_layers]:
-            layer.eval()
+        for module in self._frozen():
+            module.eval()
         return self
+
+    def _frozen(self) -> list[nn.Module]:
+        options = self.options
+        return architectures.frozen(self.encoder, options.frozen_embeddings, options.frozen_layers)
 
     def groups(self, lr: float, head_lr: float | None, weight_decay: float) -> list[dict]:
         """Optimiser groups: encoder and heads, each with and without weight decay."""

@@ -174,7 +174,7 @@ class Correlation(Strict):
     predictors: list[str] = []  # [] is all that were measured
     primary: list[list[str]] = []  # [predictor, outcome] pairs named before training
     outcome: Literal["gain", "score"] = "gain"
-    permutations: int = Field(100_000, ge=99)
+    permutations: int = Field(100_000, ge=999)
     resamples: int = Field(9999, ge=99)
     alpha: float = Field(0.05, gt=0, lt=1)
 
@@ -397,6 +397,8 @@ def _explain(error: ValidationError) -> str:
         message = f"key {where!r} is missing"
     elif first["type"] == "value_error":
         message = f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
+    elif first["type"] == "bool_type":
+        message = f"{where}: found {found}; write true or false"
     else:
         message = f"{where}: found {found}; {first['msg'][0].lower()}{first['msg'][1:]}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

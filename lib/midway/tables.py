@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from midway import tasks
+from midway import tasks, yamlfile
 from midway.errors import InputError
 from midway.params import split_dose
 
@@ -30,7 +29,7 @@ def settings(study_dir) -> dict:
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; run the study first")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yamlfile.parse(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         return {}
 

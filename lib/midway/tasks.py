@@ -11,8 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from midway import yamlfile
 from midway.errors import InputError, meant
 
 CARDS = Path(__file__).with_name("cards.yaml")
@@ -60,9 +59,9 @@ class Card:
 def read(text: str) -> dict[str, Card]:
     """Cards from YAML text, in its order; InputError names the card and the field that is wrong."""
     try:
-        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise InputError(f"cards: not valid YAML: {' '.join(str(error).split())}") from None
+        tree = yamlfile.parse(text, cards=True)
+    except InputError as error:
+        raise InputError(f"cards: {error}") from None
     if not isinstance(tree, dict):
         raise InputError("cards: expected 'name: {field: value, ...}'")
     cards = {}
@@ -79,9 +78,8 @@ def read(text: str) -> dict[str, Card]:
         if not isinstance(facts["title"], str):
             raise InputError(f"card {name}: title is {facts['title']!r}, not a text")
         for key in {"labels", "languages"} & set(facts):
-            for value in facts[key]:
-                if not isinstance(value, str):  # YAML reads a bare no as False
-                    raise InputError(f"card {name}: {key}: write {value!r} in quotes, as in 'no'")
+            if not isinstance(facts[key], list):
+                raise InputError(f"card {name}: {key} is {facts[key]!r}, not a list")
             facts[key] = tuple(facts[key])
         cards[name] = Card(name=name, **facts)
     for card in cards.values():

@@ -13,7 +13,7 @@ SYMBOLS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
 
 def predicts(row, alpha: float = 0.05) -> bool:
     """Whether a row of :func:`midway.correlation.correlate` may be called a prediction."""
-    values = [row["p_maxt"], row["low"], row["high"], row["detectable"]]
+    values = [row["p_maxt"], row["low"], row["high"], row["critical"]]
     if any(pd.isna(v) for v in values):
         return False
     return bool(row["p_maxt"] < alpha and (row["low"] > 0 or row["high"] < 0))
@@ -25,7 +25,7 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
     if pd.isna(row["rho"]):
         return f"{pair}: no correlation can be computed ({row['note']})."
     facts = f"{symbol} = {row['rho']:+.2f}, n = {row['n']} {unit}"
-    if pd.isna(row["detectable"]):
+    if pd.isna(row["critical"]):
         return f"{pair}: {facts}; no correlation of so few could reach p < {alpha:g}."
     span = f"{100 * (1 - alpha):g} % interval {row['low']:+.2f} to {row['high']:+.2f}"
     facts += f", {span}, family-wise {_p(row['p_maxt'])}"
@@ -40,7 +40,7 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
         why = "not after correction for the family" if row["p_maxt"] >= alpha else ""
         why = why or "but its interval includes zero"
         return f"{pair} go together alone ({_p(row['p'])}), {why}: {facts}."
-    unseen = f"|{symbol}| below {row['detectable']:.2f} cannot be seen"
+    unseen = f"|{symbol}| below {row['critical']:.2f} cannot be seen"
     return f"{pair}: nothing shown ({facts}; {unseen})."
 
 
@@ -63,10 +63,10 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
     parts.append(f"{fdr} at a false discovery rate of {alpha:g}, {singles} uncorrected")
     expected = f"(by chance alone about {alpha * cells:.1f} uncorrected ones are expected)"
     out = ["; ".join(parts) + f" {expected}."]
-    if table["detectable"].isna().all():
+    if table["critical"].isna().all():
         out.append(f"With n = {n} no correlation at all could reach p < {alpha:g}.")
     elif not len(good):
-        smallest = table["detectable"].min()
+        smallest = table["critical"].min()
         out.append(
             f"No metric is shown to predict transfer here. One pair alone would need |{symbol}| of "
             f"{smallest:.2f} or more at this n; the family needs more."
@@ -91,7 +91,7 @@ def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
     facts = f"{what} ({name}) and the {outcome} over all targets have rho = {row['rho']:+.2f}"
     facts += f" ({row['low']:+.2f} to {row['high']:+.2f})" if pd.notna(row["low"]) else ""
     facts += f", n = {row['n']} tasks"
-    if pd.isna(row["detectable"]):
+    if pd.isna(row["critical"]):
         return [f"Too few tasks to tell: {facts}."]
     if predicts(row, alpha):
         return [f"Yes, in this study: {facts}, family-wise {_p(row['p_maxt'])}."]

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import midway
-from midway import tables, words
+from midway import tables, words, yamlfile
 from midway.records import now, write_atomic
 from midway.report import charts, collect, pages
 
@@ -107,7 +106,7 @@ def content(study, folder) -> dict:
             for name, values in origins if len(values) > 1 and name in DECISIVE
         ],
         "warnings": [f"Unreadable and left out: {len(skipped)} (see Provenance)."] * bool(skipped),
-        "settings": yaml.safe_dump(study.fold(), sort_keys=False, allow_unicode=True),
+        "settings": yamlfile.dump(study.fold()),
     }  # fmt: skip
 
 
@@ -207,9 +206,9 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
     known = [r for r in rows if not pd.isna(r["rho"])]
     outcomes = list(dict.fromkeys(r["outcome"] for r in known))
     first = "average" if "average" in outcomes else (outcomes or [""])[0]
-    reach = [r["detectable"] for r in known if not pd.isna(r["detectable"])]
+    reach = [r["critical"] for r in known if not pd.isna(r["critical"])]
     forest = [
-        r | {"svg": charts.interval(r["rho"], r["low"], r["high"], r.get("detectable"))}
+        r | {"svg": charts.interval(r["rho"], r["low"], r["high"], r.get("critical"))}
         for r in rows if r["outcome"] == first
     ]  # fmt: skip
     at = {(r["predictor"], r["outcome"]): r for r in known}

@@ -131,7 +131,7 @@ def lines(series: dict[str, list[tuple]], xlabel: str, ylabel: str, label: str) 
     return svg(axes.parts, label)
 
 
-def interval(rho, low, high, detectable=None) -> Markup:
+def interval(rho, low, high, critical=None) -> Markup:
     """One row of a forest: correlation with its interval on [-1, 1]; ticks: what n can show."""
     if rho is None or math.isnan(rho):
         return Markup("")
@@ -140,8 +140,8 @@ def interval(rho, low, high, detectable=None) -> Markup:
         return 80 + 74 * max(-1.0, min(1.0, v))
 
     parts = [Markup('<path class="grid" d="M6 11H154"/><path class="zero" d="M80 1V21"/>')]
-    if detectable is not None and not math.isnan(detectable):
-        for v in (detectable, -detectable):
+    if critical is not None and not math.isnan(critical):
+        for v in (critical, -critical):
             parts.append(Markup(f'<path class="reach" d="M{at(v):.1f} 4V18"/>'))
     label = f"rho {number(rho, 2, True)}"
     if not (math.isnan(low) or math.isnan(high)):

@@ -16,6 +16,7 @@ impossible  True: a question without an answer is an answerless question (SQuAD 
 realign  True: the hub stripped contexts, so answers may start up to 32 characters off
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
@@ -41,7 +42,7 @@ def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> 
     left = part.get("broken", 0)
     for place, row in raw:
         try:
-            if not all(fnmatchcase(str(get(row, key)), value) for key, value in wanted.items()):
+            if not all(matches(get(row, key), value) for key, value in wanted.items()):
                 continue
             made = read(card, part, row)
         except Broken as error:
@@ -51,6 +52,17 @@ def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> 
             continue
         if made is not None:
             yield made | {"lang": lang}
+
+
+def spellings(raw) -> tuple[str, ...]:
+    """How a card may write a raw value: as text, and a boolean or null as JSON and YAML do."""
+    special = {"None": ("None", "null", "~"), "True": ("true", "True"), "False": ("false", "False")}
+    return special.get(repr(raw), (str(raw),))
+
+
+def matches(raw, pattern: str) -> bool:
+    """Whether a raw value has the pattern of a card's ``where``."""
+    return any(fnmatchcase(text, pattern) for text in spellings(raw))
 
 
 def get(row, path):
@@ -87,16 +99,18 @@ def _label(part: dict, raw, names) -> int | None:
     """Index of a raw label; -1 when it was stripped; None when the row is to be dropped."""
     if isinstance(raw, float) and raw.is_integer():
         raw = int(raw)
-    if str(raw) in map(str, part.get("drop", ())):
+    known, written = part.get("values", {}), spellings(raw)
+    if any(text in part.get("drop", ()) for text in written):
         return None
-    if raw is None or raw == "" or (raw == -1 and not isinstance(raw, bool)):
+    value = next((known[text] for text in written if text in known), None)
+    if value is None and (raw is None or raw == "" or (raw == -1 and not isinstance(raw, bool))):
         return -1
-    known = {str(k): v for k, v in part.get("values", {}).items()}
-    value = known.get(str(raw), raw)
-    if str(value) in names:
-        return names.index(str(value))
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
-        return value
+    index = raw if value is None else int(value) if re.fullmatch("0|[1-9][0-9]*", value) else None
+    value = str(raw) if value is None else value
+    if value in names:
+        return names.index(value)
+    if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(names):
+        return index
     raise Broken(f"label {_short(raw)} is not one of {', '.join([*known, *names])}")
 
 
@@ -205,7 +219,7 @@ def _tags(card: Card, part: dict, row: dict) -> dict:
     if len(tags) != len(tokens):
         raise Broken(f"{len(tokens)} words but {len(tags)} tags")
     known = part.get("values", {})
-    tags = [known.get(t, t) for t in tags]
+    tags = [known.get(str(t), t) for t in tags]
     if any(isinstance(t, int) for t in tags) and card.labels:  # indices, as Parquet may hold them
         tags = [
             card.labels[t] if isinstance(t, int) and 0 <= t < len(card.labels) else t for t in tags

@@ -8,7 +8,6 @@ filled in. How a row is understood is written as for local files (``canonical``)
 
 import hashlib
 import random
-from fnmatch import fnmatchcase
 
 from midway.errors import MissingData
 from midway.sources import canonical
@@ -108,7 +107,7 @@ def _rows(card: Card, part: dict, table):
     for column, value in part.get("where", {}).items():  # by column: far faster than by row
         if column not in table.column_names:
             raise Broken(f"{name}: no column {column!r} (found: {', '.join(table.column_names)})")
-        found = [fnmatchcase(str(v), value) for v in table[column]]
+        found = [canonical.matches(v, value) for v in table[column]]
         table = table.select([i for i, keep in enumerate(found) if keep])
     names = {c: _names(f) for c, f in table.features.items()}
     names = {c: n for c, n in names.items() if n}
