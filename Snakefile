@@ -10,17 +10,18 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
-from midway import params, provenance
+from midway.run import steps as stages
+from midway.study import params
 
 STUDY = params.load("params.yaml")
-RUN = f"{shlex.quote(sys.executable)} -m midway.runner"
+RUN = f"{shlex.quote(sys.executable)} -m midway.run.notebook"
 
 
 def above(step, **wildcards):
     """Records that a job of this step reads."""
     seed = int(wildcards["seed"]) if "seed" in wildcards else None
-    sid = provenance.StepId(step, wildcards.get("variant"), seed, wildcards.get("part"))
-    return [ancient(f"{up.path}/record.json") for up in provenance.upstream(STUDY, sid)]
+    sid = stages.StepId(step, wildcards.get("variant"), seed, wildcards.get("part"))
+    return [ancient(f"{up.path}/record.json") for up in stages.upstream(STUDY, sid)]
 
 
 wildcard_constraints:
@@ -51,7 +52,7 @@ rule transfer:
     input: lambda w: above("02_transfer", **dict(w.items()))
     output: "02_transfer/{variant}/seed{seed}/{part}/record.json"
     params: variant=lambda w: w.variant
-    threads: STUDY.compute.cores
+    threads: STUDY.compute.threads
     shell:
         "{RUN} 02_transfer params.yaml --variant {params.variant:q} --seed {wildcards.seed:q}"
         " --part {wildcards.part:q}"
@@ -61,7 +62,7 @@ rule intermediate:
     output: "01_intermediate/{variant}/seed{seed}/record.json"
     params: variant=lambda w: w.variant
     priority: 10  # all before the first 02: what is left at the end then splits evenly over cores
-    threads: STUDY.compute.cores
+    threads: STUDY.compute.threads
     shell:
         "{RUN} 01_intermediate params.yaml --variant {params.variant:q} --seed {wildcards.seed:q}"
 

@@ -23,7 +23,7 @@ from scipy.stats import spearmanr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 
-from midway.correlation import compare, correlate
+from midway.correlation.correlate import compare, correlate
 
 TASKS, RUNS, NOISE, STEP = 9, 3, 0.5, 0.5
 

@@ -24,7 +24,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 
-from midway.correlation import correlate
+from midway.correlation.correlate import correlate
 
 
 def best(call, times):

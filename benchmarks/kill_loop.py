@@ -16,19 +16,20 @@ import time
 
 import psutil
 
-from midway import ROOT, records
+from midway.run import record as records
+from midway.study.files import root
 
 LONGEST = 25.0  # seconds before a kill, at most
 
 
 def command(study: str) -> list[str]:
-    run = [sys.executable, "-m", "midway", "run", str(ROOT / "params" / "smoke.yaml")]
+    run = [sys.executable, "-m", "midway", "run", str(root() / "params" / "smoke.yaml")]
     return [*run, "--set", f"study={study}"]
 
 
 def contents(study: str) -> dict[str, str]:
     """Step -> hash of its results and files (executed notebooks and times left out)."""
-    folder = ROOT / "outputs" / study
+    folder = root() / "outputs" / study
     found = {}
     for path in sorted(folder.rglob("record.json")):
         step = path.parent.relative_to(folder).as_posix()
@@ -56,7 +57,7 @@ def main() -> int:
     rng = random.Random(args.seed)
     subprocess.run(command("kill_reference"), check=True, capture_output=True)
     wanted = contents("kill_reference")
-    shutil.rmtree(ROOT / "outputs" / "kill_loop", ignore_errors=True)
+    shutil.rmtree(root() / "outputs" / "kill_loop", ignore_errors=True)
     kills = rounds = 0
     while kills < args.kills:
         run = subprocess.Popen(
@@ -90,7 +91,7 @@ def main() -> int:
                 )
                 return 1
             rounds += 1
-            shutil.rmtree(ROOT / "outputs" / "kill_loop")
+            shutil.rmtree(root() / "outputs" / "kill_loop")
     subprocess.run(command("kill_loop"), check=True, capture_output=True)
     got = contents("kill_loop")
     different = [step for step in wanted if got.get(step) != wanted[step]]

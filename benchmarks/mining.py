@@ -22,7 +22,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from midway import knn, retrieval  # noqa: E402
+from midway.evaluation import (
+    neighbours,
+    retrieval,  # noqa: E402
+)
 
 STEP = 1024  # rows of one product of the reference
 
@@ -42,7 +45,7 @@ def vectors(rows: int, size: int, shared: float) -> tuple[np.ndarray, np.ndarray
 
 def plain(x, y, k: int = 4):
     """k-NN of each direction by its own product and top-k."""
-    x, y = knn.unit(x), knn.unit(y)
+    x, y = neighbours.unit(x), neighbours.unit(y)
     found = []
     for a, b in ((x, y), (y, x)):
         tile = torch.empty(STEP, len(b))
@@ -57,7 +60,7 @@ def faiss_flat(x, y, k: int = 4):
     """k-NN of each direction by an exact faiss index, as XTREME's script does."""
     import faiss
 
-    x, y = knn.unit(x).numpy(), knn.unit(y).numpy()
+    x, y = neighbours.unit(x).numpy(), neighbours.unit(y).numpy()
     found = []
     for a, b in ((x, y), (y, x)):
         index = faiss.IndexFlatIP(b.shape[1])
@@ -69,8 +72,8 @@ def faiss_flat(x, y, k: int = 4):
 WAYS = {
     "plain": plain,
     "faiss": faiss_flat,
-    "fp32": lambda x, y: knn.neighbours(x, y),
-    "bf16": lambda x, y: knn.neighbours(x, y, precision="bf16"),
+    "fp32": lambda x, y: neighbours.neighbours(x, y),
+    "bf16": lambda x, y: neighbours.neighbours(x, y, precision="bf16"),
 }
 
 

@@ -24,9 +24,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from midway import encoder, heads, mini, params, training
-from midway.compute import Inputs, setup
-from midway.features import encode, evaluation_batches, training_order
+from midway.data import mini
+from midway.encoder import encoder, heads, training
+from midway.encoder.batches import evaluation_batches, training_order
+from midway.encoder.device import Inputs, setup
+from midway.encoder.tokens import encode
+from midway.study import params
 
 STEPS, BATCH, WIDTH = 40, 16, 128
 ENC = params.Encoder(layers=6, frozen_layers=3, frozen_embeddings=True, dropout=0.0)

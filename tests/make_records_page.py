@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from midway import records
+from midway.run import record
 
 HEAD = """# Records
 
@@ -39,9 +39,9 @@ def page() -> str:
     """The page's text."""
     text = HEAD
     for title, model in (
-        ("record.json", records.StepRecord),
-        ("cost, in record.json", records.Cost),
-        ("scores/<target>.<lang>.json", records.ScoreRecord),
+        ("record.json", record.StepRecord),
+        ("cost, in record.json", record.Cost),
+        ("scores/<target>.<lang>.json", record.ScoreRecord),
     ):
         text += f"\n## {title}\n\n| field | type | meaning |\n|---|---|---|\n"
         for name, field in model.model_fields.items():

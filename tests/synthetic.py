@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from midway import params, tasks
-from midway.records import Cost, ScoreRecord, StepRecord, digest
+from midway.run.record import Cost, ScoreRecord, StepRecord
+from midway.study import params, tasks
+from midway.study.files import digest
 
 VARIANTS = ["none", *tasks.INTERMEDIATE, "multi"]
 TARGETS = ["xnli", "udpos", "xquad", "tatoeba"]

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toy
-from midway import anytable, cli, params
-from midway.errors import InputError
+from midway import cli
+from midway.correlation import any_table
+from midway.study import params
+from midway.study.errors import InputError
 
 OWN_HELP = ("correlate", "recommend")  # they read their own options
 BASE = {"study": "x", "intermediate": {"steps": 2}, "transfer": {"steps": 2}}
@@ -115,7 +117,7 @@ def test_examples_of_the_help_are_read_as_they_stand(capsys):
     top = cli.parser()
     verbs = next(a for a in top._actions if a.dest == "verb").choices
     assert not [v for v, p in verbs.items() if not p.epilog and v not in OWN_HELP]
-    texts = [top.epilog, *(p.epilog or "" for p in verbs.values()), anytable.EXAMPLES]
+    texts = [top.epilog, *(p.epilog or "" for p in verbs.values()), any_table.EXAMPLES]
     found = re.findall(r"(?m)^  midway ((?:.*\\\n)*.*?)(?:   .*)?$", "\n".join(texts))
     assert len(found) > 15
     for example in found:

@@ -5,7 +5,7 @@ import string
 
 import torch
 
-from midway import packaged
+from midway.encoder import packaged
 
 
 def checkpoint(folder, layers: int = 3, hidden: int = 16, positions: int = 66):

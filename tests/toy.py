@@ -18,10 +18,6 @@ import nbformat
 from filelock import FileLock
 
 PROJECT = Path(__file__).resolve().parents[1]
-LIBRARY = (
-    "__init__ __main__ audit chain checkpoints cli doctor engine errors fingerprints kernels"
-    " machine params plan progress provenance records runner slurm state tasks warm yamlfile"
-).split()
 STUDY = """study: toy
 seeds: [1]
 data: {dev_size: 10}
@@ -35,7 +31,8 @@ hook = Path(os.environ["MIDWAY_ROOT"], "hooks", f"{name}.py")
 exec(hook.read_text() if hook.exists() else "")
 """
 BEGIN = (
-    "from midway import params, records\n"
+    "from midway.run import record as records\n"
+    "from midway.study import params\n"
     "step = records.begin(out, {step!r}, params.load(study){which})"
 )
 CELLS = {
@@ -114,14 +111,13 @@ class Toy:
         for name in ("notebooks", "params", "hooks"):
             (root / name).mkdir(parents=True, exist_ok=True)
         lib = root / "lib" / "midway"
-        lib.mkdir(parents=True)
-        for name in [*(f"{n}.py" for n in LIBRARY), "cards.yaml"]:
-            shutil.copy(PROJECT / "lib" / "midway" / name, lib / name)
-        text = (lib / "warm.py").read_text()  # toy steps need no large library
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / "lib" / "midway", lib, ignore=skip)
+        text = (lib / "run" / "warm.py").read_text()  # toy steps need no large library
         few = re.sub(
             r"LIBRARIES = \(.*?\n\)", 'LIBRARIES = ("ipykernel.kernelapp",)', text, flags=re.S
         )
-        (lib / "warm.py").write_text(few)
+        (lib / "run" / "warm.py").write_text(few)
         shutil.copy(PROJECT / "Snakefile", root / "Snakefile")
         shutil.copytree(PROJECT / "profiles", root / "profiles")
         self.params.write_text(STUDY)
@@ -164,7 +160,7 @@ class Toy:
     def step_command(self, step: str) -> list[str]:
         stage, *rest = step.split("/")
         self.write_study()
-        args = [sys.executable, "-m", "midway.runner", stage, str(self.out / "params.yaml")]
+        args = [sys.executable, "-m", "midway.run.notebook", stage, str(self.out / "params.yaml")]
         for option, value in zip(("--variant", "--seed", "--part"), rest, strict=False):
             args += [option, value.removeprefix("seed")]
         return args

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from midway import __version__
-from midway.errors import InputError, meant
+from midway.study.errors import InputError, meant
 
 EXAMPLES = """examples:
   midway run params/mini.yaml                 run the study, make outputs/mini/index.html
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "params/smoke.yaml", "params/smoke.yaml --set seeds=[1,2] --set study=two",
         "params/smoke.yaml --force 02_transfer/mnli --until 03_correlation", study=True,
     )  # fmt: skip
-    p.add_argument("--cores", type=int, help="default: all; a job takes compute.threads x workers")
+    p.add_argument("--cores", type=int, help="default: all; a job takes compute.threads")
     p.add_argument("--profile", help="folder of profiles/ for Snakemake, e.g. slurm")
     p.add_argument("--until", metavar="STEP", help="stop after this stage, e.g. 02_transfer")
     again = {"metavar": "STEP", "action": "append", "default": []}
@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 def changes(pairs: list[str]) -> dict[str, object]:
     """``['a.b=1']`` -> ``{'a.b': 1}``; values are read as in a params file."""
-    from midway.yamlfile import parse
+    from midway.study.yamlfile import parse
 
     found = {}
     for pair in pairs:
@@ -115,7 +115,7 @@ def changes(pairs: list[str]) -> dict[str, object]:
 
 
 def study_of(args):
-    from midway import params
+    from midway.study import params
 
     study = params.load(args.params, changes(args.changes))
     if getattr(args, "cores", None) is not None and args.cores < 1:
@@ -126,8 +126,8 @@ def study_of(args):
 def folder_of(args) -> Path:
     """A study's outputs folder; InputError when it is none."""
     if not (args.folder / "params.yaml").is_file():
-        from midway import yamlfile
-        from midway.provenance import root
+        from midway.study import yamlfile
+        from midway.study.files import root
 
         found = (root() / "outputs").glob("*/params.yaml")
         newest = sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)[:6]
@@ -140,32 +140,32 @@ def folder_of(args) -> Path:
 
 
 def run(args) -> int:
-    from midway import chain
+    from midway.run import schedule
 
     study = study_of(args)
     if args.dry_run:  # what run would refuse is refused
-        chain.command(chain.outputs(study), [], args.cores, args.profile)
-        return plan(args, chain.stages(args.until))
-    return chain.run(study, args.cores, args.profile, args.until, args.force)
+        schedule.command(schedule.outputs(study), [], args.cores, args.profile)
+        return plan(args, schedule.stages(args.until))
+    return schedule.run(study, args.cores, args.profile, args.until, args.force)
 
 
 def plan(args, stages=None) -> int:
-    from midway import chain
-    from midway import plan as planning
-    from midway.provenance import root
+    from midway.run import plan as planning
+    from midway.run import schedule
+    from midway.study.files import root
 
     study = study_of(args)
     if getattr(args, "json", False) and args.cost:
         raise InputError("--cost is text only: leave out --json")
     if not getattr(args, "cost", False):  # what a study will cost is asked before it has its data
-        chain.check(study)
+        schedule.check(study)
     items = planning.plan(study, root() / "outputs" / study.study, tuple(args.force))
     items = [i for i in items if stages is None or i.sid.step in stages]
     if getattr(args, "json", False):
         rows = [{"step": i.sid.path, "state": i.state, "why": i.why} for i in items]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     elif getattr(args, "cost", False):
-        from midway import cost
+        from midway.run import cost
 
         print(cost.text(study, args.peak_tflops, args.utilisation))
         print(planning.summary(items))
@@ -175,7 +175,7 @@ def plan(args, stages=None) -> int:
 
 
 def status(args) -> int:
-    from midway import plan as planning
+    from midway.run import plan as planning
 
     rows = planning.status(folder_of(args))
     text = json.dumps(rows, indent=1, ensure_ascii=False) if args.json else planning.matrix(rows)
@@ -184,7 +184,7 @@ def status(args) -> int:
 
 
 def audit(args) -> int:
-    from midway import audit as auditing
+    from midway.run import audit as auditing
 
     folder = folder_of(args)
     found = auditing.rerun(folder, args.rerun) if args.rerun else auditing.audit(folder)
@@ -193,7 +193,7 @@ def audit(args) -> int:
 
 
 def doctor(args) -> int:
-    from midway import doctor as checking
+    from midway.run import doctor as checking
 
     rows = checking.checks(study_of(args))
     print(checking.show(rows))
@@ -201,20 +201,20 @@ def doctor(args) -> int:
 
 
 def score(args) -> int:
-    from midway import score as scoring
+    from midway.transfer import submission as scoring
 
     print(scoring.main_score(args.predictions, args.labels, args.json))
     return 0
 
 
 def correlate(args) -> int:
-    from midway import anytable
+    from midway.correlation import any_table
 
-    return anytable.main(args.table, args.rest)
+    return any_table.main(args.table, args.rest)
 
 
 def recommend(args) -> int:
-    from midway import choice
+    from midway.correlation import choice
 
     asks = {"-h", "--help"} & set(args.rest)
     return choice.main(args.folder if asks else folder_of(args), args.rest)

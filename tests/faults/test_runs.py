@@ -181,9 +181,10 @@ NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 WITNESS = """
 import json, os, subprocess, sys, time
 from pathlib import Path
-from midway import state
+from midway.run import status as state
 other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
-ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)", "midway.runner"])
+code = "import time; time.sleep(100)"
+ours = subprocess.Popen([sys.executable, "-c", code, "midway.run.notebook"])
 time.sleep(0.5)
 pid = {"other": other.pid, "again": ours.pid, "run": os.getpid()}.get(sys.argv[1], sys.argv[1])
 pid = int(pid) if str(pid).lstrip("-").isdigit() else json.loads(pid)

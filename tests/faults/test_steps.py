@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import toy
-from midway import state
+from midway.run import status as state
 from toy import gone, kill, wait_for
 
 STEP = "01_intermediate/none/seed1"
@@ -35,7 +35,7 @@ def kernels(request, project):
         yield project
         return
     address = project.root / "warm"
-    command = [sys.executable, project.root / "lib/midway/warm.py", address]
+    command = [sys.executable, project.root / "lib/midway/run/warm.py", address]
     server = subprocess.Popen(command, env=project.env, stdin=subprocess.PIPE)
     wait_for(address.exists)
     project.env["MIDWAY_WARM"] = str(address)
@@ -96,7 +96,7 @@ def test_the_process_behind_a_forked_kernel_is_killed(tmp_path):
     """Its kernels end with it, and the runner says so; the next step starts a kernel by itself."""
     project = toy.Toy(tmp_path / "p")
     address = project.root / "warm"
-    command = [sys.executable, project.root / "lib/midway/warm.py", address]
+    command = [sys.executable, project.root / "lib/midway/run/warm.py", address]
     server = subprocess.Popen(command, env=project.env, stdin=subprocess.PIPE)
     wait_for(address.exists)
     env = {"MIDWAY_WARM": str(address)}
@@ -154,7 +154,7 @@ def test_kill_9_in_the_middle_of_writing(tmp_path, name):
     path.write_bytes(b"old and whole")
     code = """
 import os, sys, time
-from midway import records
+from midway.study import files
 real = os.fdopen
 class Slow:
     def __init__(self, f): self.f = f
@@ -164,7 +164,7 @@ class Slow:
         self.f.write(data[: len(data) // 2]); self.f.flush(); os.fsync(self.f.fileno())
         print("half", flush=True); time.sleep(60)
 os.fdopen = lambda *a: Slow(real(*a))
-records.write_atomic(sys.argv[1], b"n" * 100_000)
+files.write_atomic(sys.argv[1], b"n" * 100_000)
 """
     env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib")}
     writer = subprocess.Popen(

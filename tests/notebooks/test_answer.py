@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import synthetic
-from midway import records
+from midway.run import record as records
 
 
 def execute(root, name, capsys, **parameters):

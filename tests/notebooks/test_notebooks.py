@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import synthetic
-from midway import records, runner
+from midway.run import notebook as runner
+from midway.run import record
 
 NAMES = ["00_tour", "01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report"]
 SMALL = {"intermediate.steps": 2, "intermediate.train_size": 32, "intermediate.checkpoints": 1}
@@ -63,7 +64,7 @@ def execute(root, tmp_path, name, **given) -> dict:
     outcome = runner.execute(root / "notebooks" / f"{name}.ipynb", tmp_path, given)
     assert outcome.state == "done", f"{name}: {outcome.error} (code cell {outcome.cell})"
     if "out" in given:  # what run_step does when the notebook has ended well
-        pending = Path(given["out"], records.PENDING)
+        pending = Path(given["out"], record.PENDING)
         pending.rename(pending.with_name("record.json"))
     return json.loads((tmp_path / "notebook.ipynb").read_text(encoding="utf-8"))
 
@@ -85,10 +86,10 @@ def test_a_chain_by_hand(root, tmp_path):
     for variant in ("none", "mnli"):
         first = tmp_path / "01_intermediate" / variant / "seed1"
         execute(root, tmp_path, "01_intermediate", variant=variant, changes=SMALL, out=str(first))
-        assert records.load(first / "record.json").results["trajectory"]
+        assert record.load(first / "record.json").results["trajectory"]
     out = tmp_path / "02_transfer/mnli/seed1/part1"
     execute(root, tmp_path, "02_transfer", variant="mnli", changes=SMALL, out=str(out))
-    assert set(records.load(out / "record.json").results["targets"]) == {"xnli", "xquad", "tatoeba"}
+    assert set(record.load(out / "record.json").results["targets"]) == {"xnli", "xquad", "tatoeba"}
 
 
 @pytest.mark.slow
@@ -101,13 +102,13 @@ def test_report_of_half_a_study(root, tmp_path):
     texts = json.dumps(tree["cells"])
     assert "There is no answer yet" not in texts and "to come" in texts
     assert (folder / "index.html").exists()
-    assert records.load(folder / "05_report/record.json").results["done"] == 13
+    assert record.load(folder / "05_report/record.json").results["done"] == 13
 
 
 @pytest.mark.slow
 def test_the_report_needs_no_torch(root, tmp_path):
     """The report is made beside a running study; it must not cost a training's memory."""
-    code = "import midway.report, sys; print('torch' in sys.modules, 'seaborn' in sys.modules)"
+    code = "import midway.report.page, sys; print('torch' in sys.modules, 'seaborn' in sys.modules)"
     env = os.environ | {"PYTHONPATH": str(root / "lib")}
     found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert found.stdout.split() == ["False", "False"], found.stderr

@@ -1,0 +1,237 @@
+"""How predictors relate to outcomes over few units, with what the data can and cannot show.
+
+The unit is what could have been chosen differently (an intermediate task), never the run: runs of
+one unit are averaged, and enter a second bootstrap as a second level. Every correlation here is an
+inner product of standardised vectors (values, ranks or signs of pair differences), so a whole
+predictor x outcome family with all its permutations is a few matrix products.
+
+Sources: max-T, Westfall & Young 1993; FDR, Benjamini & Hochberg 1995; (b+1)/(m+1), Phipson & Smyth
+2010; BCa, Efron 1987; Fisher z of rho, Bonett & Wright 2000; of tau, Fieller et al. 1957.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from midway.correlation import families as fm
+from midway.correlation import large
+from midway.correlation import resampling as rs
+from midway.correlation.null import Null, affordable, critical
+from midway.correlation.strata import stratified
+from midway.study.errors import InputError
+
+__all__ = ["COLUMNS", "METHODS", "compare", "correlate", "critical", "stratified"]
+
+METHODS = ("spearman", "pearson", "kendall")
+
+COLUMNS = (
+    "predictor outcome n rho p p_maxt p_mc_low p_mc_high q_bh low high loo_low loo_high critical"
+    " note"
+).split()
+RUNS = ["run_low", "run_high"]
+NUMBERS = [*COLUMNS[3:-1], *RUNS, *fm.COLUMNS]
+
+
+def correlate(
+    X: pd.DataFrame,
+    Y: pd.DataFrame,
+    *,
+    method: str = "spearman",
+    permutations: int = 100_000,
+    resamples: int = 9999,
+    alpha: float = 0.05,
+    seed: int = 0,
+    skip: Collection[tuple] = (),
+    primary: Collection[tuple] = (),
+    families: pd.Series | None = None,
+    crossed: bool | None = None,
+) -> pd.DataFrame:
+    """Correlate every column of ``X`` with every column of ``Y``; one row per cell.
+
+    X, Y: units x predictors and units x outcomes, indexed by unit or by (unit, run). Missing
+    values are left out pair by pair; ``n`` is what remained. skip: (predictor, outcome) pairs that
+    do not belong to the table. primary: pairs named before the data were seen; they and the
+    exploratory rest are corrected separately (column ``primary``). crossed: see
+    :func:`resampling.arrays`. families: unit -> family, missing for a composite, which is left out.
+
+    ``p``: two-sided permutation p over units, exact where n! <= permutations. ``p_maxt``: the
+    same, corrected for all cells with data (max-T of \\|rho\\| in units of its null deviation,
+    so that cells of unequal n compete fairly); ``p_mc_low``, ``p_mc_high``: 99 % interval of its
+    Monte-Carlo error. ``q_bh``: false discovery rate over these cells.
+    ``low``, ``high``: (1 - alpha) BCa bootstrap interval over units (the noise of runs is in their
+    means). ``run_low``, ``run_high``, where there are runs: percentile interval of the two-level
+    bootstrap, units and then runs; with BCa it covers too rarely, see
+    docs/reading-a-correlation.md. ``loo_low``, ``loo_high``: range when any one unit is left out.
+    ``critical``: smallest \\|rho\\| whose p can reach alpha at this n without ties; a true rho of
+    this size is found in half of the studies only. ``note``: why a number is missing, or which
+    interval it is if not BCa. Many units: see large.py; work is bounded, ``attrs`` say how many
+    ``permutations`` and ``resamples`` were made.
+
+    With families all p values permute as families.py says, intervals are widened to the effective
+    number of units, ``critical`` is of that test, and there are ``families``, ``rho_family``,
+    ``p_family`` (over family means), ``lofo_low``, ``lofo_high`` (range, one family left out).
+    """
+    _check(method, permutations=permutations, resamples=resamples)
+    composites = []
+    if families is not None:
+        X, Y, composites = fm.without_composites(X, Y, families)
+    names, xs, ys, crossed = rs.arrays(X, Y, crossed)
+    x, y = rs.mean_of_runs(xs), rs.mean_of_runs(ys)
+    family = None if families is None else pd.factorize(families.reindex(names))[0]
+    shape, blocks = (x.shape[1], y.shape[1]), list(rs.blocks(x, y))
+    pairs = [[(a, b) for b in Y.columns] for a in X.columns]
+    off, first = (
+        np.array([[p in set(chosen) for p in row] for row in pairs], bool).reshape(shape)
+        for chosen in (skip, primary)
+    )
+    rng = np.random.default_rng(seed)
+    permutations, resamples = affordable(blocks, permutations, resamples, method)
+    null = Null(x, y, family, blocks, method, permutations, rng)
+    out = {k: np.full(shape, np.nan) for k in NUMBERS}
+    out["note"], score = np.full(shape, "", dtype=object), np.full(shape, np.nan)
+    largest = np.zeros((2, null.count))  # of every permutation, over exploratory and primary cells
+    for rows, ps, os in blocks:
+        cell, part = np.ix_(ps, os), [x[np.ix_(rows, ps)], y[np.ix_(rows, os)]]
+        found = _coefficients(*part, method)
+        found["rho"][off[cell]] = np.nan
+        unit, found["critical"] = null.scale(rows, ps, os, alpha)
+        hits, score[cell] = np.zeros(unit.shape), np.abs(found["rho"]) * unit
+        for at, values in null.draws(rows, ps, os):
+            size = np.where(np.isnan(found["rho"]), np.nan, np.abs(values))
+            hits += (size >= np.abs(found["rho"]) - rs.TIE).sum(0)
+            for group in (0, 1):
+                scaled = np.where(first[cell] == group, size * unit, 0)
+                largest[group, at] = np.fmax(largest[group, at], np.fmax.reduce(scaled, (1, 2)))
+        found.setdefault("p", rs.p_value(hits, null.count, null.exact))
+        runs = xs[rows][..., ps], ys[rows][..., os]
+        rest = method, alpha, resamples, rng, crossed
+        found |= _intervals(*part, *runs, found["rho"], *rest)
+        if family is not None:
+            found["p"] = rs.p_value(hits, null.count, null.exact)
+            found |= fm.beside(*part, family[rows], found, method, permutations, rng)
+        for name, values in found.items():
+            out[name][cell] = values
+    out["p"] = np.where(np.isnan(out["rho"]), np.nan, out["p"])
+    known = ~np.isnan(out["p"])
+    for group, chosen in enumerate((known & ~first, known & first)):
+        hits = rs.at_least(largest[group], score[chosen])
+        out["p_maxt"][chosen] = rs.p_value(hits, null.count, null.exact)
+        ends = rs.monte_carlo(hits, null.count, null.exact)
+        out["p_mc_low"][chosen], out["p_mc_high"][chosen] = ends
+        out["q_bh"][chosen] = false_discovery_control(out["p"][chosen]) if chosen.any() else np.nan
+    rows = []
+    for i, j in zip(*np.nonzero(~off), strict=True):
+        both = ~np.isnan(x[:, i]) & ~np.isnan(y[:, j])
+        row = {k: v[i, j] for k, v in out.items()}
+        row |= {"predictor": X.columns[i], "outcome": Y.columns[j], "n": int(both.sum())}
+        why = _why(x[both, i], y[both, j], row["critical"], alpha)
+        rows.append(row | {"primary": first[i, j], "note": why or row["note"]})
+    columns = COLUMNS + ["primary"] * bool(len(primary)) + fm.COLUMNS * (family is not None)
+    table = pd.DataFrame(rows, columns=columns + RUNS * (xs.shape[1] > 1))
+    reach = known & ~np.isnan(out["critical"])
+    table.attrs = {
+        "method": method, "alpha": alpha, "cells": int(known.sum()), "units": len(x),
+        "permutations": null.count, "exact": null.exact, "resamples": resamples,
+        "runs": xs.shape[1], "crossed": crossed, "expected": alpha * int(reach.sum()),
+        "primary": int((known & first).sum()), "composites": composites,
+    }  # fmt: skip
+    return table
+
+
+def _coefficients(x, y, method):
+    """rho of a block and, where it has many units, p."""
+    if large.many(len(x), method):
+        return dict(zip(("rho", "p"), large.correlations(x, y, method), strict=True))
+    return {"rho": rs.rho_of(x, y, method)}
+
+
+def _intervals(x, y, runs_x, runs_y, rho, method, alpha, resamples, rng, crossed):
+    """Intervals and leave-one-out ranges of a block, some predictors at a time."""
+    n, shape = len(x), (*rho.shape,)
+    if large.many(n, method):
+        return large.intervals(x, y, rho, method, alpha)
+    names = ["low", "high", "loo_low", "loo_high", *RUNS * (runs_x.shape[1] > 1)]
+    out = {k: np.full(shape, np.nan) for k in names} | {"note": np.empty(shape, object)}
+    others = np.array([np.delete(np.arange(n), i) for i in range(n)])
+    step = max(1, 2 * rs.BLOCK // (resamples * shape[1]))
+    for s in (slice(i, i + step) for i in range(0, shape[0], step)):
+        loo = rs.rho_of(x[others][..., s], y[others], method)
+        out["loo_low"][s], out["loo_high"][s] = np.fmin.reduce(loo, 0), np.fmax.reduce(loo, 0)
+        boot = rs.bootstrap(x[:, None, s], y[:, None], method, resamples, rng)
+        ends = rs.interval(boot, rho[s], loo, n, method, alpha)
+        out["low"][s], out["high"][s], out["note"][s] = ends
+        if "run_low" in out:
+            boot = rs.bootstrap(runs_x[..., s], runs_y, method, resamples, rng, crossed)
+            out["run_low"][s], out["run_high"][s] = rs.percentiles(boot, alpha)
+    return out
+
+
+def compare(
+    X: pd.DataFrame,
+    Y: pd.DataFrame,
+    a: str,
+    b: str,
+    *,
+    signs: tuple[int, int] = (1, 1),
+    method: str = "spearman",
+    resamples: int = 9999,
+    alpha: float = 0.05,
+    seed: int = 0,
+    families: pd.Series | None = None,
+    crossed: bool | None = None,
+) -> pd.DataFrame:
+    """Is predictor ``a`` better than ``b``? Paired bootstrap of rho_a - rho_b over common units.
+
+    ``signs``: -1 for a predictor of which less is better. families, crossed: as in
+    :func:`correlate`; whole families are then drawn. One row per outcome and one for their mean:
+    outcome, n, rho_a, rho_b, difference, low, high (percentile interval), p (two-sided).
+    """
+    _check(method, resamples=resamples)
+    X = X[[a, b]]
+    if families is not None:
+        X, Y, _ = fm.without_composites(X, Y, families)
+    names, xs, ys, crossed = rs.arrays(X, Y, crossed)
+    rows = np.flatnonzero(~np.isnan(np.hstack([rs.mean_of_runs(xs), rs.mean_of_runs(ys)])).any(1))
+    if len(rows) < rs.MIN_UNITS:
+        raise InputError(f"{a} and {b} share {len(rows)} complete units; 3 are needed")
+    family = None if families is None else pd.factorize(families.reindex(names[rows]))[0]
+    xs, ys, sign = xs[rows], ys[rows], np.array(signs)[:, None]
+    rho = rs.rho_of(rs.mean_of_runs(xs), rs.mean_of_runs(ys), method) * sign
+    _, resamples = affordable([(rows, range(2), range(len(Y.columns)))], 999, resamples, method)
+    rng = np.random.default_rng(seed)
+    boot = rs.bootstrap(xs, ys, method, resamples, rng, crossed, family) * sign
+    rho = np.column_stack([rho, rho.mean(1)])
+    boot = np.concatenate([boot, boot.mean(2, keepdims=True)], axis=2)
+    table = []
+    for j, name in enumerate([*Y.columns, "mean of outcomes"]):
+        d = boot[:, 0, j] - boot[:, 1, j]
+        d = d[~np.isnan(d)]
+        row = {"outcome": name, "n": len(rows), "rho_a": rho[0, j], "rho_b": rho[1, j]}
+        row |= {"difference": rho[0, j] - rho[1, j], "low": np.nan, "high": np.nan, "p": np.nan}
+        if len(d) and not np.isnan(row["difference"]):
+            row["low"], row["high"] = np.quantile(d, [alpha / 2, 1 - alpha / 2])
+            tail = min((d <= rs.TIE).sum(), (d >= -rs.TIE).sum())
+            row["p"] = min(1.0, 2 * (tail + 1) / (len(d) + 1))
+        table.append(row)
+    return pd.DataFrame(table)
+
+
+def _why(x, y, reach, alpha):
+    if len(x) == 0:
+        return "no unit has both values"
+    if len(x) < rs.MIN_UNITS:
+        return f"n = {len(x)}: too few units"
+    for name, v in (("predictor", x), ("outcome", y)):
+        if v.max() == v.min():
+            return f"constant {name}"
+    return f"n = {len(x)} cannot reach {alpha:g}" if np.isnan(reach) else ""
+
+
+def _check(method, **counts):
+    if method not in METHODS:
+        raise InputError(f"method: {method!r}; one of {', '.join(METHODS)}")
+    for name, value in counts.items():
+        if value < 99:
+            raise InputError(f"{name}: {value}; at least 99")

@@ -1,0 +1,131 @@
+"""Cells as numbers: understood without a doubt, counted as missing, or refused by line."""
+
+import math
+import re
+from decimal import Decimal
+
+import numpy as np
+
+from midway.correlation.table_file import Table, nothing
+from midway.study.errors import InputError, one_line
+
+#: what stands for a missing number, in any case; in columns that are no numbers only '' is missing
+MISSING = frozenset(
+    "- – — − n/a na n.a. n.d. nan <na> #n/a null none missing ? . .. ... …".split()
+) | {""}
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_GROUPS = re.compile(r"[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")  # 392,702
+_WITH_COMMA = re.compile(r"[-+]?[0-9.]*,[0-9.,]*(?:[eE][-+]?[0-9]+)?")
+_MINUS = str.maketrans({c: "-" for c in "\u2212\ufe63\uff0d"})
+_SPREAD = re.compile(r"\s*(?:±|\+/-|\+-)\s*")
+
+_COMMA = r"[-+]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*),[0-9]+"  # 82,1 and 1.234,5
+
+
+def numbers(table: Table, names, missing=()) -> tuple[dict[str, np.ndarray], int]:
+    """Columns as float64 with nan where a number is missing, and how many are.
+
+    Understood: typographic minus signs, decimal commas and thousands where the columns together
+    leave no doubt, percent where a whole column has it, ``82.1 ± 0.3`` (the mean). Anything else
+    raises InputError with the line and the cell; nothing is left out in silence.
+    """
+    skip = MISSING | {text.strip().casefold() for text in missing}
+    comma = _decimal_comma(table, names)
+    found, empty = {}, 0
+    for name in names:
+        found[name] = values = _column(table, name, skip, comma)
+        empty += int(np.isnan(values).sum())
+    return found, empty
+
+
+def _column(table: Table, name: str, skip, comma: bool | None) -> np.ndarray:
+    cells = table.columns[name]
+    found = [_value(cell, skip, comma) for cell in cells]
+    values, marks = np.array([v for v, _ in found], float), [mark for _, mark in found]
+    bad = [i for i, mark in enumerate(marks) if mark == "bad"]
+    if bad and len(bad) == len(marks) - marks.count("missing"):
+        flags = [str(cells[i]).casefold() for i in bad]
+        if set(flags) <= {"true", "false"}:
+            values[bad], bad = [flag == "true" for flag in flags], []
+        elif comma is not None:
+            shown = _short(cells[bad[0]])
+            raise InputError(f"{table.path}: column {name!r} holds text ({shown}), not numbers")
+    if bad:
+        raise table.fault(bad[0], f"column {name!r}: {_why(cells[bad[0]], comma)}")
+    kinds = set(marks) - {"missing"}
+    if "%" in kinds and len(kinds) > 1:
+        row = next(i for i, m in enumerate(marks) if m not in ("%", "missing"))
+        shown = f"{_short(cells[row])} is no percentage, others are"
+        raise table.fault(row, f"column {name!r}: {shown}")
+    if "±" in kinds:
+        table.notes.append(f"column {name!r}: of 'a ± b' the mean a is taken")
+    for row in np.flatnonzero(np.isinf(values)):
+        raise table.fault(row, f"column {name!r}: {_short(cells[row])} is no finite number")
+    return values
+
+
+def _value(cell, skip, comma: bool | None) -> tuple[float, str]:
+    """The number in a cell, and what it is: '', 'missing', '%', '±' or 'bad'."""
+    if type(cell) is str and comma is False and _NUMBER.fullmatch(cell):
+        return float(cell), ""
+    if nothing(cell):
+        return math.nan, "missing"
+    if type(cell) is not str:
+        if not isinstance(cell, (bool, int, float, Decimal)):
+            return math.nan, "bad"
+        try:
+            return float(cell), ""
+        except OverflowError:
+            return math.inf, ""
+    if cell.casefold() in skip:
+        return math.nan, "missing"
+    mark, text = "", re.sub("^[\u2010-\u2013](?=[0-9.,])", "-", cell).translate(_MINUS)
+    if len(parts := _SPREAD.split(text)) == 2 and _value(parts[1], (), comma)[1] == "":
+        mark, text = "±", parts[0]
+    if text.endswith("%"):
+        mark, text = mark or "%", text[:-1].rstrip()
+    if re.fullmatch(r"[-+]?[0-9]{1,3}([ '’])[0-9]{3}(\1[0-9]{3})*([.,][0-9]+)?", text):
+        text = re.sub("[ '’]", "", text)
+    if "," in text:
+        if comma is True and re.fullmatch(_COMMA, text):
+            text = text.replace(".", "").replace(",", ".")
+        elif comma is True and re.fullmatch(r"[-+]?[0-9]+,[0-9]+[eE][-+]?[0-9]+", text):
+            text = text.replace(",", ".")
+        elif comma is False and re.fullmatch(_GROUPS.pattern + r"(\.[0-9]*)?", text):
+            text = text.replace(",", "")
+    elif comma is True and "." in text:
+        if not re.fullmatch(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3}){2,}", text):
+            return math.nan, "bad"  # 1.234 beside 82,1
+        text = text.replace(".", "")
+    return (float(text), mark) if _NUMBER.fullmatch(text) else (math.nan, "bad")
+
+
+def _decimal_comma(table: Table, names) -> bool | None:
+    """Whether commas are decimal signs in these columns; None: the cells do not tell."""
+    texts = [c for name in names for c in table.columns[name] if type(c) is str]
+    if not any("," in c for c in texts):
+        return False
+    cells = [part.rstrip(" %") for c in texts for part in _SPREAD.split(c.translate(_MINUS))]
+    commas = [c for c in cells if "," in c and _WITH_COMMA.fullmatch(c)]
+    grouped = re.compile(_GROUPS.pattern + r"(\.[0-9]*)?")
+    decimal = any(not grouped.fullmatch(c) for c in commas)
+    point = any("." in c and c.rindex(".") > c.rindex(",") or c.count(",") > 1 for c in commas)
+    point |= any("." in c and _NUMBER.fullmatch(c) for c in cells)
+    return decimal if decimal != point or not commas else None
+
+
+def _why(cell, comma: bool | None) -> str:
+    if type(cell) is str and comma is None and _WITH_COMMA.fullmatch(cell.translate(_MINUS)):
+        return (
+            f"{_short(cell)}: is the comma a decimal sign or one of thousands? The columns do not "
+            "tell; write numbers as 1234.5"
+        )
+    return (
+        f"{_short(cell)} is not a number; correct it, leave the cell empty, or name what stands "
+        "for a missing value (--missing)"
+    )
+
+
+def _short(cell) -> str:
+    shown = repr(cell)
+    return one_line(shown if len(shown) <= 40 else shown[:37] + "...")

@@ -1,0 +1,227 @@
+"""A table of somebody's own, read strictly: the cells as they stand in the file, or one line that
+names the line that does not fit. Nothing is guessed from what cells look like.
+
+Text tables: UTF-8 or UTF-16 with its mark; separated by tabs (nothing is quoted), commas or
+semicolons (csv quoting). Every row has as many cells as the header. Spaces around cells are not
+part of them. A number is a number only where one is asked for (:mod:`midway.correlation.numerals`).
+"""
+
+import codecs
+import csv
+import io
+import math
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from midway.study.errors import InputError, one_line
+
+#: blanks and invisible characters, which are no part of a cell at its ends
+_EDGE = "".join(map(chr, (*range(9, 14), *range(28, 33), *range(0x2000, 0x2010)))) + (
+    "\x85\xa0\xad\u1680\u2028\u2029\u202a\u202c\u202f\u205f\u2060\u2066\u2069\u3000\ufeff"
+)
+
+
+@dataclass
+class Table:
+    """Columns of equal length: cells are text ('' where nothing stands), or typed values and None.
+
+    lines: where each row begins (``unit`` line or row of the file); notes: what was done to it;
+    tidy: the columns that together name the number in ``value`` (results of a harness).
+    """
+
+    path: Path
+    columns: dict[str, list]
+    lines: list[int]
+    notes: list[str] = field(default_factory=list)
+    unit: str = "line"
+    tidy: tuple[str, ...] = ()
+
+    def text(self, name: str) -> list[str]:
+        """Cells as text; '' where nothing stands."""
+        return [c if type(c) is str else "" if nothing(c) else str(c) for c in self.columns[name]]
+
+    def fault(self, row: int, message: str) -> InputError:
+        return InputError(one_line(f"{self.path}: {self.unit} {self.lines[row]}: {message}"))
+
+
+def nothing(cell) -> bool:
+    """Whether a typed cell is missing."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def read(path: str | Path, separator: str | None = None, wanted=()) -> Table:
+    """The table in a file: CSV, TSV, Parquet, JSON (see ``harness``) or a folder of JSON.
+
+    separator: of a text table; None: the one by which all rows have the header's shape and the
+    columns ``wanted`` are there. Raises InputError, one line.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir() or path.suffix.lower() in (".json", ".jsonl"):
+            from midway.correlation import harness
+
+            return harness.read(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return _parquet(path)
+        return parse(decode(path), path, separator, wanted)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def decode(path: Path) -> str:
+    """A file's text; InputError for other encodings and for what is no text."""
+    data = path.read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 if wide else data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}: line {line}: not UTF-8 text (byte {data[error.start]:#04x}); save it as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise InputError(f"{path}: not a text table (zero bytes); save it as CSV in UTF-8")
+    return text
+
+
+def _parquet(path: Path) -> Table:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise InputError(f"{path}: not a Parquet table ({one_line(error)[:100]})") from None
+    return typed(path, table.column_names, [column.to_pylist() for column in table.columns])
+
+
+def typed(path: Path, names, columns, **more) -> Table:
+    """A table of values that have a type; text is trimmed as in text tables."""
+    names = [_trim(str(name)) for name in names]
+    _no_name_twice(path, names)
+    columns = [[_trim(c) if type(c) is str else c for c in column] for column in columns]
+    rows = range(1, len(columns[0]) + 1 if columns else 1)
+    return Table(path, dict(zip(names, columns, strict=True)), list(rows), unit="row", **more)
+
+
+def parse(text: str, path: Path, separator: str | None = None, wanted=()) -> Table:
+    """A text table. Raises InputError that names the line."""
+    text = text.replace("\r\n", "\n")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    notes: list[str] = []
+    if mark := re.match(r"sep=(.)\n", text):  # Excel's own first line
+        separator, text = separator or mark[1], "\n" + text[mark.end() :]
+    separator = separator or _separator(text, path, wanted)
+    rows, empty, fault = _rows(text, separator)
+    if not rows:
+        raise InputError(f"{path}: {fault or 'the table is empty'}")
+    (_, head), body = rows[0], rows[1:]
+    for line, cells in body:
+        if len(cells) != len(head):
+            raise InputError(
+                f"{path}: line {line}: {count(len(cells), 'cell')}, the header has {len(head)}"
+            )
+    if fault:
+        raise InputError(f"{path}: {fault}")
+    if len(head) < 2:
+        raise InputError(
+            f"{path}: one column only ({one_line(head[0])[:60]!r}); "
+            "separate columns by tabs, commas or semicolons"
+        )
+    trim = str.strip if text.isascii() else _trim
+    names = [trim(cell) for cell in head]
+    changed = sum(a != b for a, b in zip(names, head, strict=True))
+    columns = []
+    for raw in zip(*(cells for _, cells in body), strict=True) if body else [()] * len(head):
+        cells = [trim(cell) for cell in raw]
+        changed += sum(map(str.__ne__, raw, cells))
+        columns.append(cells)
+    if changed:
+        notes.append(f"spaces around the text of {count(changed, 'cell')} ignored")
+    if between := sum(rows[0][0] < line < rows[-1][0] for line in empty):
+        notes.append(f"{count(between, 'empty line')} between rows passed over")
+    if broken := [line for line, cells in body if any("\n" in cell for cell in cells)]:
+        rows_are = f"{count(len(broken), 'row')} over several lines (first: line {broken[0]})"
+        notes.append(f"quotation marks hold {rows_are}; is one of them not closed?")
+    for i, name in enumerate(names):
+        if not name and any(columns[i]):
+            names[i] = f"column {i + 1}"
+            notes.append(f"the header names no column {i + 1}; it is called {names[i]!r}")
+    _no_name_twice(path, [name for name in names if name])
+    kept = {name: cells for name, cells in zip(names, columns, strict=True) if name}
+    return Table(path, kept, [line for line, _ in body], notes)
+
+
+def count(n: int, noun: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _trim(cell: str) -> str:
+    """Without blanks and invisible characters at its ends; composed, with plain spaces inside."""
+    cell = cell.strip(_EDGE)
+    if cell.isascii():
+        return cell
+    return unicodedata.normalize("NFC", re.sub("[\xa0\u2007\u2009\u202f]", " ", cell))
+
+
+def _no_name_twice(path: Path, names) -> None:
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise InputError(f"{path}: {n} columns are called {name!r}; give each its own name")
+
+
+def _rows(text: str, separator: str) -> tuple[list[tuple[int, list[str]]], list[int], str]:
+    """(line, cells) of each row, the lines that are empty, and what stopped the reading."""
+    found, empty, begin = [], [], 1
+    if separator == "\t":
+        for line, row in enumerate(text.split("\n"), 1):
+            if row.strip(" \r"):
+                found.append((line, row.split("\t")))
+            else:
+                empty.append(line)
+        return found, empty, ""
+    spaced = re.search(rf'{re.escape(separator)} +"', text) is not None
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=spaced
+    )
+    try:
+        for cells in reader:
+            if len(cells) > 1 or (cells and cells[0].strip()):
+                found.append((begin, cells))
+            else:
+                empty.append(begin)
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        what = {"unexpected end of data": "a quotation mark is opened and not closed"}
+        return found, empty, f"line {begin}: {what.get(str(error), one_line(error))}"
+    return found, empty, ""
+
+
+def _separator(text: str, path: Path, wanted) -> str:
+    """The separator by which every row has the header's shape; asked for where several do so."""
+    head = text.lstrip("\n").partition("\n")[0]
+    if "\t" in head and path.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    candidates = [c for c in "\t;," if c in head] or [","]
+    if len(candidates) == 1:
+        return candidates[0]
+    share, named = {}, {}
+    for c in candidates:
+        rows, _, fault = _rows(text, c)
+        width = len(rows[0][1]) if rows else 0
+        alike = sum(len(cells) == width for _, cells in rows) / max(1, len(rows))
+        share[c] = 0 if width < 2 or fault else alike
+        named[c] = bool(rows) and set(wanted) <= {_trim(cell) for cell in rows[0][1]}
+    whole = [c for c in candidates if share[c] == 1]
+    fits = [c for c in whole if named[c]] or whole
+    if len(fits) > 1:
+        shown = " or ".join({"\t": "tab"}.get(c, repr(c)) for c in fits)
+        raise InputError(f"{path}: separated by {shown}? Say it with --separator")
+    return fits[0] if fits else max(candidates, key=share.get)

@@ -1,0 +1,278 @@
+"""Within a task: while it trains, does a metric rise as transfer does?
+
+The unit is the dose (an encoder kept at a measured checkpoint) within its task. ``r_within`` is the
+repeated-measures correlation (Bakdash & Marusich 2017: one slope, an intercept for each task). It
+holds time: two curves that rise with training correlate whatever they measure. So three things
+stand beside it: ``r_partial``, after the mean of all tasks at each dose is removed; p, from whole
+curves permuted between tasks, which keeps time in both; and the same correlation for doses trained
+on shuffled labels (the placebo), with the difference.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control, t
+
+from midway.correlation import families as fm
+from midway.correlation import resampling as rs
+
+COLUMNS = (
+    "predictor outcome tasks rows r_within low high r_partial partial_low partial_high p p_maxt"
+    " p_mc_low p_mc_high q_bh placebos r_placebo difference difference_low difference_high note"
+).split()
+
+
+def within(
+    X: pd.DataFrame,
+    Y: pd.DataFrame,
+    *,
+    placebo: dict | None = None,
+    families: pd.Series | None = None,
+    primary=(),
+    skip=(),
+    permutations: int = 100_000,
+    resamples: int = 9999,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Correlate metrics with outcomes over the doses within tasks; one row per pair of columns.
+
+    X, Y: indexed by (unit, seed, dose); doses are matched by their order within a unit, seeds are
+    averaged. placebo: unit trained on shuffled labels -> its task; such units are no tasks.
+    families, primary, skip: as in :func:`midway.correlation.correlate`.
+
+    ``low``, ``high`` (also of r_partial and the difference): resampled tasks (whole families where
+    given) and seeds, the latter jointly for all; the error on Fisher's z with Student's t. ``p``:
+    two-sided, curves permuted between tasks; ``p_maxt``, ``p_mc_low``, ``p_mc_high``, ``q_bh`` as
+    between tasks. A pair needs three tasks with the same number of doses, two at least.
+    """
+    placebo, composites = placebo or {}, []
+    units = X.index.get_level_values(0)
+    real, control = (
+        tuple(v[v.index.get_level_values(0).isin(list(placebo)) == side] for v in (X, Y))
+        for side in (False, True)
+    )
+    control = tuple(v.rename(index=placebo, level=0) for v in control)
+    if families is not None:
+        *real, composites = fm.without_composites(*real, families)
+    names, xs, ys = _curves(*real)
+    others, px, py = _curves(*control)
+    where = pd.Index(others).get_indexer(names)  # place of a task's placebo; -1: none
+    px, py = (np.where((where >= 0)[:, None, None, None], v[where], np.nan) if len(others) else
+              np.full((len(names), 1, 1, v.shape[-1]), np.nan) for v in (px, py))  # fmt: skip
+    family = None if families is None else pd.factorize(families.reindex(names))[0]
+    rng, shape = np.random.default_rng(seed), (X.shape[1], Y.shape[1])
+    orders, exact = rs.orders(len(names), permutations, rng, every=family is None)
+    family_orders = None if family is None else rs.orders(family.max(initial=-1) + 1, len(orders),
+                                                          rng, False)[0]  # fmt: skip
+    pairs = [[(a, b) for b in Y.columns] for a in X.columns]
+    off, first = (
+        np.array([[p in set(chosen) for p in row] for row in pairs], bool).reshape(shape)
+        for chosen in (skip, primary)
+    )
+    out = {k: np.full(shape, np.nan) for k in COLUMNS[2:-1]}
+    largest, score = np.zeros((2, len(orders))), np.full(shape, np.nan)
+    flat = [_mean(v).transpose(0, 2, 1) for v in (xs, ys)]
+    blocks = rs.blocks(*(np.where(np.isnan(v).any(2), np.nan, 0.0) for v in flat))
+    for rows, ps, os in rs.narrow(blocks, 4 * rs.BLOCK // (resamples * max(1, len(names)))):
+        cell, own = np.ix_(ps, os), None if family is None else family[rows]
+        parts = [v[rows][..., k] for v, k in ((xs, ps), (ys, os), (px, ps), (py, os))]
+        found = _correlations(*parts, own, resamples, alpha, rng)
+        found["r_within"][off[cell]] = found["r_partial"][off[cell]] = np.nan
+        hits, size = np.zeros(off[cell].shape), np.abs(found["r_partial"])
+        inside = family_orders if own is None else rs.restrict(family_orders, np.unique(own))
+        unit = np.sqrt(len(rows) - 1)
+        for at, values in _null(*parts[:2], rs.restrict(orders, rows), own, inside):
+            values = np.where(np.isnan(size), np.nan, np.abs(values))
+            hits += (values >= size - rs.TIE).sum(0)
+            for group in (0, 1):
+                scaled = np.where(first[cell] == group, values * unit, 0)
+                largest[group, at] = np.fmax(largest[group, at], np.fmax.reduce(scaled, (1, 2)))
+        found["p"] = np.where(np.isnan(size), np.nan, rs.p_value(hits, len(orders), exact))
+        found["tasks"] = np.full(size.shape, len(rows))
+        found["rows"] = found["tasks"] * xs.shape[2]
+        score[cell] = size * unit
+        for name, values in found.items():
+            out[name][cell] = values
+    known = ~np.isnan(out["p"])
+    for group, chosen in enumerate((known & ~first, known & first)):
+        hits = rs.at_least(largest[group], score[chosen])
+        out["p_maxt"][chosen] = rs.p_value(hits, len(orders), exact)
+        out["p_mc_low"][chosen], out["p_mc_high"][chosen] = rs.monte_carlo(hits, len(orders), exact)
+        out["q_bh"][chosen] = false_discovery_control(out["p"][chosen]) if chosen.any() else np.nan
+    table = [
+        {k: v[i, j] for k, v in out.items()}
+        | {"predictor": X.columns[i], "outcome": Y.columns[j], "primary": first[i, j]}
+        | {"note": "" if known[i, j] else "fewer than 3 tasks with equal doses, or constant"}
+        for i, j in zip(*np.nonzero(~off), strict=True)
+    ]
+    table = pd.DataFrame(table, columns=COLUMNS + ["primary"] * bool(len(primary)))
+    table[["tasks", "rows"]] = table[["tasks", "rows"]].fillna(0).astype(int)
+    table.attrs = {"alpha": alpha, "cells": int(known.sum()), "permutations": len(orders),
+                   "exact": exact, "doses": xs.shape[2], "seeds": xs.shape[1],
+                   "composites": composites, "units": len(set(units))}  # fmt: skip
+    return table
+
+
+def mixed(X: pd.DataFrame, Y: pd.DataFrame, predictor: str, outcome: str) -> dict:
+    """The same question by a linear mixed model, as a check: slope, its error and p (normal).
+
+    outcome ~ metric (centred within tasks, both in their deviations within tasks) + dose + (1 |
+    task), by restricted maximum likelihood (statsmodels); means over seeds. The normal p is too
+    small with few tasks. ``converged``: whether the fit did.
+    """
+    import warnings
+
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    names, xs, ys = _curves(X[[predictor]], Y[[outcome]])
+    x, y = _mean(xs)[..., 0], _mean(ys)[..., 0]
+    whole = ~np.isnan(x + y).any(1)
+    x, y = x[whole], y[whole]
+    centred = [v - v.mean(1, keepdims=True) for v in (x, y)]
+    doses = np.tile(np.eye(x.shape[1])[1:], len(x)).T  # dummies of all doses but the first
+    scale = [np.sqrt((v**2).mean()) for v in centred]
+    design = np.column_stack([centred[0].ravel() / scale[0], np.ones(x.size), doses])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # convergence is reported, not printed
+        fit = MixedLM(y.ravel() / scale[1], design, np.repeat(np.arange(len(x)), x.shape[1])).fit()
+    low, high = fit.conf_int()[0]
+    return {"predictor": predictor, "outcome": outcome, "tasks": len(x), "slope": fit.params[0],
+            "low": low, "high": high, "p": fit.pvalues[0], "converged": fit.converged}  # fmt: skip
+
+
+def _curves(X, Y):
+    """Unit names; (n, seeds, doses, columns) of both, doses in order, nan where there is none."""
+    index = X.index.union(Y.index, sort=False)
+    unit, names = pd.factorize(index.get_level_values(0))
+    seed, seeds = pd.factorize(index.get_level_values(1))
+    dose = pd.Series(index.get_level_values(2)).groupby(unit).rank(method="dense").to_numpy(int) - 1
+    made = []
+    for frame in (X, Y):
+        rs.arrays(frame.set_axis(range(len(frame))), frame.set_axis(range(len(frame))))  # checks
+        a = np.full(
+            (len(names), max(len(seeds), 1), max(dose, default=0) + 1, frame.shape[1]), np.nan
+        )
+        a[unit, seed, dose] = frame.reindex(index).to_numpy(float, na_value=np.nan)
+        made.append(a)
+    return names, *made
+
+
+def _mean(a, weights=None):
+    """Means over seeds (axis 1), (n, doses, columns); (D, n, ...) with run weights (D, R)."""
+    n, r, d, c = a.shape
+    flat = a.reshape(n, r, d * c)
+    made = rs.mean_of_runs(flat) if weights is None else rs.weighted_means(flat, weights)
+    return made.reshape(*made.shape[:-1], d, c)
+
+
+def _correlations(xs, ys, px, py, family, resamples, alpha, rng):
+    """All correlations of a block and their intervals, (P, O) each."""
+    n, runs = xs.shape[:2]
+    member = np.eye(n) if family is None else (family == np.unique(family)[:, None]).astype(float)
+    groups = len(member)
+    whole = np.ones((1, n))
+    sums, placebo = _sums(_mean(xs), _mean(ys)), _sums(_mean(px), _mean(py))
+    values = _from_sums(sums, placebo, whole)
+    seeds = rng.multinomial(runs, np.full(runs, 1 / runs), resamples)
+    seeds, which = np.unique(seeds, axis=0, return_inverse=True)
+    drawn = {k: [] for k in values}
+    curves = [_mean(v, seeds) for v in (xs, ys)]
+    controls = [_mean(v, seeds) if v.shape[1] == runs else None for v in (px, py)]
+    for k in range(len(seeds)):
+        again = int((which.ravel() == k).sum())
+        tasks = rng.multinomial(groups, np.full(groups, 1 / groups), again) @ member
+        real = _sums(curves[0][k], curves[1][k])
+        other = placebo if controls[0] is None else _sums(controls[0][k], controls[1][k])
+        for name, v in _from_sums(real, other, tasks).items():
+            drawn[name].append(v)
+    out = {k: v[0] for k, v in values.items()}
+    half = t.ppf(1 - alpha / 2, groups - 1)
+    for name, ends in (("r_within", ""), ("r_partial", "partial_"), ("difference", "difference_")):
+        draws, value, edge = np.concatenate(drawn[name]), out[name], 1 - 1e-6
+        with np.errstate(all="ignore"):
+            if name == "difference":
+                error = _spread(draws)
+                out[ends + "low"], out[ends + "high"] = value - half * error, value + half * error
+            else:
+                error = _spread(np.arctanh(np.clip(draws, -edge, edge)))
+                z = np.arctanh(np.clip(value, -edge, edge))
+                out[ends + "low"], out[ends + "high"] = (
+                    np.tanh(z - half * error),
+                    np.tanh(z + half * error),
+                )
+    there = ~np.isnan(_mean(px)).any(1)[:, :, None] & ~np.isnan(_mean(py)).any(1)[:, None]
+    return out | {"placebos": there.sum(0)}
+
+
+def _spread(draws):
+    """Standard deviation over draws by the middle 68 %: values near -1 and 1 count little."""
+    low, high = rs.percentiles(draws, 0.3173)
+    return (high - low) / 2
+
+
+def _sums(x, y):
+    """Per task: within-task products (n, P, O), squares (n, P), (n, O), and the centred curves."""
+    x, y = (v - v.mean(1, keepdims=True) for v in (x, y))
+    there = ~np.isnan(x).any(1)[:, :, None] & ~np.isnan(y).any(1)[:, None]  # nan: no such curve
+    x, y = (np.nan_to_num(v) for v in (x, y))
+    return np.einsum("ndp,ndo->npo", x, y) * there, x, y, there
+
+
+def _from_sums(real, placebo, counts):
+    """Correlations (B, P, O) of tasks counted (B, n) times."""
+    out = {}
+    for name, (products, x, y, there) in (("r_within", real), ("r_placebo", placebo)):
+        weights = (
+            np.einsum("bn,npo->bnpo", counts, there) if not there.all() else counts[..., None, None]
+        )
+        top = np.einsum("bn,npo->bpo", counts, products)
+        squares = [(v**2).sum(1) for v in (x, y)]
+        left = (weights * squares[0][None, :, :, None]).sum(1)
+        right = (weights * squares[1][None, :, None, :]).sum(1)
+        with np.errstate(all="ignore"):
+            r = top / np.sqrt(left * right)
+            few = (weights > 0).sum(1) < 2
+            out[name] = np.where(few | (left * right <= rs.TIE**2 * 1e-6), np.nan, r)
+        if name == "r_within":  # less the mean curve of the tasks drawn
+            total = counts.sum(1)[:, None, None]
+            mx, my = (np.einsum("bn,ndp->bdp", counts, v) / total for v in (x, y))
+            total = total[:, 0]
+            top = top - total[..., None] * np.einsum("bdp,bdo->bpo", mx, my)
+            left = np.einsum("bn,np->bp", counts, squares[0]) - total * (mx**2).sum(1)
+            right = np.einsum("bn,no->bo", counts, squares[1]) - total * (my**2).sum(1)
+            with np.errstate(all="ignore"):
+                both = left[:, :, None] * right[:, None]
+                r = np.where(both > 1e-20, top / np.sqrt(both), np.nan)
+            out["r_partial"] = np.clip(r, -1, 1)
+    return out | {"difference": out["r_within"] - out["r_placebo"]}
+
+
+def _null(xs, ys, orders, family, family_orders):
+    """Yield (slice, r_partial (b, P, O)) with whole outcome curves permuted between tasks."""
+    x, y = (_mean(v) for v in (xs, ys))
+    x, y = (v - v.mean(1, keepdims=True) for v in (x, y))
+    x, y = (v - v.mean(0) for v in (x, y))
+    n, d, p = x.shape
+    flat = y.reshape(n, -1)
+    if family is None:
+        shared, rest, inside = np.zeros_like(flat), flat, np.arange(n)
+    else:
+        inside = np.unique(family, return_inverse=True)[1]
+        between = fm.means(flat, family)
+        shared, rest = between, flat - between[inside]
+    place = np.argsort(inside, kind="stable")
+    step = max(1, rs.BLOCK // (n * flat.shape[1] + p * y.shape[2]))
+    for start in range(0, len(orders), step):
+        unit = orders[start : start + step]
+        if family is None:
+            moved = rest[unit]
+        else:
+            mixed_ = np.take_along_axis(unit, np.argsort(inside[unit], 1, kind="stable"), 1)
+            moved = shared[family_orders[start : start + step]][:, inside]
+            moved[:, place] += rest[mixed_]
+        moved = moved.reshape(len(unit), n, d, -1)
+        moved = moved - moved.mean(1, keepdims=True)
+        top = x.reshape(n * d, p).T @ moved.reshape(len(unit), n * d, -1)
+        size = np.sqrt((x**2).sum((0, 1))[:, None] * (moved**2).sum((1, 2))[:, None])
+        with np.errstate(all="ignore"):
+            yield slice(start, start + len(unit)), np.nan_to_num(top / size)

@@ -1,0 +1,141 @@
+"""The hub's datasets at pinned revisions, by ``datasets.load_dataset``; no loading scripts.
+
+``card.hub`` is data: ``id`` and ``revision`` (None: nobody has found one, so nothing is loaded),
+``codes`` (language -> the hub's name of it), and for each of train, dev and test a list of parts
+``{config, split}``, which may name another ``id`` and ``revision``. ``{lang}`` and ``{code}`` are
+filled in. How a row is understood is written as for local files (``canonical``).
+"""
+
+import random
+
+from midway.data import canonical
+from midway.data.canonical import Broken
+from midway.study.errors import MissingData
+from midway.study.tasks import Card
+
+#: Bump when what is made of the same hub rows changes.
+VERSION = 1
+
+
+def load(
+    card: Card, split: str, lang: str, size: int | None = None, seed: int = 0, builder=None
+) -> list[dict]:
+    """Canonical rows of a split; MissingData says how to get what is not there.
+
+    size and seed let large training sets be thinned before they are read: at least ``size`` rows
+    come back where there are as many. ``builder(id, config, split=, revision=)`` stands in for
+    load_dataset in tests.
+    """
+    parts = _parts(card, split, lang)
+    tables = [_table(card, split, lang, part, builder) for part in parts]
+    if size is not None and split == "train":
+        share = 2 * size / max(1, sum(map(len, tables)))  # twice: rows without labels drop out
+        if share < 0.5:
+            draw = random.Random(f"hub {seed}")
+            tables = [
+                t.select(sorted(draw.sample(range(len(t)), int(len(t) * share) + 1)))
+                for t in tables
+            ]
+    try:
+        made = []
+        for part, table in zip(parts, tables, strict=True):
+            rules = {k: v for k, v in part.items() if k != "where"}  # _rows has applied it
+            rows = canonical.rows(card, rules, _rows(card, part, table), lang)
+            made += canonical.take(part, list(rows))
+        if not made:
+            raise Broken(f"{_name(parts[0])}: no rows for {lang}")
+        if not all([row.pop("labelled") for row in made]):
+            raise Broken(f"{_name(parts[0])}: rows without labels")
+        numbered = len(parts) > 1 or any("ids" in part for part in parts)
+        return canonical.finish(card, made, numbered, _name(parts[0]))
+    except Broken as error:
+        raise MissingData(card.name, lang, split, str(error), card.get) from None
+
+
+def describe(card: Card, split: str, lang: str) -> list[dict]:
+    """Which repository, revision, configuration and split play this split."""
+    keep = ("id", "revision", "config", "split")
+    return [{key: part.get(key) for key in keep} for part in _parts(card, split, lang)]
+
+
+def _parts(card: Card, split: str, lang: str) -> list[dict]:
+    hub = card.hub
+    if not hub:
+        raise MissingData(card.name, lang, split, "not on the hub; use local files", card.get)
+    names = {"lang": lang, "code": hub.get("codes", {}).get(lang, lang)}
+    found = []
+    for part in hub.get(split, []):
+        if lang in part.get("languages", card.languages):
+            whole = {"id": hub["id"], "revision": hub.get("revision"), "config": None} | part
+            found.append(canonical.fill(whole, names))
+    if not found:
+        raise MissingData(card.name, lang, split, f"{hub['id']} has no such split", card.get)
+    for part in found:
+        if part["revision"] is None:
+            reason = f"no pinned revision of {part['id']} is known: not loaded from the hub"
+            raise MissingData(card.name, lang, split, reason, card.get)
+    return found
+
+
+def _name(part: dict) -> str:
+    return f"{part['id']} {part['config'] or ''} {part['split']}".replace("  ", " ")
+
+
+def _table(card: Card, split: str, lang: str, part: dict, builder):
+    if builder is None:
+        from datasets import load_dataset as builder
+    try:
+        return builder(part["id"], part["config"], split=part["split"], revision=part["revision"])
+    except Exception as error:  # datasets and huggingface_hub raise dozens of kinds
+        line = " ".join(str(error).split())[:200]
+        reason = f"{_name(part)} at {part['revision'][:12]}: {type(error).__name__}: {line}"
+        where = f"run once with a network, or use local files: {card.get}"
+        raise MissingData(card.name, lang, split, reason, where) from None
+
+
+def _rows(card: Card, part: dict, table):
+    """(place, raw row) pairs, with class numbers as their names."""
+    name = _name(part)
+    for column, value in part.get("where", {}).items():  # by column: far faster than by row
+        if column not in table.column_names:
+            raise Broken(f"{name}: no column {column!r} (found: {', '.join(table.column_names)})")
+        found = [canonical.matches(v, value) for v in table[column]]
+        table = table.select([i for i, keep in enumerate(found) if keep])
+    names = {c: _names(f) for c, f in table.features.items()}
+    names = {c: n for c, n in names.items() if n}
+    if card.kind == "mining":
+        yield from _pairs(part, table, name)
+        return
+    for number, row in enumerate(table):
+        for column, known in names.items():
+            row[column] = _named(row[column], known)
+        yield f"{name}: row {number}", row
+
+
+def _names(feature) -> list[str] | None:
+    feature = getattr(feature, "feature", feature)  # of a list
+    return getattr(feature, "names", None)
+
+
+def _named(value, names: list[str]):
+    if isinstance(value, list):
+        return [_named(item, names) for item in value]
+    return names[value] if value is not None and value >= 0 else None
+
+
+def _pairs(part: dict, table, name: str):
+    """Mining rows from a table of translation pairs (there are no sentences without partners)."""
+    columns, sides = part["columns"], {"source": {}, "target": {}}
+    links: dict[str, list[str]] = {}
+    for number, row in enumerate(table):
+        keys = [str(canonical.get(row, columns[f"{side}_id"])) for side in sides]
+        links.setdefault(keys[0], []).append(keys[1])
+        for side, key in zip(sides, keys, strict=True):
+            sides[side].setdefault(key, (number, canonical.get(row, columns[side])))
+    for side, found in sides.items():
+        for key, (number, sentence) in sorted(found.items()):
+            row = {"id": key, "side": side, "text": sentence}
+            yield (
+                f"{name}: row {number}",
+                row | {"gold": links.get(key, []) if side == "source" else []},
+            )

@@ -1,0 +1,219 @@
+"""Official files, as XTREME's and the tasks' own download scripts leave them behind.
+
+``card.local['layouts']`` lists ways in which a task's files may lie under ``data.root``, the
+official one first. The first whose ``needs`` all exist (and whose ``gold`` split has its labels)
+is used for all splits, so that no row plays two of them:
+
+layouts:
+- name: what it is, for people
+  needs: [path, ...]        # ``*`` allowed
+  gold: test                # optional: this split's English file must still carry labels
+  train: [alternative, ...] # the first alternative whose files exist and carry labels is read;
+  dev: ...                  # an alternative is a part, or a list of parts read one after another
+  test: ...
+
+A part is ``{read: <reader below>, path: ...}`` plus how its rows are understood (see
+:mod:`midway.data.canonical`), and:
+
+exclude    {path, column}: leave out rows whose column stands in that file, too (test contexts)
+languages  the only languages for which this part exists
+half       0 or 1: one half of a mining file, by gold pair
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from midway.data import canonical, readers
+from midway.data.canonical import Broken
+from midway.study.errors import InputError, MissingData
+from midway.study.tasks import Card
+
+
+class Unlabelled(Broken):
+    """The file is whole, but its labels were taken out."""
+
+
+def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
+    """Canonical rows, checked one by one. MissingData names file, line and reason."""
+    return _resolve(card, split, lang, folder(root))[1]
+
+
+def describe(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
+    """Which file plays this split: layout, file, rows taken, sha256 and what was left out."""
+    return _resolve(card, split, lang, folder(root))[0]
+
+
+def folder(root: str | Path) -> Path:
+    """``data.root`` as a folder that holds ``download/`` and ``intermediate/``."""
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise InputError(
+            f"data.root: {path} is not a folder; name the one that holds download/ and "
+            "intermediate/, as in --set data.root=/path/to/data"
+        )
+    return path
+
+
+def files(task: str, root: str | Path) -> list[Path]:
+    """Every file under root that this task's rows may come from, in any language (for hashes)."""
+    from midway.study import tasks
+
+    card, found = tasks.get(task), set()
+    for lay in card.local.get("layouts", ()):
+        for split in ("train", "dev", "test"):
+            for part in (p for alternative in lay.get(split, ()) for p in _parts(alternative)):
+                for lang in card.languages:
+                    found.update(_paths(card, part, lang, Path(root)))
+    return sorted(found)
+
+
+def _parts(alternative) -> list[dict]:
+    return alternative if isinstance(alternative, list) else [alternative]
+
+
+def _names(card: Card, lang: str) -> dict[str, str]:
+    codes = card.local.get("codes", {})
+    return {"lang": lang, "code": codes.get(lang, lang)}
+
+
+def _paths(card: Card, part: dict, lang: str, root: Path) -> list[Path]:
+    """Existing files of a part (mining and sentence pairs: all of its files, or none)."""
+    named = part["path"] if isinstance(part["path"], list) else [part["path"]]
+    if "exclude" in part:
+        named = [*named, part["exclude"]["path"]]
+    found = []
+    for name in named:
+        found += _glob(root, name.format(**_names(card, lang)))
+    return found
+
+
+def _glob(root: Path, name: str) -> list[Path]:
+    if "*" in name:
+        return sorted(p for p in root.glob(name) if p.is_file())
+    return [root / name] if (root / name).is_file() else []
+
+
+def _sha256(path: Path) -> str:
+    state = path.stat()
+    return _sha256_of(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _sha256_of(path: Path, size: int, time: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _layout(card: Card, split: str, lang: str, root: Path) -> dict:
+    layouts = card.local.get("layouts", [])
+    for lay in layouts:
+        if all(_glob(root, name.format(**_names(card, "en"))) for name in lay.get("needs", ())):
+            if "gold" not in lay or _has_gold(card, lay, root):
+                return lay
+    wanted = " or ".join(" + ".join(lay.get("needs", ["?"])) for lay in layouts) or "a local layout"
+    reason = f"no files under {root} (looked for {wanted})"
+    raise MissingData(card.name, lang, split, reason, card.get)
+
+
+def _has_gold(card: Card, lay: dict, root: Path) -> bool:
+    """Whether the first row of the layout's gold split still has its label (English, or any)."""
+    order = sorted(card.languages, key=lambda lang: lang != "en")
+    for lang in order:
+        for part in (p for alternative in lay[lay["gold"]] for p in _parts(alternative)):
+            if _paths(card, part, lang, root):
+                try:
+                    raw = readers.read(part, _named(card, part, lang, root), root)
+                    part = canonical.fill(part, _names(card, lang))
+                    row = next(iter(canonical.rows(card, part, raw, lang)), None)
+                except Broken:
+                    return True  # let the load that follows say what is wrong
+                return row is None or row["labelled"]
+    return False
+
+
+def _named(card: Card, part: dict, lang: str, root: Path) -> list[Path]:
+    """The files a part names, whether they exist or not; Broken says which is missing."""
+    named = part["path"] if isinstance(part["path"], list) else [part["path"]]
+    found = []
+    for name in named:
+        filled = name.format(**_names(card, lang))
+        paths = _glob(root, filled)
+        if not paths:
+            raise FileNotFoundError(filled)
+        found += paths
+    return found
+
+
+def _resolve(card: Card, split: str, lang: str, root: Path) -> tuple[list[dict], list[dict]]:
+    """(what was read, rows) of the first alternative that can be read and has labels."""
+    lay = _layout(card, split, lang, root)
+    absent, stripped = [], []
+    for alternative in lay.get(split, []):
+        parts = [p for p in _parts(alternative) if lang in p.get("languages", card.languages)]
+        if not parts:
+            continue
+        try:
+            read = [_read(card, part, lang, root, lay) for part in parts]
+            made = canonical.finish(
+                card,
+                [row for _, rows in read for row in rows],
+                len(read) > 1 or any("ids" in part for part in parts),
+                ", ".join(info["file"] for info, _ in read),
+            )
+            for row in made:
+                del row["labelled"]
+            return [info for info, _ in read], made
+        except FileNotFoundError as error:
+            absent.append(str(error))
+        except Unlabelled as error:
+            stripped.append(str(error))
+        except Broken as error:
+            raise MissingData(card.name, lang, split, str(error), card.get) from None
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}"
+            raise MissingData(card.name, lang, split, reason, card.get) from None
+    if stripped:
+        reason = "; ".join(stripped)
+    elif absent:
+        reason = f"no file {' or '.join(dict.fromkeys(absent))} under {root}"
+    else:
+        reason = f"the files under {root} ({lay['name']}) have no {split} rows in this language"
+    raise MissingData(card.name, lang, split, reason, card.get)
+
+
+def _read(card: Card, part: dict, lang: str, root: Path, lay: dict) -> tuple[dict, list[dict]]:
+    paths, part = _named(card, part, lang, root), canonical.fill(part, _names(card, lang))
+    shown = ", ".join(path.relative_to(root).as_posix() for path in paths)
+    made = list(canonical.rows(card, part, readers.read(part, paths, root), lang))
+    total = len(made)
+    made = canonical.take(part, made)
+    if "exclude" in part:
+        made = _exclude(part["exclude"], made, root)
+    if not made:
+        took = f" in rows {part['rows']} of {total}" if "rows" in part else ""
+        raise Broken(f"{shown}: no usable rows{took}")
+    gold = [row["labelled"] for row in made]
+    if not any(gold):
+        raise Unlabelled(f"{shown}: the labels were stripped (XTREME's scripts do so for test)")
+    if not all(gold) and card.kind != "mining":
+        raise Broken(f"{shown}: row {gold.index(False) + 1} has no label, others have")
+    info = {
+        "file": shown,
+        "layout": lay["name"],
+        "rows": len(made),
+        "of": total,
+        "taken": part.get("rows") or (f"half {part['half']}" if "half" in part else "all"),
+        "sha256": [_sha256(path) for path in paths],
+        "note": lay.get("note", ""),
+    }
+    return info, made
+
+
+def _exclude(rule: dict, made: list[dict], root: Path) -> list[dict]:
+    """Rows whose column does not stand in the rule's file; all of them when there is no file."""
+    if not (root / rule["path"]).is_file():
+        return made
+    other = readers.read({"read": "squad"}, [root / rule["path"]], root)
+    seen = {row[rule["column"]] for _, row in other}
+    return [row for row in made if row[rule["column"]] not in seen]

@@ -1,0 +1,159 @@
+"""Rows of any task from any of three sources, in one canonical schema per kind of task.
+
+pair      id, text_a, text_b, label (index into ``card.labels``)
+choice    id, context, choices, label (index into choices)
+span      id, context, question, answers {text, answer_start} (empty lists: no answer)
+tags      id, tokens, tags
+parallel  id, source (foreign), target (English)
+mining    id, side ('source' foreign | 'target' English), text, gold (ids of translations)
+
+Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.source: hub`` asks a
+network, and only for files at a pinned revision.
+"""
+
+import random
+from pathlib import Path
+
+from midway.study import params, tasks
+from midway.study.errors import InputError, MissingData
+from midway.study.files import root
+from midway.study.tasks import SPLITS, Card
+
+
+def load(
+    task: str,
+    split: str,
+    lang: str,
+    data: params.Data,
+    size: int | None = None,
+    seed: int = 0,
+):
+    """One split of a task in one language as a ``datasets.Dataset`` (schema above).
+
+    size: train: a random subset that depends on ``seed`` only; dev: a fixed one; test: the first
+    rows.
+    Targets that are fine-tuned on another task's English data (XNLI on MNLI, XQuAD and MLQA on
+    SQuAD) have that task's train, and its dev where they have none themselves.
+
+    Raises MissingData, one line, when the rows are absent, broken, or stripped of their labels.
+    """
+    if data.source == "mini":
+        from midway.data import mini
+
+        return mini.load(task, split, lang, size, 1000 * data.seed + seed)
+    card = _card(task, split, lang)
+    if data.source == "local":
+        from midway.data import local
+
+        made = local.load(card, split, lang, _root(data))
+    else:
+        from midway.data import hub
+
+        made = hub.load(card, split, lang, size, seed)
+    return _dataset(card.kind, _subset(card.kind, made, split, size, seed))
+
+
+def languages(task: str, data: params.Data) -> tuple[str, ...]:
+    """The languages that this source may have rows of a task in."""
+    if data.source == "mini":
+        from midway.data import mini
+
+        return mini.languages(task)
+    return tasks.get(task).languages
+
+
+def evaluated(study: params.Study, target: str) -> tuple[str, ...]:
+    """The languages in which this study evaluates a target, in the card's order."""
+    chosen = study.transfer.languages.get(target)
+    known = languages(target, study.data)
+    return tuple(lang for lang in known if chosen is None or lang in chosen)
+
+
+def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
+    """Plain sentences per language for continued masked-language modelling (X-STILTs: Wikipedia).
+
+    mini: premises of a world that no task uses; local and hub: one sentence per line of
+    ``<data.root>/download/mlm/<lang>.txt``. Raises MissingData when there are none.
+    """
+    if data.source == "mini":
+        from midway.data import mini
+
+        made = {lang: mini.rows("xnli", "train", lang, size, 9999) for lang in mini.LANGUAGES}
+        return {lang: [row["text_a"] for row in rows] for lang, rows in made.items()}
+    from midway.data import readers
+
+    where = (_root(data) if data.root else root()) / "download" / "mlm"
+    try:
+        found = {p.stem: readers.lines(p, str(p)) for p in sorted(where.glob("*.txt"))}
+    except readers.Broken as error:
+        raise MissingData("mlm", "all languages", "train", str(error)) from None
+    if not found:
+        reason = f"no sentences in {where}/<lang>.txt"
+        raise MissingData("mlm", "all languages", "train", reason, "one sentence per line")
+    return {lang: [line for line in rows if line.strip()] for lang, rows in found.items()}
+
+
+def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
+    """Which files (or hub tables) play this split, and which of their rows. Raises as load does."""
+    if data.source == "mini":
+        from midway.data import mini
+
+        return [{"made by": "midway.data.mini", "version": mini.VERSION, "seed": data.seed}]
+    card = _card(task, split, lang)
+    if data.source == "local":
+        from midway.data import local
+
+        return local.describe(card, split, lang, _root(data))
+    from midway.data import hub
+
+    return hub.describe(card, split, lang)
+
+
+def _root(data: params.Data):
+    """``data.root``; a relative one starts at the project's root, as for provenance."""
+    return root() / Path(data.root).expanduser()  # an absolute path stays as it is
+
+
+def _card(task: str, split: str, lang: str) -> Card:
+    """The card whose rows play this split."""
+    card = tasks.get(task)
+    if split not in SPLITS:
+        raise InputError(f"no split {split!r}; known: {', '.join(SPLITS)}")
+    if card.train_from and (split == "train" or (split == "dev" and not card.splits.get("dev"))):
+        card = tasks.get(card.train_from)
+    if lang not in card.languages:
+        known = ", ".join(card.languages)
+        raise MissingData(task, lang, split, f"{card.name} has no such language; it has {known}")
+    return card
+
+
+def _subset(kind: str, made: list[dict], split: str, size: int | None, seed: int) -> list[dict]:
+    if size is None or size >= len(made):
+        return made
+    if split == "train" or (split == "dev" and kind not in ("parallel", "mining")):
+        # Some files are sorted by label. Dev: the same rows always, and in every language alike.
+        draw = f"train {seed}" if split == "train" else "dev"
+        keep = random.Random(draw).sample(range(len(made)), size)
+        return [made[i] for i in sorted(keep)]
+    if kind != "mining":
+        return made[:size]
+    # The first sentences of either side would have few translations in common.
+    source = [row for row in made if row["side"] == "source"][:size]
+    wanted = {link for row in source for link in row["gold"]}
+    target = [row for row in made if row["side"] == "target"]
+    spare = max(0, size - len(wanted))
+    for row in target:
+        if row["id"] not in wanted and spare:
+            wanted.add(row["id"])
+            spare -= 1
+    return source + [row for row in target if row["id"] in wanted]
+
+
+def _dataset(kind: str, made: list[dict]):
+    from datasets import Dataset, Features
+
+    from midway.data.mini import features
+
+    known = features(kind)
+    columns = {key: [row[key] for row in made] for key in known}
+    return Dataset.from_dict(columns, features=Features(known))

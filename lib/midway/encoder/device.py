@@ -1,0 +1,213 @@
+"""The machine a job runs on: device, precision, threads, and the frozen trunk's memory."""
+
+import hashlib
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xxhash
+from filelock import FileLock
+
+from midway.encoder.batches import evaluation_batches, pad
+from midway.encoder.heads import Model, pool
+from midway.encoder.tokens import Features
+from midway.study.errors import InputError
+
+#: what the kept output of frozen layers comes from; a study's folder may outlive a version
+CODE = [
+    Path(__file__).with_name(f"{n}.py") for n in "device encoder architectures tokens heads".split()
+]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how numbers are computed; ``level`` is what a rerun can promise."""
+
+    device: str
+    precision: str
+    threads: int
+    eval_tokens: int
+    level: str
+    recompute: bool = False  # gradient checkpointing: less memory, a third more time
+
+    def prepare(self) -> None:
+        """Set threads and make torch deterministic."""
+        torch.set_num_threads(self.threads)
+        if self.device == "cuda":  # CPU kernels are deterministic; this imports a second's worth
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def autocast(self):
+        """Mixed precision for forward passes, or nothing in fp32."""
+        if self.precision == "fp32":
+            return nullcontext()
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        return torch.autocast(self.device, dtype=dtype)
+
+
+def setup(compute) -> Machine:
+    """Choose device and precision by capability, set threads, make torch deterministic.
+
+    Raises InputError when a params file asks for what this machine does not have.
+    """
+    has_cuda = torch.cuda.is_available()
+    if compute.device == "cuda" and not has_cuda:
+        raise InputError("compute.device: cuda, but torch sees no GPU here; use cpu or auto")
+    device = "cuda" if has_cuda and compute.device != "cpu" else "cpu"
+    if device == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    precision = compute.precision
+    if precision == "auto":
+        precision = "bf16" if fast else "fp32"
+    if precision == "fp16" and device == "cpu":
+        raise InputError("compute.precision: fp16 needs a GPU; use bf16, fp32 or auto")
+    level = "bitwise on this machine and thread count" if device == "cpu" else "seeded"
+    machine = Machine(
+        device,
+        precision,
+        compute.threads,
+        compute.eval_tokens,
+        level,
+        compute.gradient_checkpointing,
+    )
+    machine.prepare()
+    return machine
+
+
+def _checksum(array: np.ndarray, name: str) -> bytes:
+    about = f"{name} {array.dtype.str} {array.shape} {array.flags.c_contiguous}"
+    digest = xxhash.xxh3_128(about.encode())
+    digest.update(memoryview(array).cast("B") if array.size else b"")
+    return digest.digest()
+
+
+def write_checked(file: Path, array: np.ndarray) -> None:
+    """A .npy file that ends in a checksum of its array and its name; whole or not at all."""
+    with open(f"{file}.part", "wb") as out:
+        np.save(out, array)
+        out.write(_checksum(array, file.name))
+    os.replace(f"{file}.part", file)
+
+
+def read_checked(file: Path) -> np.ndarray | None:
+    """The array of :func:`write_checked`, mapped; None when it is not what was written."""
+    try:
+        array = np.load(file, mmap_mode="r")
+        with open(file, "rb") as kept:
+            kept.seek(-16, os.SEEK_END)
+            return array if kept.read() == _checksum(array, file.name) else None
+    except Exception:  # noqa: BLE001  (a damaged header raises whatever it leads to)
+        return None
+
+
+class Inputs:
+    """Features of one text set, ready for a model: padded tensors, with the trunk's output if kept.
+
+    The lowest, frozen layers compute the same for every variant, so their output is computed once
+    and kept on disk (float16, (all pieces, hidden)); a batch then starts above them.
+    """
+
+    def __init__(self, features: Features, model: Model, machine: Machine, cache: Path | None):
+        self.features, self.model, self.machine, self.cache = features, model, machine, cache
+        self.starts = np.concatenate([[0], np.cumsum(features.lengths)])
+        self.trunk = self.pooled = None
+        if cache is not None and model.options.frozen_layers and len(features.sequences):
+            self.trunk, self.pooled = self._kept(cache)
+
+    def _kept(self, cache: Path):
+        digest = hashlib.sha256()
+        m = self.machine
+        parts = (self.model.fingerprint, m.device, m.precision, m.threads, m.eval_tokens)
+        for part in (*parts, torch.__version__, *(file.read_text("utf-8") for file in CODE)):
+            digest.update(f"{part} ".encode())
+        digest.update(f"{self.model.options.frozen_layers} {self.model.options.pooling}".encode())
+        digest.update(np.concatenate(self.features.sequences).astype(np.int32).tobytes())
+        digest.update(self.starts.tobytes())
+        if self.features.types is not None:
+            digest.update(np.concatenate(self.features.types).tobytes())
+        cache.mkdir(parents=True, exist_ok=True)
+        stem = cache / digest.hexdigest()[:32]
+        files = stem.with_suffix(".trunk.npy"), stem.with_suffix(".pooled.npy")
+        with FileLock(f"{stem}.lock"):
+            kept = [read_checked(file) for file in files]
+            if any(array is None for array in kept):
+                for file, array in zip(files, self._run_trunk(), strict=True):
+                    write_checked(file, array)
+                kept = [read_checked(file) for file in files]
+        return kept
+
+    @torch.inference_mode()
+    def _run_trunk(self):
+        frozen, size = self.model.options.frozen_layers, self.model.encoder.config.hidden_size
+        trunk = np.empty((int(self.starts[-1]), size), np.float16)
+        pooled = np.empty((len(self.features.sequences), frozen + 1, size), np.float16)
+        self.model.eval()
+        for chosen in evaluation_batches(self.features.lengths, self.machine.eval_tokens):
+            batch = self.tensors(chosen)
+            with self.machine.autocast():
+                states = self.model.all_states(batch, last=frozen)
+            for layer, hidden in enumerate(states):
+                pooled[chosen, layer] = pool(
+                    hidden.float(), batch["mask"], self.model.options.pooling
+                ).cpu()
+            top = states[-1].to(torch.float16).cpu().numpy()
+            for row, s in enumerate(chosen):
+                begin, end = self.starts[s], self.starts[s + 1]
+                trunk[begin:end] = top[row, : end - begin]
+        return trunk, pooled
+
+    def tensors(self, sequences) -> dict:
+        """ids, mask, types and (where kept) trunk of these sequences, padded to the longest."""
+        f, device = self.features, self.model.device
+        ids = pad([f.sequences[s] for s in sequences], self.model.pad)
+        lengths = f.lengths[sequences] if len(sequences) else np.array([])
+        mask = np.arange(ids.shape[1])[None] < np.asarray(lengths)[:, None]
+        batch = {"mask": torch.from_numpy(mask).to(device)}
+        batch["ids"] = torch.from_numpy(ids).to(device)
+        if f.types is not None:
+            batch["types"] = torch.from_numpy(pad([f.types[s] for s in sequences], 0)).to(device)
+        if self.trunk is not None:
+            start = np.zeros((*ids.shape, self.trunk.shape[1]), np.float16)
+            for row, s in enumerate(sequences):
+                start[row, : f.lengths[s]] = self.trunk[self.starts[s] : self.starts[s + 1]]
+            batch["trunk"] = torch.from_numpy(start).to(device).float()
+        return batch
+
+    def training(self, examples) -> dict:
+        """A training batch of these examples: tensors and targets."""
+        f, device = self.features, self.model.device
+        groups = f.of(examples)
+        if f.kind == "span" and any(len(g) > 1 for g in groups):
+            # One window per example and step: the one with the answer, else the first.
+            groups = [[next((s for s in g if f.spans[s].any()), g[0])] for g in groups]
+        sequences = np.concatenate([np.asarray(g, np.int64) for g in groups])
+        batch = self.tensors(sequences)
+        if f.kind in ("pair", "choice"):
+            batch["labels"] = torch.from_numpy(f.labels[np.asarray(examples)]).to(device)
+            owner = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+            batch["owner"] = torch.from_numpy(owner).to(device)
+        elif f.kind == "span":
+            batch["spans"] = torch.from_numpy(f.spans[sequences]).to(device)
+            batch["allowed"] = self.allowed(sequences, batch["mask"].shape[1])
+        elif f.kind == "tags":
+            rows = np.repeat(np.arange(len(sequences)), [len(f.words[s]) for s in sequences])
+            places = np.concatenate([f.words[s][:, 0] for s in sequences])
+            batch["where"] = torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)
+            batch["tags"] = torch.from_numpy(np.concatenate([f.tags[s] for s in sequences])).to(
+                device
+            )
+        return batch
+
+    def allowed(self, sequences, width: int) -> torch.Tensor:
+        """(n, width) bool: pieces of the context, and the first token, which means no answer."""
+        table = np.zeros((len(sequences), width), bool)
+        table[:, 0] = True
+        for row, s in enumerate(sequences):
+            where = self.features.offsets[s]
+            table[row, : len(where)] |= where[:, 0] >= 0
+        return torch.from_numpy(table).to(self.model.device)

@@ -1,0 +1,211 @@
+"""What is measured on an intermediate task while it is trained: the study's predictors.
+
+Formulas and sources: ``docs/metrics.md``. Scores are percentages; loss, contrasts, calibration
+error and the cosine gap keep their natural units.
+"""
+
+import numpy as np
+import torch
+
+from midway.data import sources
+from midway.encoder.batches import evaluation_batches
+from midway.encoder.device import Inputs, Machine
+from midway.encoder.heads import Model, pool
+from midway.encoder.tokens import encode, texts
+from midway.evaluation import metrics, predict, retrieval
+from midway.study import tasks
+from midway.study.errors import MissingData
+
+
+class Development:
+    """One task's English development rows, tokenised once and measured at every checkpoint."""
+
+    def __init__(
+        self,
+        task: str,
+        rows,
+        labels,
+        model: Model,
+        tokenizer,
+        plan,
+        machine: Machine,
+        cache,
+        head: str | None = None,
+    ):
+        self.card, self.rows, self.labels, self.machine = tasks.get(task), rows, labels, machine
+        features = encode(rows, self.card.kind, labels, tokenizer, plan.max_length, plan.stride)
+        self.inputs, self.model = Inputs(features, model, machine, cache), model
+        self.head = head or task  # XNLI is answered by MNLI's head
+
+    def answers(self) -> predict.Answers:
+        return predict.answer(
+            self.model,
+            self.head,
+            self.inputs,
+            self.rows,
+            self.labels,
+            self.machine,
+            null=self.card.name == "squad2",
+        )
+
+    def measure(self) -> dict[str, float]:
+        """Every predictor that the task's kind allows."""
+        a, card, rows = self.answers(), self.card, self.rows
+        gold = self.inputs.features.labels
+        out = {"loss": a.loss, "contrast": float(np.nanmean(a.margin))}
+        if card.kind in ("pair", "choice"):
+            out |= metrics.class_scores(a.predictions, gold, a.scores.shape[1])
+        elif card.kind == "tags":
+            scores = metrics.tag_scores(a.predictions, list(rows["tags"]))
+            out |= {"accuracy": scores["accuracy"], "tag_f1": scores["f1_xtreme"]}
+        else:
+            references = {i: g["text"] for i, g in zip(rows["id"], rows["answers"], strict=True)}
+            given = dict(zip(rows["id"], a.predictions, strict=True))
+            scores = metrics.qa_scores(given, references, "en", card.name)
+            out |= {"em": scores["exact_match"], "f1": scores["f1"]}
+            a.right = np.array(
+                [
+                    metrics.qa_scores({i: given[i]}, {i: references[i]}, "en", card.name)[
+                        "exact_match"
+                    ]
+                    > 0
+                    for i in given
+                ]
+            )
+        # One column, the chosen answer's probability; label 0 says that it was right.
+        out["ece"] = metrics.ece(a.confidence[:, None], ~np.asarray(a.right))
+        if card.labels[:1] == ("entailment",):
+            out["entailment_contrast"] = metrics.entailment_contrast(
+                np.exp(a.scores[:, 0]), gold == 0
+            )
+        out["main"] = main_score(card, out)
+        return out
+
+
+def main_score(card, scores: dict[str, float]) -> float:
+    """The task's main score in percent: accuracy, tag F1, or (EM + F1) / 2."""
+    if card.kind == "span":
+        return (scores["em"] + scores["f1"]) / 2
+    return scores["tag_f1"] if card.kind == "tags" and card.metric == "f1" else scores["accuracy"]
+
+
+class Probes:
+    """The same questions put to every variant's sentence vectors, whatever it was trained on.
+
+    probe_entailment_contrast: mean cosine of (premise, entailed hypothesis) minus that of the
+    other pairs, English NLI development pairs (ours); retrieval_probe: accuracy of finding an
+    English paraphrase; cosine_gap and p_at_1: on translations (2601.03168), mean over languages.
+    """
+
+    def __init__(self, study, model: Model, tokenizer, machine: Machine, cache):
+        self.model, self.machine = model, machine
+        self.layer = study.encoder.retrieval_layer or model.depth
+        size, data = study.intermediate.probe_size, study.data
+        self.sets: dict[str, tuple] = {}
+        self.missing: dict[str, str] = {}
+
+        def keep(name, left, right, extra=None):
+            both = texts([*left, *right], tokenizer, study.intermediate.max_length)
+            self.sets[name] = Inputs(both, model, machine, cache), len(left), extra
+
+        rows = self._rows("mnli", "en", data, size)
+        if rows is not None and len({y == 0 for y in rows["label"]}) == 2:
+            keep("nli", rows["text_a"], rows["text_b"], np.array(rows["label"]) == 0)
+        rows = self._rows("qqp", "en", data, 4 * size)
+        if rows is None:
+            rows = self._rows("pawsx", "en", data, 4 * size)
+        if rows is not None:
+            same = rows.to_pandas().query("label == 1").to_dict("list")
+            keep("paraphrase", same["text_a"][:size], same["text_b"][:size])
+        english = self._rows("xnli", "en", data, 3 * size)
+        chosen = study.intermediate.probe_languages or sources.evaluated(study, "xnli")
+        for lang in chosen:
+            rows = self._rows("xnli", lang, data, 3 * size) if lang != "en" else None
+            if rows is None or english is None:
+                continue
+            if len(rows) != len(english):
+                self.missing[f"xnli.{lang}"] = f"{len(rows)} rows, English {len(english)}"
+                continue
+            pairs = dict(zip(english["text_a"], rows["text_a"], strict=True))
+            keep(f"parallel.{lang}", list(pairs)[:size], list(pairs.values())[:size])
+
+    def _rows(self, task, lang, data, size):
+        try:
+            return sources.load(task, "dev", lang, data, size)
+        except MissingData as error:
+            self.missing[f"{task}.{lang}"] = str(error)
+            return None
+
+    def measure(self) -> dict[str, float]:
+        """The four probes; one that has no data is left out (see ``missing``)."""
+        out: dict[str, float] = {}
+        gaps, hits = [], []
+        for name, (inputs, n, entailed) in self.sets.items():
+            both = predict.vectors(self.model, inputs, self.machine, [self.layer])[self.layer]
+            left, right = both[:n], both[n:]
+            if name == "nli":
+                out["probe_entailment_contrast"] = metrics.entailment_contrast(
+                    _cosines(left, right), entailed
+                )
+            elif name == "paraphrase":
+                out["retrieval_probe"] = retrieval.precision_at_1(left, right)
+            else:
+                gaps.append(retrieval.cosine_gap(left, right))
+                hits.append(retrieval.precision_at_1(left, right))
+        if gaps:
+            out |= {"cosine_gap": float(np.mean(gaps)), "p_at_1": float(np.mean(hits))}
+        return out
+
+
+def _cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (x * y).sum(1) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1))
+
+
+@torch.inference_mode()
+def logme(model: Model, inputs: Inputs, layer: int, machine: Machine) -> float | None:
+    """LogME of layer ``layer``'s features and the labels, before training (2102.11005).
+
+    Pairs: pooled vectors and classes; tags: first pieces and tags; span: pieces of the
+    context and whether they belong to the answer. At most 2,000 vectors.
+    """
+    f, frozen = inputs.features, model.options.frozen_layers
+    first = frozen if model.options.frozen_embeddings else 0
+    model.eval()
+    x, y = [], []
+    enough = 512 if f.kind == "pair" else int(np.searchsorted(f.lengths.cumsum(), 2000)) + 1
+    some = np.arange(min(len(f.sequences), enough))
+    for chosen in evaluation_batches(f.lengths[some], machine.eval_tokens):
+        batch = inputs.tensors(chosen)
+        with machine.autocast():
+            hidden = model.states(batch)[max(0, layer - first)].float()
+        if f.kind == "pair":
+            x.append(pool(hidden, batch["mask"], model.options.head_pooling).cpu().numpy())
+            y.append(f.labels[f.owner[chosen]])
+            continue
+        for row, s in enumerate(chosen):
+            if f.kind == "tags":
+                at, label = f.words[s][:, 0], f.tags[s]
+            else:
+                at = np.flatnonzero(f.offsets[s][:, 0] >= 0)
+                begin, end = f.spans[s]
+                label = ((at >= begin) & (at <= end) & (end > 0)).astype(int)
+            x.append(hidden[row, at].cpu().numpy())
+            y.append(label)
+    x, y = np.concatenate(x)[:2000], np.concatenate(y)[:2000]
+    return retrieval.logme(x, y) if len(np.unique(y)) > 1 else None
+
+
+def steps_to(trajectory: list[dict], share: float = 0.9) -> float | None:
+    """Steps until the main score first reaches ``share`` of its last value; between checkpoints
+    linear. None when nothing was learned."""
+    points = [(t["step"], t["metrics"]["main"]) for t in trajectory if "main" in t["metrics"]]
+    if len(points) < 2:
+        return None
+    start, goal = points[0][1], points[-1][1]
+    if goal <= start:
+        return None
+    target = start + share * (goal - start)
+    for (s0, v0), (s1, v1) in zip(points, points[1:], strict=False):
+        if v1 >= target:
+            return s1 if v1 == v0 or v0 >= target else s0 + (s1 - s0) * (target - v0) / (v1 - v0)
+    return float(points[-1][0])

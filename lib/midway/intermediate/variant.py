@@ -1,0 +1,299 @@
+"""One variant of the encoder: trained on an English intermediate task, or left as it is."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from midway.data import sources
+from midway.encoder import encoder, training, weights
+from midway.encoder.device import Inputs, setup
+from midway.encoder.heads import Model
+from midway.encoder.tokens import encode
+from midway.intermediate.mlm import MLM
+from midway.intermediate.predictors import Development, Probes, steps_to
+from midway.study import tasks
+from midway.study.errors import InputError, MissingData
+from midway.study.params import Study, at_dose, split_dose, split_variant
+
+OUTPUTS = {"choice": 1, "span": 2}
+
+
+def weights_file(variant: str) -> str:
+    """The file in a variant's folder that holds a dose's weights; ``mnli@0.5`` as in 02."""
+    dose = split_dose(variant)[1]
+    return "encoder.safetensors" if dose == 1 else f"encoder-{dose:g}.safetensors"
+
+
+def inventory(card, rows) -> tuple[str, ...]:
+    """The card's labels or, for tag sets that no card lists (CCG), those of the training rows."""
+    if card.kind == "tags" and not card.labels:
+        return tuple(sorted({tag for tags in rows["tags"] for tag in tags}))
+    return card.labels
+
+
+def head_size(kind: str, labels) -> int:
+    """Outputs of a task's head: classes, tags, 1 per option, or 2 (first and last piece)."""
+    return OUTPUTS.get(kind) or len(labels)
+
+
+def shuffle_labels(rows, kind: str, seed: int):
+    """The same text with labels that carry nothing: the control for what labels teach.
+
+    Classes are permuted over examples, gold options drawn at random, tags permuted over all
+    words, answers replaced by a random span of as many words (or characters) in the same context.
+    """
+    rng = np.random.default_rng([seed, 5])
+    table = rows.to_dict()
+    if kind == "pair":
+        table["label"] = rng.permutation(table["label"]).tolist()
+    elif kind == "choice":
+        table["label"] = [int(rng.integers(len(c))) for c in table["choices"]]
+    elif kind == "tags":
+        flat = iter(rng.permutation([t for tags in table["tags"] for t in tags]).tolist())
+        table["tags"] = [[next(flat) for _ in tags] for tags in table["tags"]]
+    else:
+        table["answers"] = [
+            _random_span(c, a, rng) for c, a in zip(table["context"], table["answers"], strict=True)
+        ]
+    return type(rows).from_dict(table, features=rows.features)
+
+
+def _random_span(context: str, answers: dict, rng) -> dict:
+    if not answers["text"]:
+        return answers
+    if " " not in context:  # written without spaces: characters instead of words
+        length = min(len(answers["text"][0]), len(context))
+        at = int(rng.integers(len(context) - length + 1))
+        return {"text": [context[at : at + length]], "answer_start": [at]}
+    starts = [0] + [i + 1 for i, c in enumerate(context) if c == " "]
+    words = len(answers["text"][0].split()) or 1
+    at = int(rng.integers(max(1, len(starts) - words + 1)))
+    end = starts[at + words] - 1 if at + words < len(starts) else len(context)
+    return {"text": [context[starts[at] : end]], "answer_start": [starts[at]]}
+
+
+class Run:
+    """Everything one intermediate training needs, loaded and ready.
+
+    Parameters
+    ----------
+    study, variant, seed : params.Study, str, int
+    out : Path
+        The step's folder; training states and the frozen trunk's output are kept nearby.
+    key : str
+        Of all that the training depends on: states of another key are not continued.
+    """
+
+    def __init__(self, study: Study, variant: str, seed: int, out: Path, key: str = ""):
+        base, suffixes = split_variant(variant)
+        self.study, self.variant, self.seed, self.out = study, variant, seed, Path(out)
+        self.key = key
+        self.names = {"none": [], "multi": list(tasks.INTERMEDIATE)}.get(base, [base])
+        self.cards = [tasks.get(n) for n in self.names]
+        self.machine = setup(study.compute)
+        self.cache = self.out.parents[2] / "cache" if study.compute.cache_trunk else None
+        self.encoded = encoder.load(study.encoder)
+        self.plans = {n: study.training("intermediate", n) for n in self.names}
+        self.missing: dict[str, str] = {}
+        self.rows = {c.name: self._training_rows(c, suffixes) for c in self.cards}
+        if len(self.names) > 1:  # one absent task does not stop the multi-task variant
+            self.rows = {n: r for n, r in self.rows.items() if r is not None}
+            self.cards = [c for c in self.cards if c.name in self.rows]
+        if self.names and not any(r is not None for r in self.rows.values()):
+            raise InputError("; ".join(self.missing.values()))
+        self.labels = {c.name: inventory(c, self.rows[c.name]) for c in self.cards}
+        outputs = {c.name: (c.kind, head_size(c.kind, self.labels[c.name])) for c in self.cards}
+        if "mlm" in suffixes:
+            outputs["mlm"] = ("mlm", 0)
+        self.model = Model(
+            self.encoded, study.encoder, outputs, training.stable_seed("head", seed)
+        ).to(self.machine.device)
+        self.dev = {c.name: self._development(c) for c in self.cards}
+        self.probes = Probes(study, self.model, self.encoded.tokenizer, self.machine, self.cache)
+        self.mlm = MLM(self) if "mlm" in suffixes else None
+        self.shuffled = "shuffled" in suffixes
+        self.notes: list[dict] = []  # points of the trajectory, best weights so far
+        self.selected: int | None = None
+        self.fit = training.Fit()
+        self.doses = study.doses(variant)
+
+    @property
+    def trajectory(self) -> list[dict]:
+        """What was measured so far: {step, fraction, dose if its encoder is kept, metrics}."""
+        return [note for note in self.notes if "metrics" in note]
+
+    def _training_rows(self, card, suffixes):
+        size, data = self.plans[card.name].train_size, self.study.data
+        try:
+            rows = sources.load(card.name, "train", "en", data, size, self.seed)
+        except MissingData as error:
+            if len(self.names) == 1:
+                raise
+            self.missing[card.name] = str(error)
+            return None
+        if "translated" in suffixes:
+            rows = self._translated(card, rows, size)
+        if "shuffled" in suffixes:
+            rows = shuffle_labels(rows, card.kind, self.seed)
+        return rows
+
+    def _translated(self, card, english, size):
+        """Equal shares of every language, as many rows in all as in English alone."""
+        from datasets import concatenate_datasets
+
+        parts = [english]
+        for lang in self.study.intermediate.translated_languages or sources.languages(
+            card.name, self.study.data
+        ):
+            if lang != "en":
+                try:
+                    parts.append(
+                        sources.load(card.name, "train", lang, self.study.data, size, self.seed)
+                    )
+                except MissingData as error:
+                    self.missing[f"{card.name}.{lang}"] = str(error)
+        if len(parts) == 1:
+            raise InputError(f"{card.name}+translated: no training rows in another language")
+        n = len(english) // len(parts)
+        if not n:
+            raise InputError(
+                f"{card.name}+translated: {len(english)} training rows for {len(parts)} languages"
+            )
+        picked = [p.select(range(i * n, min((i + 1) * n, len(p)))) for i, p in enumerate(parts)]
+        return concatenate_datasets(picked)
+
+    def _development(self, card) -> Development:
+        rows = sources.load(
+            card.name, "dev", "en", self.study.data, self.study.intermediate.eval_size
+        )
+        plan = self.plans[card.name]
+        return Development(
+            card.name,
+            rows,
+            self.labels[card.name],
+            self.model,
+            self.encoded.tokenizer,
+            plan,
+            self.machine,
+            self.cache,
+        )
+
+    def _sources(self) -> list[training.Source]:
+        sizes = {c.name: len(self.rows[c.name]) for c in self.cards}
+        shares = training.multi_shares(sizes, self.study.intermediate.multi_cap)
+        weight = 1 - self.study.intermediate.mlm_share if self.mlm else 1.0
+        made = []
+        for card in self.cards:
+            plan = self.plans[card.name]
+            features = encode(
+                self.rows[card.name],
+                card.kind,
+                self.labels[card.name],
+                self.encoded.tokenizer,
+                plan.max_length,
+                plan.stride,
+            )
+            inputs = Inputs(features, self.model, self.machine, self.cache)
+            made.append(training.Source(card.name, card.kind, inputs, shares[card.name], weight))
+        return made
+
+    def measure(self, step: int, steps: int) -> dict:
+        """All predictors now; with several tasks, a metric's mean over those that have it."""
+        each = {name: dev.measure() for name, dev in self.dev.items()}
+        names = sorted({k for m in each.values() for k in m})
+        mean = {k: float(np.mean([m[k] for m in each.values() if k in m])) for k in names}
+        point = {"step": step, "fraction": step / steps if steps else 0.0}
+        dose = next((d for d in self.doses if steps and step == round(d * steps)), None)
+        point |= {"dose": dose} if dose else {}
+        point["metrics"] = mean | self.probes.measure()
+        if len(each) > 1:
+            point["tasks"] = {n: m["main"] for n, m in each.items()}
+        self.notes.append(point)
+        return point
+
+    def train(self) -> list[dict]:
+        """Train and measure on the way; returns the trajectory (one point for ``none``)."""
+        if not self.names:
+            self.measure(0, 0)
+            return self.trajectory
+        made = self._sources()
+        key = "multi" if len(self.names) != 1 else self.names[0]
+        plan = self.study.training("intermediate", key)
+        steps = training.steps_of(plan, sum(s.inputs.features.examples for s in made))
+        n = min(self.study.intermediate.checkpoints, steps)
+        marks = {0, *(round(steps * (i + 1) / n) for i in range(n))}
+        kept = {round(steps * dose): dose for dose in self.doses[:-1]}
+        if len({0, steps, *kept}) < len(self.doses) + 1:
+            raise InputError(f"intermediate.doses: too close for {steps} steps of {key}")
+        marks |= set(kept)
+        looks = {round(steps * (i + 1) / plan.selections) for i in range(plan.selections)} - {0}
+        save = self.out / "states"
+        every = self.study.compute.save_every
+        best = weights.Best(self.model, self.notes, save if every else None)
+
+        def visit(step):
+            if step in marks:
+                value = self.measure(step, steps)["metrics"]["main"]
+            else:
+                value = np.mean([dev.measure()["main"] for dev in self.dev.values()])
+            if step in looks:
+                best.look(step, value)
+            if step in kept:
+                self._keep(kept[step])
+
+        self.fit = training.fit(
+            self.model,
+            made,
+            plan,
+            steps,
+            training.stable_seed("intermediate", self.variant, self.seed),
+            self.machine,
+            at={m: lambda m=m: visit(m) for m in marks | looks},
+            also=self.mlm,
+            save=save,
+            save_every=every,
+            log=self.notes,
+            key=self.key,
+        )
+        self.selected = best.restore()
+        if self.selected not in (None, steps):  # the last point tells of what is handed on
+            self.notes.remove(self.trajectory[-1])
+            self.measure(steps, steps)
+        return self.trajectory
+
+    def results(self) -> dict:
+        """What the record keeps (docs/records.md)."""
+        sizes = {n: len(r) for n, r in self.rows.items()}
+        return {
+            "task": self.variant,
+            "tasks": list(sizes),
+            "label_shuffled": self.shuffled,
+            "train_n": sum(sizes.values()),
+            "train_sizes": sizes,
+            "steps": len(self.fit.losses),
+            "selected_step": self.selected,
+            "losses": self.fit.losses,
+            "trajectory": self.trajectory,
+            "summary": {
+                "train_size": sum(c.train_size or sizes[c.name] for c in self.cards),
+                "steps_to_90": steps_to(self.trajectory),
+            },
+            "missing": self.missing | self.probes.missing,
+        }
+
+    def save(self) -> list[str]:
+        """Write what the variant differs in from its encoder; nothing for ``none``."""
+        if not self.fit.losses:
+            return []
+        self._keep(1.0)
+        shutil.rmtree(self.out / "states", ignore_errors=True)  # gigabytes of a large encoder
+        return [weights_file(at_dose(self.variant, dose)) for dose in self.doses]
+
+    def _keep(self, dose: float) -> None:
+        # One key: safetensors writes several in any order, and equal weights must be equal files.
+        facts = {"encoder": self.encoded.fingerprint, "variant": self.variant}
+        meta = {"midway": json.dumps(facts, sort_keys=True)}
+        file = self.out / weights_file(at_dose(self.variant, dose))
+        weights.save_weights(weights.trained(self.model), file, meta)

@@ -1,0 +1,121 @@
+"""How every figure is drawn and kept: one style, one meaning of each colour, files and SVG.
+
+Blue means gain and orange loss, and nothing else; kinds of task have a colour each and tasks of a
+kind differ by marker. Figures belong to no window: a notebook shows one once, a batch job needs no
+display.
+"""
+
+import io
+import re
+from functools import wraps
+from html import escape
+from pathlib import Path
+
+from midway.study import tasks
+
+GAIN, LOSS, INK, MUTED, GRID = "#5fa8de", "#eb9f58", "#1b1f24", "#57606a", "#cfd6dd"
+COLOURS = {  # none is blue or orange; all show on white and on black
+    "pair": "#8e6bbf", "qa": "#0e9384", "structured": "#d6457a", "retrieval": "#8a7a1f",
+    "multi": INK, "none": "#7f7f7f",
+}  # fmt: skip
+MARKERS = "osD^vP*X"
+STYLE = {
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "font.size": 9,
+    "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "legend.frameon": False, "svg.hashsalt": "midway", "svg.fonttype": "none", "pdf.fonttype": 42,
+    "savefig.bbox": "tight", "font.family": "DejaVu Sans", "legend.fontsize": 7.5,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color",
+                     "ytick.color"), INK),
+}  # fmt: skip
+THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", "#ffffff": "var(--bg)"}
+
+
+def styled(draw):
+    """Draw under :data:`STYLE`, whatever the caller's settings are, and leave those alone."""
+
+    @wraps(draw)
+    def under_style(*args, **kwargs):
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return under_style
+
+
+def save(fig, folder, name: str, formats=("svg", "pdf", "png")) -> list[Path]:
+    """Write a figure in every format; the same figure gives the same bytes (no dates inside)."""
+    from midway.study.files import write_atomic
+
+    return [write_atomic(Path(folder) / f"{name}.{end}", _file(fig, end)) for end in formats]
+
+
+@styled
+def _file(fig, end: str) -> bytes:
+    meta = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=end, dpi=150, metadata=meta[end])
+    return re.sub(rb'id="title: [^"]*"', b'class="mark"', buffer.getvalue())
+
+
+@styled
+def inline(fig, name: str, label: str) -> str:
+    """A figure as SVG for a page: its ids begin with ``name``, values show on hover, and ink and
+    paper take the page's colours (--ink, --muted, --line, --bg)."""
+    buffer = io.StringIO()
+    fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = re.sub(r"(?s)^.*?(?=<svg)|<metadata>.*?</metadata>|<!--.*?-->", "", text)
+    text = re.sub(r'<g id="title: ([^"]*)">', r'<g class="mark"><title>\1</title>', text)
+    text = re.sub(r'(id="|href="#|url\(#)(?=[\w-])', rf"\1{name}-", text)
+    for colour, variable in THEME.items():
+        text = text.replace(colour, variable)
+    size = re.search(r'viewBox="0 0 ([\d.]+)', text)[1]
+    head = f'<svg class="figure" role="img" aria-label="{escape(label)}" style="max-width:{size}pt"'
+    return re.sub(r'<svg(.*?) width="[^"]*"', rf"{head}\1", text, count=1, flags=re.S).replace(
+        " height=", " data-height=", 1
+    )
+
+
+def show(fig, what: str) -> None:
+    """Display a figure in a notebook; what it is and its note describe it where it is not seen."""
+    from IPython.display import display
+
+    alt = f"{what}. {fig.get_supxlabel()}"
+    display(fig, metadata={"image/png": {"alt": alt}})
+
+
+def look_of(variant: str) -> dict:
+    """Colour by kind of task, marker by task, hollow for controls and other recipes."""
+    base, _, recipe = str(variant).partition("@")[0].partition("+")
+    card = tasks.INTERMEDIATE.get(base)
+    group = card.group if card else base if base in COLOURS else "none"
+    same = [n for n, c in tasks.INTERMEDIATE.items() if c.group == group]
+    look = {"color": COLOURS[group], "marker": MARKERS[same.index(base) if base in same else 0]}
+    return look | ({"mfc": "white", "ls": ":"} if recipe else {})
+
+
+def new_axes(panels: int, size: tuple[float, float], across: int = 3):
+    """A figure that no window manager knows, with its axes as a list."""
+    import matplotlib.pyplot as plt
+
+    across = min(across, panels)
+    down = -(-panels // across)
+    shape = (size[0] * across, size[1] * down)
+    fig, axes = plt.subplots(down, across, figsize=shape, squeeze=False, layout="constrained")
+    plt.close(fig)
+    for ax in axes.flat[panels:]:
+        ax.set_axis_off()
+    return fig, list(axes.flat[:panels])
+
+
+def empty(text="nothing is finished yet"):
+    fig, (ax,) = new_axes(1, (4, 1))
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, text, ha="center")
+    return footnote(fig, "n = 0")
+
+
+def footnote(fig, text: str):
+    fig.supxlabel(text, fontsize=7, color=MUTED, x=0.01, ha="left")
+    return fig

@@ -1,0 +1,267 @@
+"""Figures in one style, from finished results, for notebooks, report and papers alike.
+
+Nothing is computed here. Every figure carries n, unit and correction.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from midway.correlation import words
+from midway.report.drawing import (
+    COLOURS,
+    GAIN,
+    GRID,
+    INK,
+    LOSS,
+    MARKERS,
+    MUTED,
+    empty,
+    footnote,
+    look_of,
+    new_axes,
+    save,
+    show,
+    styled,
+)  # fmt: skip
+from midway.study import names, tasks
+
+__all__ = ["forest", "heatmap", "panels", "regret_curve", "save", "scatter", "show",
+           "trajectories"]  # fmt: skip
+
+COEFFICIENTS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
+FARS = (5, 14, 24, 36, 50)  # points
+SIDES = ((1, 1), (1, -1), (1, 0), (-1, 1), (-1, -1), (-1, 0), (0, 1), (0, -1))
+
+
+@styled
+def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", note: str = ""):
+    """One predictor against one outcome (a gain or a score) with task labels.
+
+    points: index variant; columns x, y, and where there are runs x_low, x_high, y_low, y_high
+    (range over runs). row: that pair's row of :func:`correlate.correlate`.
+    """
+    fig, (ax,) = new_axes(1, (4.6, 3.8))
+    method = row.attrs.get("method", "spearman")
+    points = points.dropna(subset=["x", "y"])
+    runs = "x_low" in points and bool((points.x_low < points.x_high).any())
+    ax.axhline(0, color=GRID, lw=0.8, zorder=0)
+    for name, p in points.iterrows():
+        look = look_of(name)
+        if runs:
+            ax.plot([p.x_low, p.x_high], [p.y, p.y], color=look["color"], lw=0.8, alpha=0.6)
+            ax.plot([p.x, p.x], [p.y_low, p.y_high], color=look["color"], lw=0.8, alpha=0.6)
+        title = f"title: {name}: {p.x:.3g} and {names.number(p.y, 1, True)}"
+        ax.plot(p.x, p.y, ms=6, gid=title, **look | {"ls": ""})
+    ax.margins(0.12)
+    ax.set_xlabel(names.with_unit(row["predictor"]))
+    ax.set_ylabel(f"{what} on {names.outcome(row['outcome'])} (points)")
+    ax.set_title(f"{COEFFICIENTS[method]} = {_number(row['rho'])} {_span(row)}")
+    bars = "; bars: range over seeds" if runs else ""
+    test = f"95 % interval; max-T p {names.p_value(row['p_maxt'])}"
+    footnote(fig, note or f"n = {row['n']} {unit}; {method.title()}, {test}{bars}")
+    _names(ax, points)
+    return fig
+
+
+@styled
+def panels(points: pd.DataFrame, titles: dict, x: str, y: str, note: str = ""):
+    """The same two numbers in panels side by side; a colour and a marker for each family.
+
+    points: index (panel, point), columns x, y, family; titles: panel -> title, in order.
+    """
+    fig, axes = new_axes(len(titles), (1.9, 1.8), across=4)
+    drawn = zip(COLOURS.values(), MARKERS, strict=False)
+    looks = dict(zip(sorted(set(points["family"])), drawn, strict=False))
+    for ax, (panel, title) in zip(axes, titles.items(), strict=True):
+        ax.axhline(0, color=GRID, lw=0.8, zorder=0)
+        for name, p in points.loc[panel].iterrows():
+            mark = f"title: {name}: {p.x:.3g} and {names.number(p.y, 1, True)}"
+            colour, marker = looks[p.family]
+            ax.plot(p.x, p.y, ms=4, ls="", color=colour, marker=marker, alpha=0.85, gid=mark)
+        ax.set_title(title, fontsize=8, fontweight="normal")
+        ax.tick_params(labelsize=7)
+    handles = [axes[0].plot([], [], ls="", color=c, marker=m, ms=4, label=family)[0]
+               for family, (c, m) in looks.items()]  # fmt: skip
+    fig.legend(handles=handles, loc="lower right", fontsize=7)
+    fig.supylabel(y, fontsize=9)
+    axes[-1].set_xlabel(x)
+    return footnote(fig, note)
+
+
+def _names(ax, points, size: float = 7.5) -> None:
+    """Write each point's name (index; columns x, y) at the nearest free place; far: with a line.
+
+    From the top down, without going back: a crowd may still leave the last names on others.
+    """
+    ax.figure.draw_without_rendering()  # from here on it is known where things are
+    inside, scale = ax.get_window_extent().extents, ax.figure.dpi / 72
+    at = {name: ax.transData.transform((p.x, p.y)) for name, p in points.iterrows()}
+    taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in at.values()]
+    for name, p in points.sort_values("y", ascending=False).iterrows():
+        text = ax.text(p.x, p.y, name, fontsize=size)
+        box = text.get_window_extent()
+        text.remove()
+
+        def badness(spot, name=name, width=box.width, height=box.height):
+            far, (dx, dy) = spot
+            x, y = (a + far * d * scale for a, d in zip(at[name], (dx, dy), strict=True))
+            x, y = x + (dx - 1) * width / 2, y + (dy - 1) * height / 2
+            own = (x, y, x + width, y + height)
+            return sum(_shared(own, o) for o in taken) + width * height - _shared(own, inside), own
+
+        spots = list(itertools.product(FARS, SIDES))
+        rated = [badness(spot) for spot in spots]
+        best = min(range(len(spots)), key=lambda i: round(rated[i][0]))
+        (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": MUTED, "lw": 0.6}
+        ax.annotate(
+            name, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
+            ha=("center", "left", "right")[dx], va=("center", "bottom", "top")[dy],
+            arrowprops=line | {"shrinkA": 0, "shrinkB": 3} if far > FARS[0] else None,
+        )  # fmt: skip
+        taken.append(rated[best][1])
+
+
+def _shared(a, b) -> float:
+    """Area that two boxes (x0, y0, x1, y1) share."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0) * max(height, 0)
+
+
+@styled
+def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
+    """Correlation of every predictor with one outcome: interval, leave-one-out range, p.
+
+    table: of :func:`correlate.correlate`. Filled: holds after max-T over the family.
+    """
+    alpha = table.attrs.get("alpha", 0.05)
+    part = table[table["outcome"] == outcome].dropna(subset=["rho"]).sort_values("rho")
+    if part.empty:
+        return empty("no correlation can be computed yet")
+    fig, (ax,) = new_axes(1, (6.4, 1.2 + 0.27 * max(len(part), 4)))
+    for i, (_, row) in enumerate(part.iterrows()):
+        about = f"{names.predictor(row['predictor'])}: {_number(row['rho'])} {_span(row)}"
+        line = {"color": INK, "solid_capstyle": "butt", "gid": f"title: {about}, n = {row['n']}"}
+        ax.plot([row["low"], row["high"]], [i, i], lw=1.2, **line)
+        ax.plot([row["loo_low"], row["loo_high"]], [i, i], lw=4, alpha=0.35, **line)
+        fill = INK if words.predicts(row, alpha) else "#ffffff"
+        ax.plot(row["rho"], i, "o", ms=5.5, mfc=fill, **line)
+        tests = (f"{k} {names.p_value(row[c])}" for k, c in (("p", "p"), ("max-T", "p_maxt")))
+        ax.text(1.06, i, f"n {row['n']}  {'  '.join(tests)}", va="center", fontsize=7.5)
+    ax.axvline(0, color=MUTED, lw=0.8)
+    labels = [names.predictor(p) for p in part["predictor"]]
+    ax.set(yticks=range(len(part)), yticklabels=labels, xlim=(-1.05, 1.05))
+    method = table.attrs.get("method", "spearman").title()
+    ax.set_xlabel(f"{method} correlation with the gain on {names.outcome(outcome)}")
+    cells = int(table["p"].notna().sum())
+    text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
+    return footnote(fig, f"{text}over {cells} pairs < {alpha:g}")
+
+
+@styled
+def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: str = ""):
+    """Variants x targets in XTREME's group order; hatched cells are not finished.
+
+    matrix: of :func:`tables.gain_matrix`. Blue: gain, orange: loss.
+    """
+    import seaborn as sns
+
+    rows, columns = matrix.shape
+    if not matrix.size:
+        return empty()
+    fig, (ax,) = new_axes(1, (1.6 + 0.62 * columns, 1.3 + 0.3 * rows))
+    sizes = np.abs(matrix.to_numpy(float)[np.isfinite(matrix.to_numpy(float))])
+    most = sizes.max(initial=0) or 1
+    top = max(np.quantile(sizes, 0.8) if len(sizes) else 1, most / 4)  # few large: still see small
+    extend = "both" if most > top else "neither"
+    sns.heatmap(
+        matrix, ax=ax, cmap=sns.blend_palette([LOSS, "#f7f7f7", GAIN], as_cmap=True), vmin=-top,
+        vmax=top, annot=True, fmt="+.1f", annot_kws={"size": 7.5, "color": INK},
+        cbar_kws={"label": what, "fraction": 0.04, "pad": 0.02, "extend": extend},
+    )  # fmt: skip
+    for i, j in np.argwhere(matrix.isna().to_numpy()):
+        ax.add_patch(_rectangle((j, i), 1, 1, hatch="////", fc="none", ec=GRID, lw=0))
+    groups = [tasks.get(c).group if c in tasks.TARGETS else c for c in matrix]
+    for j in (j for j in range(1, columns) if groups[j] != groups[j - 1]):
+        ax.axvline(j, color=INK, lw=1)
+    ax.set_xticks(ax.get_xticks(), [names.outcome(c) for c in matrix], rotation=35, ha="right")
+    ax.tick_params(length=0)
+    ax.set(xlabel="", ylabel="")
+    return footnote(
+        fig, note or f"unit: variant (n = {rows}), mean over seeds; no test, no correction"
+    )
+
+
+@styled
+def trajectories(points: pd.DataFrame, note: str = "", x: str = "fraction"):
+    """Predictors over training, a panel each: variant, seed, fraction, predictor, value."""
+    import seaborn as sns
+
+    shown = list(dict.fromkeys(points["predictor"]))
+    if not shown:
+        return empty()
+    fig, axes = new_axes(len(shown), (3.2, 2.6), across=2 if len(shown) == 4 else 3)
+    looks = {v: look_of(v) for v in points["variant"].unique()}
+    for ax, name in zip(axes, shown, strict=False):
+        part = points[points["predictor"] == name].dropna(subset=["value"])
+        sns.lineplot(
+            part, x=x, y="value", hue="variant", style="variant", ax=ax, dashes=False, ms=5,
+            palette={v: k["color"] for v, k in looks.items()}, lw=1.2, mec="none",
+            markers={v: k["marker"] for v, k in looks.items()}, errorbar=("pi", 100),
+        )  # fmt: skip
+        if ax.get_legend():
+            handles, labels = ax.get_legend_handles_labels()
+            ax.get_legend().remove()
+        ax.set(title=names.predictor(name), ylabel=names.unit(name))
+        ax.set_xlabel("share of training" if x == "fraction" else x)
+    if len(looks) > 1:
+        fig.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5))
+    n, seeds = points["variant"].nunique(), points["seed"].nunique()
+    band = f"; band: range over {seeds} seeds" if seeds > 1 else ""
+    return footnote(fig, note or f"unit: variant (n = {n}){band}; no test")
+
+
+@styled
+def regret_curve(runs: pd.DataFrame, target: str = "average", show=(), k: int | None = None):
+    """Early choice: regret against the share of compute spent, a line per predictor.
+
+    runs: of :func:`choice.early`. show: predictors (all); k: kept variants (all k).
+    """
+    import seaborn as sns
+
+    if runs.empty:
+        return empty()
+    fig, (ax,) = new_axes(1, (5.2, 3.6))
+    runs = runs[runs["k"] == k] if k else runs
+    shown = list(show) or [n for n in dict.fromkeys(runs["predictor"]) if n != "random choice"]
+    palette = [c for k, c in COLOURS.items() if k != "none"]
+    looks = {"random choice": {"color": MUTED, "ls": "--"}} | {
+        n: {"color": palette[i % 5], "marker": MARKERS[i // 5 % 8]} for i, n in enumerate(shown)
+    }
+    for name, look in looks.items():
+        line = runs[runs["predictor"] == name]
+        if len(line):
+            sns.lineplot(line, x="compute", y="regret", ax=ax, errorbar=None, lw=1.2, ms=5,
+                         mec="none", label=names.predictor(name), **look)  # fmt: skip
+    ax.set(xlabel="share of the full grid's compute")
+    ax.set_ylabel(f"regret on {names.outcome(target)} (points)")
+    ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    n, seeds = (int(runs[c].max()) for c in ("n", "seeds"))
+    kept = f"keep {k}" if k else "mean over k kept"
+    return footnote(fig, f"n = {n} tasks, mean over {seeds} seed(s), {kept}; simulated, no test")
+
+
+def _rectangle(*args, **kwargs):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(*args, **kwargs)
+
+
+def _number(value) -> str:
+    return names.number(value, 2, True)
+
+
+def _span(row) -> str:
+    return f"[{_number(row['low'])}, {_number(row['high'])}]"

@@ -1,0 +1,206 @@
+"""What a study costs before it is run: optimiser steps, tokens, FLOPs, memory, hours.
+
+Counted, not measured: examples from the cards (or the params), pieces per example as the official
+English files have them under XLM-R's tokenizer (means over 300 rows, at most 384 pieces; QQP and
+CCG, whose files are not open, are taken like MNLI and like POS of newspaper text), weights from
+the encoder's shape. Forward 2 FLOPs per weight and token, backward twice that, gradient
+checkpointing one more forward (Kaplan et al. 2020, 2001.08361, section 2.1; attention's own
+products are added). A task without a measured size, such as one of your own, counts as USUAL.
+"""
+
+from pathlib import Path
+
+from midway.data import sources
+from midway.encoder import checkpoints
+from midway.study import tasks
+from midway.study.errors import InputError
+from midway.study.files import root
+from midway.study.params import Study, split_variant
+
+#: name -> layers, hidden, intermediate, vocabulary, width of the word embedding where it differs;
+#: for an encoder that is not on this disk
+SHAPES = {
+    "xlm-roberta-large": (24, 1024, 4096, 250_002),
+    "xlm-roberta-base": (12, 768, 3072, 250_002),
+    "bert-base-multilingual-cased": (12, 768, 3072, 119_547),
+    "multilingual-e5-small": (12, 384, 1536, 250_037),
+    "multilingual-e5-base": (12, 768, 3072, 250_002),
+    "multilingual-e5-large": (24, 1024, 4096, 250_002),
+    "bge-m3": (24, 1024, 4096, 250_002),
+    "xlm-v-base": (12, 768, 3072, 901_629),
+    "rembert": (32, 1152, 4608, 250_300, 256),
+    "mdeberta-v3-base": (12, 768, 3072, 251_000),
+    "mmBERT-base": (22, 768, 1152, 256_000),
+    "EuroBERT-210m": (12, 768, 3072, 128_256),
+}
+#: pieces per example, all sequences of an example together
+PIECES = {
+    "anli": 101, "mnli": 49, "qqp": 49, "squad1": 172, "squad2": 181, "hellaswag": 217, "ccg": 32,
+    "cosmosqa": 469, "csqa": 111, "pawsx": 62, "udpos": 20, "panx": 14, "xquad": 171, "mlqa": 344,
+    "tydiqa": 169, "xnli": 38, "bucc2018": 29, "tatoeba": 27,
+}  # fmt: skip
+#: official test rows over all languages (XTREME, table 1, and its files; POS and MLQA rounded)
+TESTED = {
+    "xnli": 75_150, "pawsx": 14_000, "udpos": 60_000, "panx": 200_000, "xquad": 13_090,
+    "mlqa": 46_000, "tydiqa": 5_077, "bucc2018": 1_200_000, "tatoeba": 36_000,
+}  # fmt: skip
+USUAL = (100, 2_000)  # pieces per example, test rows per language: a task that is not above
+OPEN = {"squad2": 130_319, "mnli": 392_702}  # training rows that v1's table 1 does not list
+
+
+def _sizes(study: Study) -> tuple[int, int, int, int]:
+    """Layers, hidden size, intermediate size and weights of the word embedding."""
+    enc, names = study.encoder, ("num_hidden_layers", "hidden_size", "intermediate_size")
+    if enc.kind == "path":
+        folder = root() / Path(enc.path).expanduser()
+        config = checkpoints.check_folder(folder, "encoder.path")
+        try:
+            sizes = [config[k] for k in (*names, "vocab_size")]
+        except KeyError as error:
+            raise InputError(f"encoder.path: config.json has no {error.args[0]}") from None
+        width = config.get("input_embedding_size")
+    else:
+        name = (enc.name or "multilingual-e5-small").rsplit("/", 1)[-1]
+        *sizes, width = (*SHAPES.get(name, SHAPES["xlm-roberta-large"]), None)[:5]
+    return *sizes[:3], sizes[3] * (width or sizes[1])
+
+
+def shape(study: Study) -> tuple[int, int, int]:
+    """Layers kept, hidden size, intermediate size."""
+    sizes = _sizes(study)
+    return study.encoder.layers or sizes[0], sizes[1], sizes[2]
+
+
+def weights(study: Study) -> tuple[float, float]:
+    """Weights of the layers that are trained, and of the frozen ones below (no embeddings)."""
+    layers, h, inner = shape(study)
+    one = 4 * h * h + 2 * h * inner
+    frozen = study.encoder.frozen_layers
+    return (layers - frozen) * one, frozen * one
+
+
+def trained(study: Study) -> float:
+    """Weights that training changes, embeddings included where they are not frozen."""
+    embeddings = 0 if study.encoder.frozen_embeddings else _sizes(study)[3]
+    return weights(study)[0] + embeddings
+
+
+def _flops(study: Study, tokens: float, pieces: float, train: bool) -> float:
+    top, low = weights(study)
+    layers, h, _ = shape(study)
+    attention = 4 * h * min(pieces, 384)  # per token and layer, forward
+    top += (layers - study.encoder.frozen_layers) * attention / 2
+    again = 1 if study.compute.gradient_checkpointing else 0
+    trunk = 0 if study.compute.cache_trunk else 2 * low
+    return tokens * ((6 + 2 * again if train else 2) * top + trunk)
+
+
+def _phase(study: Study, phase: str, task: str, source: str) -> dict:
+    """Steps, tokens and FLOPs of training one task (``source``: where its examples come from)."""
+    plan = study.training(phase, task)
+    card = tasks.get(source)
+    examples = plan.train_size or card.train_size or OPEN.get(source, 100_000)
+    steps = plan.steps or max(1, round(plan.epochs * examples / plan.batch_size))
+    pieces = min(PIECES.get(source, USUAL[0]), 4 * plan.max_length)
+    tokens = steps * plan.batch_size * pieces
+    return {"steps": steps, "tokens": tokens, "flops": _flops(study, tokens, pieces, True)}
+
+
+def estimate(study: Study) -> list[dict]:
+    """One row per variant's training and per target model with its evaluation, for one seed.
+
+    Keys: step, name, runs (how often per seed), steps, tokens, flops (of one run).
+    """
+    rows = []
+    for variant in study.intermediate.variants:
+        base, suffixes = split_variant(variant)
+        if base == "none":
+            continue
+        if base == "multi":
+            each = [_phase(study, "intermediate", n, n) for n in tasks.INTERMEDIATE]
+            own = study.training("intermediate", "multi")
+            steps = own.steps or sum(e["steps"] for e in each)
+            per = sum(e["tokens"] for e in each) / sum(e["steps"] for e in each)
+            made = {
+                "steps": steps,
+                "tokens": steps * per,
+                "flops": _flops(study, steps * per, 128, True),
+            }
+        else:
+            made = _phase(study, "intermediate", base, base)
+        if "mlm" in suffixes:
+            made = made | {"flops": made["flops"] * 1.5}
+        rows.append({"step": "01_intermediate", "name": variant, "runs": 1, **made})
+    trained = set()
+    carried = [t for v in study.carried() for part in study.parts(v).values() for t in part]
+    for target in study.transfer.targets:
+        card = tasks.TARGETS[target]
+        made = {"steps": 0, "tokens": 0.0, "flops": 0.0}
+        if card.trains and card.train_key not in trained:
+            trained.add(card.train_key)
+            made = _phase(study, "transfer", target, card.train_from or target)
+        share = len(sources.evaluated(study, target)) / len(card.languages)
+        size = study.data.test_size
+        whole = TESTED.get(target, USUAL[1] * len(card.languages))
+        tested = size * len(sources.evaluated(study, target)) if size else whole * share
+        pieces = PIECES.get(target, USUAL[0])
+        tokens = tested * pieces
+        made["tokens"] += tokens
+        made["flops"] += _flops(study, tokens, pieces, False)
+        rows.append({"step": "02_transfer", "name": target, "runs": carried.count(target), **made})
+    return rows
+
+
+def memory_gb(study: Study) -> dict[str, float]:
+    """Rough peak of a training job in GB: weights, gradients, AdamW's moments, activations."""
+    low, changed = weights(study)[1], trained(study)
+    layers, h, inner = shape(study)
+    held = 4 * (changed + low + _sizes(study)[3] * study.encoder.frozen_embeddings)
+    plans = [study.training("intermediate", t) for t in tasks.INTERMEDIATE]
+    plans += [study.training("transfer", t) for t in study.transfer.targets]
+    sequences = max(p.batch_size / p.accumulation * p.max_length for p in plans)
+    per_layer = 2 * (10 * h + 2 * inner)  # bytes a token and layer, half precision
+    if study.compute.gradient_checkpointing:
+        per_layer = 2 * h
+    kept = sequences * per_layer * (layers - study.encoder.frozen_layers)
+    return {
+        "weights": held / 1e9,
+        "gradients and AdamW": 12 * changed / 1e9,
+        "activations": kept / 1e9,
+        "total": (held + 12 * changed + kept) / 1e9,
+    }
+
+
+def _number(value: float) -> str:
+    """As many decimals as say something: a small study is not free."""
+    if value < 0.1 and value:
+        return f"{value:.1g}"
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def text(study: Study, peak_tflops: float = 312.0, utilisation: float = 0.35) -> str:
+    """The estimate as a table, with GPU-hours at a stated peak rate and utilisation."""
+    if not peak_tflops > 0:
+        raise InputError(f"--peak-tflops: {peak_tflops:g}; more than 0, e.g. 312")
+    if not 0 < utilisation <= 1:
+        raise InputError(f"--utilisation: {utilisation:g}; a share between 0 and 1, e.g. 0.35")
+    rate = peak_tflops * 1e12 * utilisation
+    head = ("step", "task", "runs", "steps", "Mtokens", "PFLOP", "GPU-h")
+    lines = ["{:16} {:22} {:>5} {:>8} {:>9} {:>10} {:>8}".format(*head)]
+    total = 0.0
+    for row in estimate(study):
+        runs = row["runs"] * len(study.seeds)
+        total += runs * row["flops"]
+        lines.append(
+            f"{row['step']:16} {row['name']:22} {runs:5} {row['steps']:8} "
+            f"{row['tokens'] / 1e6:9.1f} {_number(row['flops'] / 1e15):>10} "
+            f"{_number(runs * row['flops'] / rate / 3600):>8}"
+        )
+    lines.append(
+        f"all runs: {_number(total / 1e15)} PFLOP, {_number(total / rate / 3600)} GPU-hours "
+        f"at {utilisation:.0%} of {peak_tflops:.0f} TFLOP/s (an estimate: counted, not measured)"
+    )
+    need = memory_gb(study)
+    parts = ", ".join(f"{k} {v:.1f}" for k, v in need.items() if k != "total")
+    lines.append(f"memory of one training job: about {need['total']:.1f} GB ({parts})")
+    return "\n".join(lines)

@@ -1,0 +1,210 @@
+"""Is everything there that a study needs, and where is it to be had? Nothing is downloaded."""
+
+import os
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from midway.data import sources
+from midway.encoder import checkpoints
+from midway.run import cost, hashes
+from midway.run.steps import steps
+from midway.study import params, tasks
+from midway.study.errors import InputError, MissingData
+from midway.study.files import root
+
+PROCESS_GB = 1.2  # Python, torch, tokenizer and data: peak_rss_mb of a job without training
+
+
+def checks(study: params.Study) -> list[dict]:
+    """Rows ``{what, ok, detail}``; ok is None where something is only worth knowing."""
+    rows = []
+    for check in (_versions, _encoder, _device, _memory, _disk, _data):
+        try:
+            rows += check(study)
+        except InputError as error:
+            said = any(row["what"] == "encoder" and row["ok"] is False for row in rows)
+            again = said and str(error).startswith("encoder.")
+            if not again and str(error) not in [row["detail"] for row in rows]:  # once is enough
+                rows.append(_row(check.__name__.strip("_"), False, str(error)))
+    return rows
+
+
+def _row(what: str, ok: bool | None, detail: str) -> dict:
+    return {"what": what, "ok": ok, "detail": detail}
+
+
+def _versions(study) -> list[dict]:
+    lock = root() / "requirements.lock"
+    if not lock.is_file():
+        return [_row("versions", None, f"{lock} is not there; nothing to compare with")]
+    other, absent = [], []
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        name, sign, version = line.partition(";")[0].split("#")[0].strip().partition("==")
+        if not sign:
+            continue
+        try:
+            found = metadata.version(name)
+            if found.split("+")[0] != version.split("+")[0]:
+                other.append(f"{name} {found} (lock: {version})")
+        except metadata.PackageNotFoundError:
+            if ";" not in line and name not in ("pip", "setuptools", "wheel"):
+                absent.append(name)
+    if absent:
+        return [_row("versions", False, f"not installed: {', '.join(absent)} (make lab sets up)")]
+    same = "all packages as in requirements.lock"
+    return [_row("versions", None if other else True, "; ".join(other) or same)]
+
+
+def _encoder(study) -> list[dict]:
+    enc = study.encoder
+    if enc.kind == "packaged":
+        from midway.encoder import packaged
+
+        folder = packaged.cache_folder() / f"e5-small-{packaged.SHA256[:12]}-v{packaged.FORMAT}"
+        if packaged.intact(folder):
+            return [_row("encoder", True, f"decoded: {folder}")]
+        try:
+            version = metadata.version(packaged.PACKAGE)
+        except metadata.PackageNotFoundError:
+            return [_row("encoder", False, f"{packaged.PACKAGE} absent; {packaged.USE_HUB}")]
+        return [_row("encoder", True, f"{packaged.PACKAGE} {version}; decoded at first use")]
+    if enc.kind == "path":
+        folder = root() / Path(enc.path).expanduser()
+        checkpoints.check_folder(folder, "encoder.path")  # the rule of run and of the steps
+        return [_row("encoder", True, str(folder))]
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(enc.name, "config.json", revision=enc.revision)
+    if isinstance(cached, str):
+        return [_row("encoder", True, f"{enc.name} in the hub's cache")]
+    return [_row("encoder", None, f"{enc.name}: will be downloaded at first use")]
+
+
+def _torch():
+    try:
+        import torch
+    except Exception as error:  # absent, or a library that it loads is: ImportError, OSError, ...
+        line = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(f"torch cannot be imported ({line}); make lab sets it up") from None
+    return torch
+
+
+def _device(study) -> list[dict]:
+    torch = _torch()
+    cores, threads = os.cpu_count() or 1, study.compute.threads
+    detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
+    if study.compute.device != "cpu" and torch.cuda.is_available():
+        n = torch.cuda.device_count()
+        detail = f"{n} x {torch.cuda.get_device_name()}, one for each job"
+    elif study.compute.device == "cuda":
+        return [_row("device", False, "compute.device is cuda, but torch sees no GPU: use auto")]
+    if threads > cores:
+        asked = f"compute.threads is {threads}"
+        return [_row("device", False, f"{asked}, this machine has {cores} cores")]
+    return [_row("device", True, detail)]
+
+
+def _memory(study) -> list[dict]:
+    """What a training job needs, as counted by ``cost``, against what one may have."""
+    torch = _torch()
+    need, jobs = cost.memory_gb(study)["total"], 1
+    if study.compute.device != "cpu" and torch.cuda.is_available():
+        have, place = torch.cuda.get_device_properties(0).total_memory, "GPU memory"
+    else:
+        jobs = max(1, (os.cpu_count() or 1) // study.compute.threads)  # helpers count as jobs
+        have, place = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "memory"
+        need += PROCESS_GB
+    detail = f"about {need:.1f} GB a training job, {jobs} at once, {have / 1e9:.1f} GB of {place}"
+    if need * jobs > have / 1e9:
+        less = "smaller batch_size with accumulation, compute.gradient_checkpointing or --cores"
+        return [_row("memory", None, f"{detail}: may not suffice; {less}")]
+    return [_row("memory", True, detail)]
+
+
+def disk_mb(study) -> tuple[float, float]:
+    """Counted MB of all trained encoders, and of the frozen trunk's kept output."""
+    runs = len(study.carried()) * len(study.seeds)
+    encoders = runs * (4 * cost.trained(study) / 2**20 + 5)
+    if not (study.compute.cache_trunk and study.encoder.frozen_layers):
+        return encoders, 0.0
+    tokens = sum(row["tokens"] for row in cost.estimate(study))
+    return encoders, 2 * tokens * cost.shape(study)[1] / 2**20
+
+
+def _disk(study) -> list[dict]:
+    folder = root() / "outputs" / study.study
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    if not place.is_dir():
+        return [_row("disk", False, f"{place} is a file where a folder must be; move it away")]
+    if not os.access(place, os.W_OK):
+        return [_row("disk", False, f"{place} cannot be written")]
+    free = shutil.disk_usage(place).free / 2**20
+    encoders, trunk = disk_mb(study)
+    detail = f"about {encoders:,.0f} MB for encoders"
+    if trunk:
+        detail += f" and {trunk:,.0f} MB for what frozen layers compute"
+    return [_row("disk", free > encoders + trunk, f"{detail}; {free:,.0f} MB free in {place}")]
+
+
+def _data(study) -> list[dict]:
+    names = {n for s in steps(study) for n in hashes.data_names(study, s)}
+    bases = {params.split_variant(v)[0] for v in study.intermediate.variants}
+    used = bases | set(study.transfer.targets)
+    used |= {tasks.get(t).train_from for t in study.transfer.targets}
+    rows = []
+    for name in [n for n in (*tasks.INTERMEDIATE, *tasks.TARGETS) if n in names]:
+        card = tasks.get(name)
+        wanted = [("train", "en"), ("dev", "en")] if card.role == "intermediate" else []
+        if name in study.transfer.targets:
+            wanted += [("train", "en")] if card.trains else []
+            wanted += [("test", lang) for lang in sources.evaluated(study, name)]
+        row = _task(study, card, wanted or [("dev", "en")])
+        if row["ok"] is False and name not in used:
+            multi = "multi" in bases and name in tasks.INTERMEDIATE
+            out = "multi goes on without it" if multi else "only for a probe, which is left out"
+            row |= {"ok": None, "detail": f"{out}: {row['detail']}"}
+        rows.append(row)
+    return rows
+
+
+def _task(study, card, wanted) -> dict:
+    if study.data.source == "hub":
+        try:
+            parts = [sources.describe(card.name, *which, study.data)[0] for which in wanted]
+        except MissingData as error:
+            return _row(card.name, False, f"{error.reason} (get it: {error.where})")
+        where = f"{parts[0]['id']} at {parts[0]['revision']}"
+        return _row(card.name, None, f"{where}: read from the hub (or its cache) at first use")
+    counts, missing = {}, []
+    for split, lang in wanted:
+        try:
+            size = 50 if study.data.source == "mini" else None  # packs refuse a handful
+            counts[split, lang] = len(sources.load(card.name, split, lang, study.data, size))
+        except MissingData as error:
+            missing.append(f"{split} {lang}: {error.reason}")
+            where = error.where
+    if missing:
+        more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
+        hint = f" (get it: {where})" if where else ""
+        return _row(card.name, False, "; ".join(missing[:3]) + more + hint)
+    if study.data.source == "mini":
+        return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
+    kept = root() / "outputs" / study.study / hashes.INDEX
+    content = hashes.data_hashes(study, [card.name], kept if kept.exists() else None)
+    detail = f"{sum(counts.values()):,} rows in {len(counts)} splits and languages"
+    detail += f", content {content[card.name][:12]}"
+    train = counts.get(("train", "en"))
+    if train and card.train_size and train != card.train_size:
+        detail += f"; {train:,} training rows, officially {card.train_size:,}"
+        return _row(card.name, None, detail)
+    return _row(card.name, True, detail)
+
+
+def show(rows: list[dict]) -> str:
+    """The checks as text, one a line."""
+    marks = {True: "ok     ", False: "MISSING", None: "note   "}
+    width = max(len(row["what"]) for row in rows)
+    lines = [f"{marks[r['ok']]}  {r['what']:{width}}  {r['detail']}" for r in rows]
+    return "\n".join(re.sub(r"\s+\n", "\n", line) for line in lines)

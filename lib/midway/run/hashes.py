@@ -1,0 +1,298 @@
+"""What each step depends on, as named hashes, so that every rerun has a reason and none is missed.
+
+A step depends on the settings it reads, on its notebook's code cells, on the library files that the
+notebook imports (directly or not), on encoder, data and the records of earlier steps.
+"""
+
+import ast
+import copy
+import functools
+import json
+import sys
+from pathlib import Path
+
+import midway
+from midway.run.record import StepRecord, content, load
+from midway.run.steps import (
+    STEPS,
+    StepId,
+    targets_of,
+    trained_on,
+    upstream,
+)
+from midway.study import tasks
+from midway.study.errors import InputError
+from midway.study.files import (
+    INDEX,
+    digest,
+    file_hashes,
+    root,
+    sha256,
+)
+from midway.study.params import LONGER, Study, split_variant
+
+LIB = Path(midway.__file__).resolve().parent
+PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
+# Bookkeeping cannot change a number; a change in it must not cost a training.
+BOOKKEEPING = {
+    *(f"run/{n}.py" for n in "__init__ record hashes steps machine status outputs".split()),
+    "study/errors.py",
+    "__init__.py",
+}
+# likewise for the steps that train: drawing
+DRAWING = {f"report/{n}.py" for n in "__init__ figures drawing lesson".split()} | {"study/names.py"}
+
+
+def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dict:
+    """The settings that decide a job's numbers, as plain values; everything else is left out."""
+    all_ = copy.deepcopy(study.fold())
+    compute = {k: all_["compute"][k] for k in ("device", "precision")}
+    run = {
+        "variant": sid.variant,
+        "seed": sid.seed,
+        "encoder": all_["encoder"],
+        "data": all_["data"],
+    }
+    if sid.step == STEPS[0]:
+        own = all_["intermediate"]
+        base, suffixes = split_variant(sid.variant)
+        own.pop("variants")
+        own.pop("dosed")
+        own["doses"] = study.doses(sid.variant)
+        own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
+        names = {base, *trained_on(sid.variant)}
+        own["tasks"] = {t: v for t, v in own["tasks"].items() if t in names}
+        unused = [] if base == "multi" else ["multi_cap"]
+        unused += [] if "mlm" in suffixes else ["mlm_alpha", "mlm_share"]
+        unused += [] if "translated" in suffixes else ["translated_languages"]
+        for key in unused:
+            own.pop(key)
+        return run | {"intermediate": own, "compute": compute}
+    if sid.step == STEPS[1]:
+        own, names = all_["transfer"], targets or targets_of(study, sid)
+        own.pop("targets_per_job")
+        own.pop("dose_targets")
+        if sid.variant == LONGER:
+            own["longer"] = study.intermediate.steps
+        used = {*names, *(tasks.TARGETS[t].train_key for t in names)}
+        own["targets"] = names
+        own["languages"] = {t: v for t, v in own["languages"].items() if t in used}
+        # a shared model is trained with the settings of the study's first target that shares it
+        keys = {tasks.TARGETS[t].train_key for t in names}
+        used |= {t for t in study.transfer.targets if tasks.TARGETS[t].train_key in keys}
+        own["tasks"] = {t: v for t, v in own["tasks"].items() if t in used}
+        return run | {"transfer": own, "compute": compute}
+    return {"correlation": all_["correlation"]}
+
+
+@functools.cache
+def _cells(notebook: Path, _stamp) -> tuple[str, ...]:
+    try:
+        tree = json.loads(notebook.read_text(encoding="utf-8"))
+        cells = [c for c in tree["cells"] if c["cell_type"] == "code"]
+        return tuple("".join(c["source"]) for c in cells)
+    except FileNotFoundError:
+        raise InputError(f"{notebook}: no such notebook") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{notebook}: not a notebook ({error})") from None
+
+
+def cells(notebook: Path) -> tuple[str, ...]:
+    """Source of a notebook's code cells (prose and outputs cannot change a number)."""
+    return _cells(notebook, notebook.stat().st_mtime_ns if notebook.exists() else None)
+
+
+def _imported(source: str, here: Path | None) -> set[Path]:
+    """Library files that a source imports anywhere, functions included."""
+    lines = [x for x in source.splitlines() if not x.lstrip().startswith(("%", "!"))]
+    try:
+        tree = ast.parse("\n".join(lines))
+    except SyntaxError:
+        return set()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level and here is not None:
+                parent = here.parents[node.level - 1].relative_to(LIB.parent)
+                module = ".".join([*parent.parts, *([module] if module else [])])
+            names |= {module} | {f"{module}.{a.name}" for a in node.names}
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        if parts[0] != "midway":
+            continue
+        path = LIB.joinpath(*parts[1:])
+        found |= {p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()}
+    return found
+
+
+@functools.cache
+def _file(path: Path, _stamp) -> tuple[str, frozenset[Path]]:
+    data = path.read_bytes()
+    return digest(data.decode()), frozenset(_imported(data.decode(), path))
+
+
+def library(notebook: Path, source: str = "") -> dict[str, str]:
+    """Library files below a notebook -> hash; data beside a package's code counts as its code.
+
+    ``source``: where the step's data come from, if it reads any; other sources' code is left out.
+    """
+    others = {"mini", "local", "hub"} - {source}
+    unused = {LIB / "data" / f"{o}.py" for o in others} | {LIB / "data" / o for o in others}
+    todo = set().union(*(_imported(c, None) for c in cells(notebook)))
+    seen: dict[Path, str] = {}
+    while todo:
+        path = todo.pop()
+        if path in seen or any(path == u or u in path.parents for u in unused):
+            continue
+        seen[path], more = _file(path, path.stat().st_mtime_ns)
+        todo |= more
+    folders = {p.parent for p in seen} - {LIB}
+    if LIB / "data" / "sources.py" in seen and source == "mini":
+        folders |= {LIB / "data" / "mini"}  # its modules are imported by name
+    if LIB / "report" / "page.py" not in seen:
+        folders -= {LIB / "report"}  # figures alone use no template
+    for folder in folders:
+        for item in folder.iterdir():
+            inside = item.is_dir() and not (item / "__init__.py").exists()
+            own = [item] if item.is_file() else item.rglob("*") if inside else []
+            for file in own:
+                code = file.suffix == ".py" and folder.name != "mini"
+                if file.is_file() and not code and "__pycache__" not in file.parts:
+                    seen[file] = sha256(file)
+    names = {p.relative_to(LIB).as_posix(): h for p, h in seen.items()}
+    return dict(sorted((n, h) for n, h in names.items() if n not in BOOKKEEPING))
+
+
+def data_names(study: Study, sid: StepId) -> list[str]:
+    """Tasks whose rows a job reads."""
+    if sid.step == STEPS[0]:
+        own = ["mlm"] if "mlm" in split_variant(sid.variant)[1] else []
+        return sorted({*trained_on(sid.variant), *PROBES, *own})
+    if sid.step == STEPS[1]:
+        names = targets_of(study, sid)
+        return sorted({*names, *(tasks.TARGETS[t].train_key for t in names)})
+    return []
+
+
+def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing=False, kept=frozenset(),
+           reads: Path | None = None) -> dict:  # fmt: skip
+    """All that a job depends on, named. ``out`` is its folder, e.g. outputs/mini/04_published.
+
+    Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``kept``: paths
+    of steps whose retired record stands for the record; ``reads``: the folder of the records that
+    the job reads, if its own folder is not below it.
+    """
+    study_dir = Path(out).parents[sid.path.count("/")]
+    index = study_dir / INDEX
+    # the report shows what there is; the others need all they read
+    above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4], kept)
+    heavy = sid.step in STEPS[:2]
+    lib = library(sid.notebook, study.data.source if heavy else "")
+    return {
+        "params": digest(relevant(study, sid)),
+        "lib": {k: v for k, v in lib.items() if not (heavy and k in DRAWING)},
+        "notebook": digest(cells(sid.notebook)),
+        "encoder": encoder_hash(study, index) if heavy else "",
+        "data": data_hashes(study, data_names(study, sid), index),
+        "upstream": above,
+    }
+
+
+def score_key(study: Study, sid: StepId, own: dict, target: str) -> str:
+    """Key of one target's scores: a change of another target of the same part does not touch it."""
+    used = {target, tasks.TARGETS[target].train_key}
+    data = {k: v for k, v in own["data"].items() if k in used}
+    return digest(own | {"params": digest(relevant(study, sid, [target])), "data": data})
+
+
+def _flat(tree, prefix: str = "") -> dict[str, object]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    join = f"{prefix}." if prefix else ""
+    return {k: v for key, value in tree.items() for k, v in _flat(value, join + str(key)).items()}
+
+
+def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool, kept=()) -> dict:
+    """Path -> content hash of each record that a job reads, or "missing"."""
+    above = {}
+    for up in upstream(study, sid):
+        path = study_dir / up.path / ("record.stale.json" if up.path in kept else "record.json")
+        try:
+            record = load(path)
+            assert isinstance(record, StepRecord)
+            above[up.path] = content(record)
+        except (InputError, AssertionError):
+            if not ignore_missing:
+                raise
+            above[up.path] = "missing"
+    return above
+
+
+def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> list[str]:
+    """What changed since a record was written; empty when nothing did."""
+    before, found = record.hashes, []
+    if before == current:
+        return found
+    if before.get("params") != current["params"]:
+        old, new = _flat(record.params), _flat(relevant(study, sid))
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                found.append(f"params: {key} {_short(old.get(key))} -> {_short(new.get(key))}")
+    if before.get("notebook") != current["notebook"]:
+        found.append(f"notebook: {sid.step}.ipynb")
+    for name in ("lib", "data", "upstream"):
+        old, new = before.get(name) or {}, current[name]
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                how = "" if key in old and key in new else (" (new)" if key in new else " (gone)")
+                found.append(f"{name}: {key}{how}")
+    if before.get("encoder") != current["encoder"]:
+        found.append("encoder: other weights or tokenizer")
+    return found or ["inputs: recorded differently"]
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _packs() -> list[str]:
+    """Installed language packs, which mini's retrieval tasks are made of."""
+    here = (Path(p).glob("jupyterlab_language_pack_*.dist-info") for p in sys.path if p)
+    return sorted({p.name for found in here for p in found})
+
+
+def encoder_hash(study: Study, index: Path | None = None) -> str:
+    """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
+    enc = study.encoder
+    if enc.kind == "path":
+        folder = root() / Path(enc.path).expanduser()  # an absolute path stays as it is
+        if not folder.is_dir():
+            raise InputError(f"encoder.path: {folder} is not a folder")
+        kinds = (".json", ".safetensors", ".txt", ".model")  # the last two: vocabularies
+        files = {p.name: p for p in folder.iterdir() if p.suffix in kinds}
+        return digest(file_hashes(files, index))
+    return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
+
+
+def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
+    """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
+    if study.data.source == "mini":
+        packs = {"tatoeba": _packs(), "bucc2018": _packs()}
+        return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
+    if study.data.source == "hub":
+        return {n: digest(dict(tasks.get(n).hub or {})) for n in names if n != "mlm"}
+    from midway.data import local
+
+    base, hashes = root() / Path(study.data.root).expanduser(), {}
+    for name in names:
+        own = (
+            (base / "download" / "mlm").glob("*.txt") if name == "mlm" else local.files(name, base)
+        )
+        found = file_hashes({p.relative_to(base).as_posix(): p for p in own}, index)
+        hashes[name] = digest(found) if found else "absent"
+    return hashes

@@ -1,0 +1,96 @@
+"""Where a notebook that is opened by hand reads and writes.
+
+A run gives every notebook its folder. By hand, a notebook reads the newest finished study (or, in a
+new clone, the sample of the default study) and writes below ``outputs/by_hand/``, so that trying
+something out never replaces the record or the weights of a study.
+"""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from midway.study import params
+from midway.study.files import root
+
+ENOUGH = 5  # tasks below which no correlation can be significant
+SAMPLE = "docs/sample/study.zip"  # records and tables of the default study
+KEPT = ("params.yaml", "0[12]_*/**/record.json", "02_*/**/scores/*.json", "0[34]_*/record.json",
+        "0[34]_*/tables/*.csv")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A study to read: its settings, its folder, and a sentence that says which one it is."""
+
+    study: params.Study
+    folder: Path
+    about: str
+
+
+def by_hand(study: str, *step: object) -> Path:
+    """Folder for work by hand on a step, e.g. by_hand("smoke", "01_intermediate", "mnli")."""
+    return root().joinpath("outputs", "by_hand", study, *map(str, step))
+
+
+def latest(study: str | Path | None = None, changes: dict | None = None) -> Source:
+    """The study that a notebook reads.
+
+    study: a params file, or None for the newest finished study of at least ENOUGH tasks and, where
+    there is none, the sample. changes: dotted settings to change. InputError for a bad params file.
+    """
+    if study is not None:
+        made = params.load(root() / study, changes)
+        folder = root() / "outputs" / made.study
+        return Source(made, folder, f"Reads outputs/{made.study}, the study of {study}.")
+    records = root().glob("outputs/*/03_correlation/record.json")
+    ends = [(_finished(p), p.parents[1]) for p in records if _tasks(p.parents[1]) >= ENOUGH]
+    if any(when for when, _ in ends):
+        when, folder = max(ends)
+        about = f"the newest finished study ({when[:16].replace('T', ' ')} UTC)"
+    else:
+        folder = unpack(root() / SAMPLE)
+        about = "a sample of the default study, as no study is finished here; "
+        about += "`midway run params/mini.yaml` makes your own"
+    made = params.load(folder / "params.yaml", changes)
+    return Source(made, folder, f"Reads {folder.relative_to(root())}, {about}.")
+
+
+def _tasks(folder: Path) -> int:
+    """How many intermediate tasks a study trains, controls and other recipes left out."""
+    try:
+        tree = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+        variants = {v.partition("@")[0] for v in tree["intermediate"]["variants"]}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return 0
+    return sum(v not in ("none", "multi") and "+" not in v for v in variants)
+
+
+def _finished(record: Path) -> str:
+    """When a step was finished (ISO 8601), "" if it was not."""
+    try:
+        return str(json.loads(record.read_text(encoding="utf-8"))["finished"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def unpack(archive: Path) -> Path:
+    """The sample as a folder of its own, which a notebook may also write to."""
+    folder = by_hand("sample")
+    with zipfile.ZipFile(archive) as kept:
+        for name in kept.namelist():
+            if not (folder / name).exists():
+                kept.extract(name, folder)
+    return folder
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    """Put a finished study's records and tables into a file: the same study, the same bytes."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as kept:
+        for path in sorted({p for pattern in KEPT for p in folder.glob(pattern)}):
+            name = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
+            name.compress_type, name.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            kept.writestr(name, path.read_bytes())
+    return archive

@@ -1,0 +1,82 @@
+"""Predictors, outcomes and variants in words, and numbers as people read them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from midway.study import tasks
+
+
+class Name(NamedTuple):
+    """A title for axes and tables, the unit of its values, and a definition in one sentence."""
+
+    title: str
+    unit: str
+    meaning: str
+
+
+PREDICTORS = {
+    key: Name(**fields)
+    for key, fields in yaml.safe_load(
+        Path(__file__).with_name("names.yaml").read_text(encoding="utf-8")
+    ).items()
+}
+GROUPS = {
+    "pair": "sentence pairs", "structured": "tagging", "qa": "question answering",
+    "retrieval": "retrieval",
+}  # fmt: skip
+
+
+def predictor(name: str) -> str:
+    """A predictor in words: "logme:xnli" is "LogME on XNLI"; unknown names stay as they are."""
+    short, _, target = str(name).partition(":")
+    known = PREDICTORS.get(short)
+    title = known.title if known else short
+    return f"{title} on {outcome(target)}" if target else title
+
+
+def outcome(name: str) -> str:
+    """A target, group of targets or "average" in words; languages and unknown names as they are."""
+    if name in tasks.TARGETS:
+        return tasks.get(name).title.partition(" (")[0]
+    return {"average": "all targets"}.get(name) or GROUPS.get(name, str(name))
+
+
+def variant(name: str) -> str:
+    """A variant in words: "squad1+mlm" is "SQuAD v1.1 + mlm"."""
+    base, _, recipe = str(name).partition("+")
+    known = {"none": "none (no intermediate task)", "multi": "all tasks together"}
+    card = tasks.INTERMEDIATE.get(base)
+    title = card.title.partition(" (")[0] if card else known.get(base, base)
+    return f"{title} + {recipe}" if recipe else title
+
+
+def unit(name: str) -> str:
+    """The unit of a predictor's values, "" where it is not known."""
+    known = PREDICTORS.get(str(name).partition(":")[0])
+    return known.unit if known else ""
+
+
+def with_unit(name: str) -> str:
+    """A predictor in words with its unit, as for an axis."""
+    return f"{predictor(name)} ({unit(name)})" if unit(name) else predictor(name)
+
+
+def meaning(name: str) -> str:
+    """One sentence that defines a predictor, "" where it is not known."""
+    known = PREDICTORS.get(str(name).partition(":")[0])
+    return known.meaning if known else ""
+
+
+def number(value, digits: int = 1, sign: bool = False) -> str:
+    """A number for people: real minus sign, no sign of zero, an en dash where there is none."""
+    if value is None or value != value:
+        return "–"
+    text = f"{value:{'+' if sign else ''}.{digits}f}"
+    return (text if float(text) else text.lstrip("+-")).replace("-", "−")
+
+
+def p_value(value) -> str:
+    """A p value for people: never zero."""
+    return "< 0.001" if value is not None and value < 0.0005 else number(value, 3)

@@ -1,0 +1,398 @@
+"""What may be changed in a study: one frozen, strict schema for YAML, CLI and notebooks.
+
+Every refusal is an :class:`InputError`: one line that names the key, what was found and what is
+allowed. Nothing heavy is imported here, so a bad file is refused in well under a second.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from midway.study import tasks, yamlfile
+from midway.study.errors import InputError, meant, one_line  # noqa: F401  (public here)
+
+SUFFIXES = ("shuffled", "mlm", "translated", "longer")
+LONGER = "none+longer"  # the baseline with as many more target steps as 01 would have trained
+
+
+class Strict(BaseModel):
+    """Unknown keys and wrong types are errors; values cannot be changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Encoder(Strict):
+    """Which pretrained encoder, and how much of it."""
+
+    kind: Literal["packaged", "hub", "path"] = "packaged"
+    name: str | None = None  # hub id, e.g. xlm-roberta-large
+    revision: str | None = None  # hub: full commit, so that a study stays the same
+    path: str | None = None  # folder with config.json, model.safetensors, tokenizer.json
+    layers: int | None = Field(None, ge=1)  # keep the lowest N layers; None keeps all
+    frozen_layers: int = Field(0, ge=0)  # lowest layers that are never trained
+    frozen_embeddings: bool = False
+    retrieval_layer: int | None = Field(None, ge=1)  # hidden_states index; None is the last kept
+    pooling: Literal["mean", "cls"] = "mean"  # of sentence vectors (retrieval, probes)
+    head_pooling: Literal["mean", "cls"] = "mean"  # under classification heads
+    aggregation: Literal["last", "attention"] = "last"  # attention over layers: 2205.08497
+    dropout: float | None = Field(None, ge=0, lt=1)  # None keeps the model's own
+
+    @model_validator(mode="after")
+    def _coherent(self):
+        for kind, key in (("hub", "name"), ("path", "path")):
+            if self.kind == kind and not getattr(self, key):
+                raise ValueError(f"encoder.{key} is needed when encoder.kind is {kind}")
+            if self.kind != kind and getattr(self, key):
+                raise ValueError(f"encoder.{key} is only for encoder.kind: {kind}")
+        if self.kind == "hub" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
+            raise ValueError(
+                f"encoder.revision is {self.revision!r}, no commit; give the 40 hexadecimal digits "
+                f"from the model's history on the hub, so that {self.name} stays what it is"
+            )
+        if self.layers is not None and self.frozen_layers > self.layers:
+            raise ValueError("encoder.frozen_layers must not exceed encoder.layers")
+        if self.frozen_layers and not self.frozen_embeddings:
+            raise ValueError("encoder.frozen_layers needs encoder.frozen_embeddings: true")
+        if self.layers and self.retrieval_layer and self.retrieval_layer > self.layers:
+            raise ValueError("encoder.retrieval_layer must not exceed encoder.layers")
+        return self
+
+
+class Data(Strict):
+    """Where sentences come from: our own miniature, official files, or the hub."""
+
+    source: Literal["mini", "local", "hub"] = "mini"
+    root: str | None = None  # local: the folder that holds the tasks' official files
+    seed: int = Field(0, ge=0)  # mini: which microworld; others: which training subset
+    dev_size: int | None = Field(None, ge=2)  # rows per task and language; None takes all
+    test_size: int | None = Field(None, ge=2)
+
+    @model_validator(mode="after")
+    def _coherent(self):
+        if self.source == "local" and not self.root:
+            raise ValueError("data.root is needed when data.source is local")
+        return self
+
+
+class Training(Strict):
+    """One phase of fine-tuning. Exactly one of steps and epochs decides its length."""
+
+    train_size: int | None = Field(None, ge=2)  # training examples; None takes all
+    steps: int | None = Field(None, ge=1)  # optimiser steps
+    epochs: float | None = Field(None, gt=0)
+    batch_size: int = Field(16, ge=1)  # examples per optimiser step
+    accumulation: int = Field(1, ge=1)  # micro-batches per optimiser step
+    lr: float = Field(1e-5, gt=0, le=1)
+    head_lr: float | None = Field(None, gt=0, le=1)  # None: the same as lr
+    warmup: float = Field(0.1, ge=0, lt=1)  # share of the steps
+    decay: float = Field(1.0, ge=0, le=1)  # share of the steps over which lr falls to 0 at the end
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+    selections: int = Field(0, ge=0, le=100)  # looks at English dev; the best one is kept; 0: last
+    max_length: int = Field(128, ge=8)  # pieces per example, pair included
+    stride: int = Field(64, ge=0)  # overlap of windows over long contexts
+
+
+class Override(Strict):
+    """Settings of :class:`Training` for one task; what is left out is inherited."""
+
+    train_size: int | None = Field(None, ge=2)
+    steps: int | None = Field(None, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    batch_size: int | None = Field(None, ge=1)
+    accumulation: int | None = Field(None, ge=1)
+    lr: float | None = Field(None, gt=0, le=1)
+    max_length: int | None = Field(None, ge=8)
+    stride: int | None = Field(None, ge=0)
+
+
+class Intermediate(Training):
+    """English intermediate training and what is measured on the way."""
+
+    variants: list[str] = ["none", "mnli", "squad1"]
+    checkpoints: int = Field(5, ge=1, le=100)  # points of training at which metrics are taken
+    doses: list[float] = [1.0]  # shares of training whose encoders are kept and carried to 02
+    dosed: list[str] = []  # variants with doses below 1; [] is all but none
+    eval_size: int = Field(200, ge=2)  # development examples per measurement
+    probe_size: int = Field(200, ge=2)  # sentence pairs per probe
+    probe_languages: list[str] = []  # of cosine gap and P@1; [] is all of XNLI's
+    multi_cap: int = Field(2**17, ge=1)  # K of r_m = min(e_m, K) / sum min(e, K)
+    mlm_alpha: float = Field(0.3, ge=0, le=1)  # language sampling of continued MLM
+    mlm_share: float = Field(0.5, gt=0, lt=1)  # weight of the MLM loss in +mlm variants
+    translated_languages: list[str] = []  # of +translated variants; [] is every language there is
+    tasks: dict[str, Override] = {}
+
+    @field_validator("variants")
+    @classmethod
+    def _variants(cls, names):
+        if not names:
+            raise ValueError("at least one variant is needed")
+        for name in names:
+            split_variant(name)
+        if len(set(names)) < len(names):
+            raise ValueError("a variant is named twice")
+        return names
+
+    @field_validator("doses")
+    @classmethod
+    def _doses(cls, doses):
+        if not doses or sorted(set(doses)) != doses or doses[0] <= 0 or doses[-1] != 1:
+            raise ValueError("give rising shares of training above 0, the last of them 1.0")
+        return doses
+
+
+class Transfer(Training):
+    """Fine-tuning on the target's English data, evaluation in its languages."""
+
+    targets: list[str] = list(tasks.TARGETS)
+    dose_targets: list[str] = []  # targets of doses below 1; [] is all
+    languages: dict[str, list[str]] = {}  # per target; a target left out takes all there are
+    targets_per_job: int = Field(9, ge=1)
+    layer_sweep: bool = True  # retrieval scores of every layer beside the chosen one
+    direction: Literal["from_english", "to_english", "both"] = "from_english"  # jiant's default
+    mining_neighbours: int = Field(4, ge=1)
+    controls: bool = True  # majority, bag of words, hypothesis-only, question-blind, random
+    tasks: dict[str, Override] = {}
+
+    @field_validator("targets", "dose_targets")
+    @classmethod
+    def _targets(cls, names, info):
+        if not names and info.field_name == "targets":
+            raise ValueError("at least one target is needed")
+        for name in names:
+            near(name, tasks.TARGETS, "target")
+        if len(set(names)) < len(names):
+            raise ValueError("a target is named twice")
+        return [n for n in tasks.TARGETS if n in names]  # always in XTREME's order
+
+
+class Correlation(Strict):
+    """How predictors are related to outcomes."""
+
+    predictors: list[str] = []  # [] is all that were measured
+    primary: list[list[str]] = []  # [predictor, outcome] pairs named before training
+    outcome: Literal["gain", "score"] = "gain"
+    permutations: int = Field(100_000, ge=999)
+    resamples: int = Field(9999, ge=99)
+    alpha: float = Field(0.05, gt=0, lt=1)
+
+
+class Compute(Strict):
+    """What to compute on."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: int = Field(1, ge=1, le=256)  # per process
+    eval_tokens: int = Field(4096, ge=64)  # padded tokens per evaluation batch
+    gradient_checkpointing: bool = False
+    cache_trunk: bool = True  # compute frozen layers once for all variants
+    save_every: int = Field(0, ge=0)  # optimiser steps between resumable checkpoints; 0 is none
+    mining_memory_mb: int = Field(512, ge=16)  # held by a search beside the vectors
+
+
+class Study(Strict):
+    """One study: everything that decides its numbers."""
+
+    study: str
+    seeds: list[int] = [1]
+    encoder: Encoder = Encoder()
+    data: Data = Data()
+    intermediate: Intermediate = Intermediate()
+    transfer: Transfer = Transfer()
+    correlation: Correlation = Correlation()
+    compute: Compute = Compute()
+
+    @field_validator("study")
+    @classmethod
+    def _name(cls, name):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or ".." in name:
+            raise ValueError("use letters, digits, '_', '-' and '.' (at most 64, no path)")
+        return name
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, seeds):
+        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > 2**31:
+            raise ValueError("give at least one seed, each once, between 0 and 2**31")
+        return seeds
+
+    @model_validator(mode="after")
+    def _coherent(self):
+        for label, part, known in (
+            ("intermediate", self.intermediate, [*tasks.INTERMEDIATE, "multi"]),
+            ("transfer", self.transfer, tasks.TARGETS),
+        ):
+            for name in part.tasks:
+                near(name, known, "task")
+            for where, t in [("", part)] + [(f"tasks.{k}.", v) for k, v in part.tasks.items()]:
+                at = f"{label}.{where}"
+                if t.steps is not None and t.epochs is not None:
+                    raise ValueError(f"{at}steps and {at}epochs exclude each other")
+        for part, label in ((self.intermediate, "intermediate"), (self.transfer, "transfer")):
+            if part.steps is None and part.epochs is None:
+                raise ValueError(f"{label}.steps or {label}.epochs is needed")
+        for label, some, all_ in (
+            ("intermediate.dosed", self.intermediate.dosed, self.intermediate.variants),
+            ("transfer.dose_targets", self.transfer.dose_targets, self.transfer.targets),
+        ):
+            for name in some:
+                if name not in all_ or name.split("+")[0] == "none":
+                    raise ValueError(f"{label}: {name!r} is not trained by this study")
+        for pair in self.correlation.primary:
+            if len(pair) != 2:
+                raise ValueError(f"correlation.primary: {pair} is no [predictor, outcome] pair")
+            near(pair[1], [*tasks.TARGETS, "average"], "outcome")
+        if LONGER in self.intermediate.variants and self.intermediate.steps is None:
+            raise ValueError(f"variant {LONGER} needs intermediate.steps: how much longer")
+        if self.correlation.outcome == "gain" and "none" not in self.intermediate.variants:
+            raise ValueError(
+                "intermediate.variants: gains are measured from none, which is missing; "
+                "add none, or set correlation.outcome to score"
+            )
+        for name, langs in self.transfer.languages.items():
+            card = near(name, tasks.TARGETS, "target")
+            for lang in langs:
+                if lang not in card.languages:
+                    hint = ", ".join(card.languages)
+                    raise ValueError(f"{name} has no language {lang!r}; it has {hint}")
+        return self
+
+    def fold(self) -> dict:
+        """The study as plain Python values, every default spelled out."""
+        return self.model_dump(mode="json")
+
+    def training(self, phase: Literal["intermediate", "transfer"], task: str) -> Training:
+        """Settings of one phase with the overrides of one task applied."""
+        part = getattr(self, phase)
+        base = {k: getattr(part, k) for k in Training.model_fields}
+        own = part.tasks[task].model_dump(exclude_none=True) if task in part.tasks else {}
+        if own.get("steps") is not None:
+            base["epochs"] = None
+        if own.get("epochs") is not None:
+            base["steps"] = None
+        return Training(**base | own)
+
+    def doses(self, variant: str) -> list[float]:
+        """Shares of a variant's training that are carried to the targets; the last is 1."""
+        own = variant.split("+")[0] != "none"
+        if own and (not self.intermediate.dosed or variant in self.intermediate.dosed):
+            return list(self.intermediate.doses)
+        return [1.0]
+
+    def carried(self) -> list[str]:
+        """Variants of 02: each of 01's and, as mnli@0.5, its doses below 1."""
+        return [at_dose(v, d) for v in self.intermediate.variants for d in reversed(self.doses(v))]
+
+    def parts(self, variant: str = "") -> dict[str, list[str]]:
+        """Targets in chunks of ``targets_per_job``; those that share a model stay together.
+
+        ``variant``: of 02; a dose below 1 leaves targets out that are not in ``dose_targets``.
+        """
+        some = self.transfer.dose_targets if split_dose(variant)[1] < 1 else []
+        if some:
+            kept = {k: [t for t in ts if t in some] for k, ts in self.parts().items()}
+            return {k: ts for k, ts in kept.items() if ts}
+        chunks: list[list[str]] = []
+        for name in self.transfer.targets:
+            key = tasks.TARGETS[name].train_key
+            home = next(
+                (c for c in chunks if any(tasks.TARGETS[n].train_key == key for n in c)), None
+            )
+            if home is None and chunks and len(chunks[-1]) < self.transfer.targets_per_job:
+                home = chunks[-1]
+            if home is None:
+                chunks.append(home := [])
+            home.append(name)
+        return {f"part{i}": chunk for i, chunk in enumerate(chunks, 1)}
+
+
+def near(name: str, known, what: str):
+    """``known[name]``, or a ValueError that suggests the nearest name."""
+    if name in known:
+        return known[name] if hasattr(known, "keys") else name
+    raise ValueError(f"unknown {what} {name!r}; {meant(name, known)}")
+
+
+def split_variant(name: str) -> tuple[str, tuple[str, ...]]:
+    """``'mnli+shuffled'`` -> ``('mnli', ('shuffled',))``; ValueError when there is no such one."""
+    base, *suffixes = name.split("+")
+    near(base, ["none", *tasks.INTERMEDIATE, "multi"], "variant")
+    for suffix in suffixes:
+        near(suffix, SUFFIXES, "variant suffix")
+    if suffixes != [s for s in SUFFIXES if s in suffixes]:
+        raise ValueError(
+            f"variant {name!r}: write suffixes once, in the order +{' +'.join(SUFFIXES)}"
+        )
+    if suffixes and ("none" in base or "longer" in suffixes) and name != LONGER:
+        raise ValueError(
+            f"variant {name!r}: none is the encoder as it is and takes no suffix but +longer"
+        )
+    return base, tuple(suffixes)
+
+
+def split_dose(name: str) -> tuple[str, float]:
+    """``'mnli@0.5'`` -> ``('mnli', 0.5)``: a variant of 02 and its share of training."""
+    variant, _, dose = name.partition("@")
+    return variant, float(dose or 1)
+
+
+def at_dose(variant: str, dose: float) -> str:
+    """How 02 names a variant at a share of its training; just its name at the end."""
+    return variant if dose == 1 else f"{variant}@{dose:g}"
+
+
+def load(path: str | Path, changes: dict[str, object] | None = None) -> Study:
+    """Read a params file, apply dotted ``changes`` and check everything.
+
+    Raises InputError, in one line, for a missing or unreadable file, an unknown or mistyped key
+    (with the nearest one), a wrong type, a value out of range, an unknown task or language.
+    """
+    tree = yamlfile.read(Path(path))
+    for key, value in (changes or {}).items():
+        _change(tree, key, value)
+    try:
+        return Study(**{str(k): v for k, v in tree.items()})
+    except ValidationError as error:
+        raise InputError(f"{path}: {_explain(error)}") from None
+
+
+def _change(tree: dict, dotted: str, value: object) -> None:
+    *parents, last = dotted.split(".")
+    for key in parents:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"--set {dotted}: {key!r} is not a group of settings")
+    tree[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem of a pydantic error as one line; an unknown key before its consequences."""
+    problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    first = problems[0]
+    where = ".".join(str(p) for p in first["loc"])
+    found = repr(first.get("input"))
+    found = found if len(found) <= 60 else found[:57] + "..."
+    if first["type"] == "extra_forbidden":
+        *parents, key = first["loc"]
+        message = f"unknown key {where!r}; {meant(key, _fields_at(parents), 'known here')}"
+    elif first["type"] == "missing":
+        message = f"key {where!r} is missing"
+    elif first["type"] == "value_error":
+        message = f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
+    elif first["type"] == "bool_type":
+        message = f"{where}: found {found}; write true or false"
+    else:
+        message = f"{where}: found {found}; {first['msg'][0].lower()}{first['msg'][1:]}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return one_line(message) + more
+
+
+def _fields_at(loc) -> Any:
+    model: Any = Study
+    for part in loc:
+        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
+            field = model.model_fields[part].annotation
+            model = Override if part == "tasks" else field
+    return model.model_fields if hasattr(model, "model_fields") else []

@@ -1,0 +1,267 @@
+"""From a variant to XTREME: fine-tune on a target's English data, answer in every language."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from midway.data import sources
+from midway.encoder import encoder, training
+from midway.encoder import weights as snapshots
+from midway.encoder.device import Inputs, setup
+from midway.encoder.heads import Model
+from midway.encoder.tokens import encode
+from midway.evaluation import predict
+from midway.intermediate.predictors import Development, logme
+from midway.intermediate.variant import head_size, weights_file
+from midway.study import tasks
+from midway.study.errors import InputError, MissingData
+from midway.study.files import plain, write_atomic
+from midway.study.params import LONGER, Study
+from midway.transfer import controls, retrieval_targets, submission
+
+
+class Run:
+    """The targets of one job, for one variant and seed.
+
+    Parameters
+    ----------
+    step : records.Step
+        Keeps every language's score as soon as it is known and knows those of a cut-off run.
+    upstream : Path
+        The variant's 01_intermediate folder; its encoder at this dose, or nothing for none.
+    """
+
+    def __init__(self, study: Study, variant: str, seed: int, part: str, step, upstream: Path):
+        self.study, self.variant, self.seed, self.step = study, variant, seed, step
+        self.out = Path(step.out)
+        self.machine = setup(study.compute)
+        self.cache = self.out.parents[3] / "cache" if study.compute.cache_trunk else None
+        self.targets = study.parts(variant)[part]
+        self.encoded = encoder.load(study.encoder)
+        self.layer = study.encoder.retrieval_layer or self.encoded.layers
+        self.bare = self._model({})
+        if not variant.startswith("none"):
+            snapshots.load_weights(self.bare.encoder, Path(upstream) / weights_file(variant))
+        self.start = snapshots.trained(self.bare)
+        self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
+        self.results: dict[str, dict] = {}
+        self.extra: dict[str, dict] = {}
+        self.tokens = 0
+
+    def _model(self, outputs: dict) -> Model:
+        seed = training.stable_seed("head", *outputs, self.seed)
+        model = Model(self.encoded, self.study.encoder, outputs, seed)
+        return model.to(self.machine.device)
+
+    def evaluate(self, target: str) -> dict:
+        """Train where the target trains, answer in each language, write predictions and scores."""
+        card = tasks.get(target)
+        languages = sources.evaluated(self.study, target)
+        done = {lang: self.step.scored(target, lang) for lang in languages}
+        facts: dict = {"train_key": card.train_key, "missing": {}}
+        no_training: MissingData | None = None
+        with_controls = None
+        try:
+            if card.trains:
+                facts |= self._trained(card, all(done.values()))
+            with_controls = self._controls(card)
+        except MissingData as error:  # of the English training rows: the other targets go on
+            no_training = error
+        for lang in self._order(languages):
+            if done[lang] is None:
+                try:
+                    if no_training:
+                        raise no_training
+                    one = {
+                        "parallel": retrieval_targets.parallel,
+                        "mining": retrieval_targets.mining,
+                    }.get(card.kind, Run._labelled)
+                    done[lang] = one(self, card, lang, with_controls)
+                except MissingData as error:
+                    facts["missing"][lang] = str(error)
+                    self.step.score(target, lang, missing=str(error))
+        scored = {lang: done[lang] for lang in languages if done[lang] is not None}
+        self.extra[target] = {lang: record.extra for lang, record in scored.items()}
+        self.results[target] = facts | summary(card, scored)
+        later = self.targets[self.targets.index(target) + 1 :]
+        if card.trains and card.train_key not in {tasks.get(t).train_key for t in later}:
+            self.tuned.pop(card.train_key, None)  # weights of a large encoder are gigabytes
+            if not facts["missing"]:
+                for name in ("", ".blind"):
+                    shutil.rmtree(self._states(card.train_key + name), ignore_errors=True)
+        return self.results[target]
+
+    def sweeps(self, target: str) -> dict[str, dict]:
+        """Scores of every layer, per language: {lang: {layer: {metric: value}}}; retrieval only."""
+        return {k: v["layers"] for k, v in self.extra[target].items() if "layers" in v}
+
+    def _order(self, languages) -> list[str]:
+        """Every variant starts elsewhere, so that parallel jobs do not wait for the same file."""
+        turn = training.stable_seed(self.variant, self.seed) % max(1, len(languages))
+        return [*languages[turn:], *languages[:turn]]
+
+    # -- training -------------------------------------------------------------------------------
+
+    def _trained(self, card, all_done: bool) -> dict:
+        """Fine-tune once per train_key; blind models too, for the baseline variant's controls."""
+        key = card.train_key
+        if key not in self.tuned:
+            known = self.out / "scores" / f"{key}.training.json"
+            if all_done and known.exists():
+                return json.loads(known.read_text(encoding="utf-8"))
+            # Whichever is asked for first, the study's first target of a shared model decides.
+            sharing = (t for t in self.study.transfer.targets if tasks.get(t).train_key == key)
+            card = tasks.get(next(sharing))
+            model, facts = self._fit(card)
+            blinds = {}
+            if self.study.transfer.controls and self.variant == "none":
+                if card.kind in ("pair", "span"):
+                    blinds[BLIND[card.kind]] = self._fit(card, blind=True)[0]
+            self.tuned[key] = model, facts, blinds
+            write_atomic(known, json.dumps(plain(facts)))
+        return self.tuned[key][1]
+
+    def _states(self, name: str) -> Path:
+        return self.out / "states" / name
+
+    def _fit(self, card, blind: bool = False):
+        plan = self.study.training("transfer", card.name)
+        data = self.study.data
+        rows = sources.load(card.name, "train", "en", data, plan.train_size, self.seed)
+        if blind:
+            rows = controls.blind(rows, card.kind)
+        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        model = self._model({card.train_key: (card.kind, head_size(card.kind, card.labels))})
+        features = encode(
+            rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
+        )
+        inputs = Inputs(features, model, self.machine, self.cache)
+        facts = {"train_n": len(rows)}
+        if not blind:
+            facts["logme"] = logme(model, inputs, self.layer, self.machine)
+        steps = training.steps_of(plan, features.examples)
+        steps += (self.study.intermediate.steps or 0) if self.variant == LONGER else 0
+        save = self._states(card.train_key + (".blind" if blind else ""))
+        every, log = self.study.compute.save_every, []
+        best = snapshots.Best(model, log, save if every else None)
+        at = self._selection(card, model, plan, steps, best, blind) if plan.selections else {}
+        run = training.fit(
+            model,
+            [training.Source(card.train_key, card.kind, inputs)],
+            plan,
+            steps,
+            training.stable_seed("transfer", card.train_key, self.seed),
+            self.machine,
+            at=at,
+            save=save,
+            save_every=every,
+            log=log,
+            key=self.step.score_key(card.name),
+        )
+        if plan.selections:
+            facts["selected_step"] = best.restore()
+        self.tokens += run.tokens
+        facts |= {"steps": steps, "losses": run.losses}
+        state = snapshots.keep_best(model)
+        return (model, state), facts
+
+    def _selection(self, card, model, plan, steps, best, blind) -> dict:
+        """Callbacks that keep the weights with the best English development score."""
+        size = self.study.intermediate.eval_size
+        rows = sources.load(card.name, "dev", "en", self.study.data, size)
+        if blind:
+            rows = controls.blind(rows, card.kind)
+        dev = Development(
+            card.name,
+            rows,
+            card.labels,
+            model,
+            self.encoded.tokenizer,
+            plan,
+            self.machine,
+            self.cache,
+            head=card.train_key,
+        )
+        n = min(plan.selections, steps)
+        looks = {round(steps * (i + 1) / n) for i in range(n)}
+        return {m: lambda m=m: best.look(m, dev.measure()["main"]) for m in looks}
+
+    # -- answering ------------------------------------------------------------------------------
+
+    def _controls(self, card):
+        """Simple rivals fitted on the same training rows; only once, beside the baseline."""
+        if not self.study.transfer.controls or self.variant != "none":
+            return None
+        rows = None
+        if card.trains:
+            plan = self.study.training("transfer", card.name)
+            rows = sources.load(
+                card.name, "train", "en", self.study.data, plan.train_size, self.seed
+            )
+        return controls.fit(card, rows)
+
+    def _answers(self, card, model_state, rows):
+        """Answers of one fine-tuned model; weights are put back first (models share an encoder)."""
+        model, state = model_state
+        snapshots.restore(model, state)
+        plan = self.study.training("transfer", card.name)
+        features = encode(
+            rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
+        )
+        inputs = Inputs(features, model, self.machine, self.cache)
+        self.tokens += int(features.lengths.sum())
+        return predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
+
+    def _labelled(self, card, lang: str, rivals):
+        rows = sources.load(card.name, "test", lang, self.study.data, self.study.data.test_size)
+        model_state, _, blinds = self.tuned[card.train_key]
+        a = self._answers(card, model_state, rows)
+        beside = rivals.evaluate(rows, lang) if rivals else {}
+        for name, blind in blinds.items():
+            b = self._answers(card, blind, controls.blind(rows, card.kind))
+            beside[name] = predict.scores_of(card, b.predictions, rows, lang)
+        return self.step.score(
+            card.name,
+            lang,
+            n=len(rows),
+            metrics=predict.scores_of(card, a.predictions, rows, lang) | {"loss": a.loss},
+            main=card.metric,
+            controls=beside,
+            predictions=self.write(card, lang, predict.submission(card, a.predictions, rows)),
+            extra=predict.by_kind(card, a.predictions, rows, lang),
+        )
+
+    def write(self, card, lang: str, predictions):
+        return submission.write_predictions(self.out / "predictions", card.name, lang, predictions)
+
+
+BLIND = {"pair": "hypothesis_only", "span": "question_blind"}
+
+
+def summary(card, scored: dict) -> dict:
+    """English score, zero-shot mean over the other languages, XTREME's mean over all."""
+    main = {lang: r.metrics[card.metric] for lang, r in scored.items()}
+    other = [v for lang, v in main.items() if lang != "en"]
+    if not main:
+        return {"languages": {}, "english": None, "zero_shot": None, "xtreme_mean": None}
+    return {
+        "languages": {lang: r.metrics for lang, r in scored.items()},
+        "controls": {lang: r.controls for lang, r in scored.items() if r.controls},
+        "english": main.get("en"),
+        "zero_shot": float(np.mean(other)) if other else None,
+        "xtreme_mean": float(np.mean(list(main.values()))),
+    }
+
+
+def check(results: dict, targets: list[str]) -> None:
+    """Every target has a finite score somewhere, or says what is missing."""
+    for target in targets:
+        found = results[target]
+        if not found["languages"] and not found["missing"]:
+            raise InputError(f"{target}: neither scores nor reasons")
+        for lang, values in found["languages"].items():
+            bad = [k for k, v in values.items() if v is not None and not np.isfinite(v)]
+            if bad:
+                raise InputError(f"{target} {lang}: {bad[0]} is not a finite number")

@@ -1,0 +1,315 @@
+"""Retrieval and mining find what an exact search finds, and what XTREME's scripts found."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from midway.evaluation import neighbours, retrieval
+from midway.study.errors import InputError
+
+PRECISIONS = pytest.mark.parametrize("precision", ["fp32", "bf16"])
+
+
+def vectors(n: int, m: int, size: int = 16, shared: float = 2.0, seed: int = 0):
+    """Two sides with a large common direction, the first min(n, m) // 2 rows translations."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.standard_normal((n, size)), rng.standard_normal((m, size))
+    half = min(n, m) // 2
+    y[:half] = x[:half] + 0.3 * y[:half]
+    common = shared * rng.standard_normal(size)
+    return (x + common).astype(np.float32), (y + common).astype(np.float32)
+
+
+def brute(x, y, k):
+    """k-NN by a full sort, in float64."""
+    x, y = (np.asarray(v, dtype=np.float64) for v in (x, y))
+    x, y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, y))
+    order = np.argsort(-(x @ y.T), axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(x @ y.T, order, axis=1), order
+
+
+# -- against the reference scripts' own output ----------------------------------------------------
+
+
+@PRECISIONS
+@pytest.mark.parametrize("case", range(3))
+def test_mining_equals_reference(shared, case, precision):
+    """BUCC candidates, threshold and scores are the reference's, however the product is made."""
+    folder = shared / "oracle"
+    record = json.loads((folder / "mining_public.json").read_text("utf-8"))[case]
+    with np.load(folder / record["embeddings"]) as file:
+        x, y, gold = file["x"], file["y"], {tuple(pair) for pair in file["gold"].tolist()}
+    options = {"margin": record["margin"], "retrieval": record["retrieval"]}
+    pairs, scores = retrieval.mine(
+        x, y, record["neighbourhood"], precision=precision, memory_mb=1, **options
+    )
+    pairs = [tuple(pair) for pair in pairs.tolist()]
+    expected = {(i, j): score for i, j, score in record["candidates"]}
+    assert dict(zip(pairs, scores, strict=True)) == pytest.approx(expected, abs=1e-4)
+    threshold = retrieval.best_threshold(pairs, scores, gold)
+    assert threshold == pytest.approx(record["expected"]["threshold"], abs=1e-6)
+    found = retrieval.mining_scores(pairs, scores, gold, threshold)
+    assert found == pytest.approx({name: record["expected"][name] for name in found}, abs=1e-6)
+    near = retrieval.nearest(y, x, precision=precision)
+    assert near.tolist() == record["expected"]["nearest_x_of_each_y"]
+
+
+# -- neighbours -----------------------------------------------------------------------------------
+
+
+@PRECISIONS
+@pytest.mark.parametrize("n,m,k", [(1, 1, 4), (3, 2, 4), (70, 33, 4), (700, 2100, 4), (600, 65, 1)])
+def test_neighbours_are_exact(n, m, k, precision, monkeypatch):
+    """Chunks, tiles, blocks and bf16 change the speed, never who is nearest."""
+    x, y = vectors(n, m)
+    monkeypatch.setattr(neighbours, "_TILE", (64, 128))
+    results = neighbours.neighbours(x, y, k, precision=precision, memory_mb=1)
+    for (values, places), (a, b) in zip(results, ((x, y), (y, x)), strict=True):
+        cosines, order = brute(a, b, min(k, len(b)))
+        assert values.dtype == torch.float32 and places.dtype == torch.int64
+        np.testing.assert_allclose(values, cosines, atol=2e-6)
+        assert (places.numpy() == order).mean() > 0.999  # equal cosines may change places
+
+
+@PRECISIONS
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 80),
+    m=st.integers(1, 80),
+    k=st.integers(1, 9),
+    seed=st.integers(0, 99),
+    step=st.integers(1, 40),
+)
+def test_neighbours_are_exact_for_any_shape(n, m, k, seed, step, precision):
+    """Whatever the sizes and the memory given, cosines are the k largest."""
+    x, y = vectors(n, m, seed=seed, shared=seed % 3)
+    left, right = neighbours.unit(x), neighbours.unit(y)
+    for memory in (step * m * 4 / 2**20, neighbours.MEMORY_MB):
+        with pytest.MonkeyPatch.context() as small:  # few rows in many blocks, tiles and chunks
+            for name, value in {"_BLOCK": 4, "_TILE": (8, 16), "_KEPT": 3}.items():
+                small.setattr(neighbours, name, value)
+            results = neighbours.neighbours(x, y, k, precision=precision, memory_mb=memory)
+        (ahead, _), (back, places) = results
+        np.testing.assert_allclose(ahead, brute(x, y, k)[0], atol=2e-6)
+        np.testing.assert_allclose(back, brute(y, x, k)[0], atol=2e-6)
+        values = torch.einsum("mkd,md->mk", left[places], right)
+        np.testing.assert_allclose(values, back, atol=2e-6)
+
+
+@pytest.mark.parametrize("others", [0, 800])
+def test_bf16_is_certain_among_near_duplicates(others):
+    """Few rows (or all) whose neighbours bf16 cannot tell apart are searched again in fp32."""
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((5000, 64))
+    y[-1000:] = y[0] + 2e-2 * y[-1000:]
+    x = np.concatenate([y[-200:], y[:others]])
+    x = x + 5e-3 * rng.standard_normal(x.shape)
+    exact = neighbours.neighbours(x, y, 4)
+    quick = neighbours.neighbours(x, y, 4, precision="bf16")
+    for (one, _), (other, _) in zip(exact, quick, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def awkward(kind: str):
+    """Vectors whose rounding errors are not those of one even cloud."""
+    rng = np.random.default_rng(0)
+    if kind == "outlier":  # a dimension of its own size, as XLM-R has
+        x, y = vectors(600, 800, size=64)
+        x[:, 3] += 40 * rng.standard_normal(600)
+        y[:, 3] += 40 * rng.standard_normal(800)
+    elif kind == "clusters":  # a few far from the others, none of them among every second row
+        x = rng.standard_normal((1, 64)) + 0.3 * rng.standard_normal((3000, 64))
+        y = x + 0.09 * rng.standard_normal(x.shape)
+        centres = rng.standard_normal((25, 64))
+        for side in (x, y):
+            rows = rng.choice(np.arange(1, 3000, 2), 450, replace=False)
+            side[rows] = centres[rng.integers(25, size=450)] + 0.1 * rng.standard_normal((450, 64))
+    elif kind == "signs":  # products just above .5, where bf16 has steps of 2^-8
+        signs = rng.choice([-1.0, 1.0], 4096)
+        y = np.repeat(signs[None], 672, axis=0)
+        for row, wrong in zip(y, [1021] * 640 + [1020] * 32, strict=True):
+            row[rng.permutation(4096)[:wrong]] *= -1
+        x, y = np.stack([signs, -signs] * 8), np.concatenate([y, -y])
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+AWKWARD = pytest.mark.parametrize("kind", ["outlier", "clusters", "signs"])
+
+
+@AWKWARD
+def test_bf16_error_is_bounded(kind):
+    """The rounding error that pre-selection allows for covers the errors that occur."""
+    x, y = (neighbours.unit(side) for side in awkward(kind))
+    (left, right), (own, others), shift = neighbours._halves(x, y)
+    product = neighbours._multiplier(right)(left).float()
+    off = (product + shift - x @ y.T).abs()
+    assert (off <= neighbours._error(product, own, others)).all()
+    assert (off.T <= neighbours._error(product.T, others, own)).all()
+
+
+@AWKWARD
+@pytest.mark.parametrize("k", [1, 4])
+def test_bf16_is_exact_for_awkward_vectors(kind, k):
+    """Neighbours are the same where the mean error says little about single rows."""
+    x, y = awkward(kind)
+    for quick, true in zip(
+        neighbours.neighbours(x, y, k, precision="bf16"),
+        (brute(x, y, k), brute(y, x, k)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(quick[0], true[0], atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.full((2, 3), np.nan), np.full((2, 3), 1e30), np.zeros((0, 3)), np.zeros(3)]
+)
+def test_vectors_that_are_none_are_refused(bad):
+    """A diverged encoder is reported, not given a retrieval score."""
+    with pytest.raises(InputError, match="vectors"):
+        retrieval.nearest(bad, np.ones((2, 3)))
+    with pytest.raises(InputError, match="2 and of 3"):
+        retrieval.nearest(np.ones((4, 2)), np.ones((4, 3)))
+    with pytest.raises(InputError, match="fp8"):
+        neighbours.neighbours(np.ones((2, 3)), np.ones((2, 3)), precision="fp8")
+
+
+def test_retrieval_accuracy_by_hand():
+    """Two of three foreign sentences find their English one; one English one finds its source."""
+    source = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    target = np.array([[1.0, 0.0], [0.99, 0.0], [0.6, 0.8]])
+    scores = retrieval.retrieval_accuracy(source, target)
+    # foreign -> English: 0 finds 0 (a tie with 1, lower first), 1 finds 2 or 0: not 1, 2 finds 2
+    # English -> foreign: 0 finds 0, 1 finds 0, 2 finds 2
+    assert scores["from_english"] == pytest.approx(200 / 3)
+    assert scores["to_english"] == pytest.approx(200 / 3)
+    assert scores["both"] == pytest.approx(200 / 3)
+    assert retrieval.precision_at_1(source, target) == scores["both"]
+    with pytest.raises(InputError, match="3 sources for 2"):
+        retrieval.retrieval_accuracy(source, target[:2])
+
+
+def test_directions_differ():
+    """Foreign at 0 and 50 degrees, English at 20 and 21: both find theirs, one is found back."""
+    source, target = (
+        np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        for angles in (np.radians([0, 50]), np.radians([20, 21]))
+    )
+    scores = retrieval.retrieval_accuracy(source, target)
+    assert scores == {"to_english": 100, "from_english": 50, "both": 75}
+
+
+# -- mining ---------------------------------------------------------------------------------------
+
+
+def test_mining_by_hand():
+    """The ratio margin of a 2 x 2 table, worked out: each row once, best first."""
+    x = np.array([[1.0, 0.0], [0.6, 0.8]])
+    y = np.array([[1.0, 0.0], [0.8, 0.6]])
+    # cosines [[1, .8], [.6, .96]]; means over k = 2: x .9 .78, y .8 .88
+    pairs, scores = retrieval.mine(x, y, 2)
+    assert pairs.tolist() == [[0, 0], [1, 1]]
+    np.testing.assert_allclose(scores, [1 / 0.85, 0.96 / 0.83], rtol=1e-6)
+    np.testing.assert_allclose(retrieval.mine(x, y, 2, margin="distance")[1], [0.15, 0.13], 1e-5)
+    np.testing.assert_allclose(retrieval.mine(x, y, 2, margin="absolute")[1], [1, 0.96], 1e-6)
+    for way in ("fwd", "bwd", "intersect"):
+        assert retrieval.mine(x, y, 2, retrieval=way)[0].tolist() == [[0, 0], [1, 1]]
+    with pytest.raises(InputError, match="cosine"):
+        retrieval.mine(x, y, margin="cosine")
+
+
+def test_each_row_is_mined_once():
+    """Greedy 'max' retrieval never gives a sentence two translations."""
+    pairs, scores = retrieval.mine(*vectors(120, 90))
+    assert len(set(pairs[:, 0])) == len(pairs) == len(set(pairs[:, 1]))
+    assert (np.diff(scores) <= 0).all() and (scores > 0).all()
+
+
+def test_repeated_sentences_are_not_reported():
+    """Equal sentences are one candidate whose id is unknown, as in XTREME."""
+    texts = ["a", "b ", "b", "c"]
+    x = np.eye(4)[[0, 1, 1, 2]]
+    x_rows = [{"id": f"x{i}", "text": text} for i, text in enumerate(texts)]
+    y_rows = [{"id": f"y{i}", "text": text} for i, text in enumerate("pqr")]
+    pairs, scores = retrieval.mine_bucc(x, np.eye(4)[:3], x_rows, y_rows, 2)
+    assert pairs == [("x0", "y0"), ("x3", "y2")] and len(scores) == 2
+
+
+def test_threshold_by_hand():
+    """Right, right, wrong, right, wrong with 4 gold: best after four, half way to the fifth."""
+    pairs, scores = list("abcde"), [5.0, 4.0, 3.0, 2.0, 1.0]
+    gold = {"a", "b", "d", "z"}
+    assert retrieval.best_threshold(pairs, scores, gold) == 1.5  # F1 .75; after two: .67
+    assert retrieval.mining_scores(pairs, scores, gold, 1.5) == pytest.approx(
+        {"f1": 75, "precision": 75, "recall": 75}
+    )
+    assert retrieval.best_threshold(pairs, scores, {"z"}) == 0
+    assert retrieval.best_threshold(["a"], [2.0], {"a"}) == 2  # the reference fails here
+    assert retrieval.mining_scores(pairs, scores, gold, 9)["f1"] == 0
+    with pytest.raises(InputError, match="no gold"):
+        retrieval.mining_scores(pairs, scores, set(), 1)
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 9), st.booleans()), min_size=1, max_size=30))
+def test_threshold_is_the_best(items):
+    """No other cut gives a better F1 (scores that differ)."""
+    items = list({score: right for score, right in items}.items())
+    pairs, scores = list(range(len(items))), [score for score, _ in items]
+    gold = {i for i, (_, right) in enumerate(items) if right} or {-1}
+    chosen = retrieval.best_threshold(pairs, scores, gold)
+    best = retrieval.mining_scores(pairs, scores, gold, chosen)["f1"]
+    for cut in scores:
+        assert retrieval.mining_scores(pairs, scores, gold, cut)["f1"] <= best + 1e-9
+
+
+# -- what vectors alone tell ----------------------------------------------------------------------
+
+
+def test_cosine_gap_by_hand():
+    """Translations at cosines 1 and 0.8, the two other pairs at 0 and 0.6: 0.9 - 0.3."""
+    source = np.array([[1.0, 0.0], [0.6, 0.8]])
+    target = np.array([[1.0, 0.0], [0.0, 2.0]])
+    assert retrieval.cosine_gap(source, target) == pytest.approx(0.9 - 0.3)
+
+
+@pytest.mark.parametrize("n,d", [(40, 5), (12, 20)])
+def test_logme_is_the_maximum_evidence(n, d):
+    """The fixed point finds what a direct maximisation of the Gaussian evidence finds."""
+    optimize = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(n)
+    features = rng.standard_normal((n, d)) * np.linspace(2, 0.5, d)
+    labels = (features[:, 0] + 0.7 * rng.standard_normal(n) > 0).astype(int)
+
+    def negative_evidence(logs, target):
+        # y ~ N(0, I / beta + F F' / alpha)
+        covariance = np.eye(n) / np.exp(logs[1]) + features @ features.T / np.exp(logs[0])
+        _, logdet = np.linalg.slogdet(covariance)
+        quadratic = target @ np.linalg.solve(covariance, target)
+        return 0.5 * (logdet + quadratic + n * np.log(2 * np.pi)) / n
+
+    best = []
+    for label in (0, 1):
+        target = (labels == label).astype(float)
+        runs = [
+            optimize.minimize(negative_evidence, start, args=(target,), method="Nelder-Mead").fun
+            for start in ([0, 0], [3, 1], [-2, 2])
+        ]
+        best.append(-min(runs))
+    assert retrieval.logme(features, labels) == pytest.approx(np.mean(best), abs=1e-4)
+
+
+def test_logme_prefers_informative_features():
+    """Features that carry the label have more evidence than noise; class names do not matter."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 200)
+    noise = rng.standard_normal((200, 10))
+    informed = noise + 3 * np.eye(3, 10)[labels]
+    assert retrieval.logme(informed, labels) > retrieval.logme(noise, labels) + 0.1
+    assert retrieval.logme(noise, labels) == pytest.approx(retrieval.logme(noise, labels * 7))
+    one_hot = labels[:, None] == np.arange(3)
+    assert retrieval.logme(noise, one_hot) == pytest.approx(retrieval.logme(noise, labels))
+    with pytest.raises(InputError, match="logme"):
+        retrieval.logme(noise, labels[:5])

@@ -1,0 +1,162 @@
+"""midway audit: whatever is changed in a finished study is found and named."""
+
+import json
+
+import pytest
+
+import toy
+from midway.run import audit
+from midway.run import record as records
+
+M, N = "01_intermediate/mnli/seed1", "01_intermediate/none/seed1"
+T = "02_transfer/none/seed1/part1"
+SWAHILI = f"{T}/scores/xnli.sw.json"
+
+
+@pytest.fixture
+def project(tmp_path, tmp_path_factory, monkeypatch):
+    made = toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
+    monkeypatch.setenv("MIDWAY_ROOT", str(made.root))
+    return made
+
+
+def test_a_finished_study_agrees(project):
+    found = audit.audit(project.out)
+    assert found["problems"] == [] and len(found["checked"]) == 9
+
+
+def test_nothing_checked_is_not_called_agreement():
+    text = audit.show({"checked": [], "problems": [], "notes": ["01: no record"]})
+    assert "everything agrees" not in text and "0 record(s) checked" in text
+
+
+def replace(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def forge(path, **fields):
+    """A record changed by somebody who knows how to make its self-hash right."""
+    record = records.load(path)
+    record.model_copy(update=fields).write(path)
+
+
+def swap(a, b):
+    first, second = a.read_bytes(), b.read_bytes()
+    a.write_bytes(second)
+    b.write_bytes(first)
+
+
+FAULTS = {
+    "a number in a record": (
+        lambda o: replace(o / "03_correlation/record.json", '"rho": 0.5', '"rho": 0.8'),
+        "03_correlation: record.json was changed after it was written",
+    ),
+    "a space in a record": (
+        lambda o: replace(o / "03_correlation/record.json", '"rho": 0.5', '"rho":  0.5'),
+        "03_correlation: record.json was changed after it was written",
+    ),
+    "a forged record": (
+        lambda o: forge(o / M / "record.json", results={"task": "better"}),
+        "02_transfer/mnli/seed1/part1: made from another 01_intermediate/mnli/seed1",
+    ),
+    "forged hashes": (
+        lambda o: forge(o / M / "record.json", hashes={}), f"{M}: key is not the hash of hashes"
+    ),
+    "an edited prediction": (
+        lambda o: (o / T / "predictions/xnli/test-de.tsv").write_text("b\n"),
+        f"{T}: predictions/xnli/test-de.tsv is not what scores/xnli.de.json was computed from",
+    ),
+    "an edited score": (
+        lambda o: replace(o / T / "scores/xnli.de.json", "51", "91"),
+        f"{T}: xnli.de.json was changed after it was written",
+    ),
+    "a torn score": (
+        lambda o: (o / T / "scores/xnli.de.json").write_text('{"schema'), "not a whole record"
+    ),
+    "a score of another language": (
+        lambda o: swap(o / T / "scores/xnli.de.json", o / T / "scores/xnli.fr.json"),
+        f"{T}: scores/xnli.de.json is of xnli fr",
+    ),
+    "a score more": (
+        lambda o: records.ScoreRecord(target="xnli", lang="sw").write(o / SWAHILI),
+        f"{T}: scores/xnli.sw.json is not named by the record",
+    ),
+    "a swapped notebook": (
+        lambda o: swap(o / M / "notebook.ipynb", o / N / "notebook.ipynb"),
+        f"{M}: notebook.ipynb is of variant 'none'",
+    ),
+    "an edited notebook": (
+        lambda o: replace(o / T / "notebook.ipynb", "computed = []", "computed = [1]"),
+        f"{T}: notebook.ipynb has other code than the record names",
+    ),
+    "a torn notebook": (
+        lambda o: (o / T / "notebook.ipynb").write_text('{"cells'), f"{T}: notebook.ipynb cannot be"
+    ),
+    "a notebook is gone": (
+        lambda o: (o / T / "notebook.ipynb").unlink(), f"{T}: notebook.ipynb is gone"
+    ),
+    "other weights": (
+        lambda o: (o / M / "encoder.safetensors").write_bytes(b"x"),
+        f"{M}: encoder.safetensors was changed after",
+    ),
+    "a record of another variant": (
+        lambda o: swap(o / M / "record.json", o / N / "record.json"),
+        f"{M}: record.json is of toy/01_intermediate/none/seed1",
+    ),
+    "other params": (
+        lambda o: replace(o / "params.yaml", "dev_size: 10", "dev_size: 11"),
+        f"{M}: params are not those of params.yaml",
+    ),
+    "another state": (
+        lambda o: replace(o / T / "state.json", '"done"', '"failed"'), "state.json says failed"
+    ),
+    "a newer schema": (
+        lambda o: replace(o / T / "record.json", '"schema_version": 1', '"schema_version": 9'),
+        "schema version 9; this midway reads 1 to 1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_change_is_found_and_named(project, fault):
+    change, words = FAULTS[fault]
+    change(project.out)
+    problems = audit.audit(project.out)["problems"]
+    assert any(words in p for p in problems), problems
+
+
+def test_the_verb_prints_problems_and_ends_with_one(project):
+    (project.out / T / "predictions/xnli/test-de.tsv").write_text("b\n")
+    done = project.midway("audit")
+    assert done.returncode == 1 and "problem: " in done.stdout and "Traceback" not in done.stderr
+    assert project.midway("audit", "--json").returncode == 1
+
+
+def test_steps_that_have_not_run_are_noted_not_blamed(project):
+    (project.out / "03_correlation" / "record.json").unlink()
+    found = audit.audit(project.out)
+    assert any("03_correlation: no record" in n for n in found["notes"])
+    assert all("05_report" in p for p in found["problems"])
+
+
+@pytest.mark.slow
+def test_a_second_execution_finds_the_same_numbers_or_says_which_differ(project):
+    done = project.midway("audit", "--rerun", T)
+    assert done.returncode == 0 and "all numbers are equal" in done.stdout, done.stdout
+    forge(project.out / T / "record.json", results={"targets": {"xnli": {"zero_shot": 50}}})
+    done = project.midway("audit", "--rerun", T)
+    assert done.returncode == 1
+    assert "results.targets.xnli.zero_shot was 50, is 51 (by +1)" in done.stdout
+    wrong = project.midway("audit", "--rerun", "02_transfer")
+    assert wrong.returncode == 2 and "name one step" in wrong.stderr
+
+
+def test_comparing_names_the_place_and_the_difference():
+    old = {"a": [1, {"b": 2.0}], "c": None, "d": "x"}
+    new = {"a": [1, {"b": 2.5}], "c": 1, "d": "x"}
+    assert audit.compare(old, new) == [
+        "results.a[1].b was 2.0, is 2.5 (by +0.5)", "results.c was null, is 1"
+    ]  # fmt: skip
+    assert audit.compare(old, json.loads(json.dumps(old))) == []
