@@ -10,9 +10,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from midway.correlation import advice, choice, floors, items, reliability, tables, words
+from midway.correlation import (
+    advice,
+    choice,
+    claims,
+    correlate,
+    design,
+    floors,
+    items,
+    published,
+    reliability,
+    specification,
+    tables,
+    words,
+)  # fmt: skip
 from midway.correlation import within as within_tasks
-from midway.correlation.correlate import correlate
+
+__all__ = ["Data", "advice", "between", "choice", "choices", "claims", "conclusion", "correlate",
+           "design", "floors", "published", "read", "reliability", "specification", "tables",
+           "within", "words"]  # fmt: skip
+
+LEAST = 4  # tasks from which a spread between them means something
 
 
 @dataclass
@@ -48,10 +66,10 @@ def read(folder, setting, floor: float = reliability.FLOOR) -> Data:
     spread, error = Y.groupby(level=0).mean().var(), {}
     units = sorted(set(Y.index.get_level_values(0)))
     covariances = {t: items.covariance(z) for t, z in items.influences(folder).items()}
-    for target, c in covariances.items():
+    for target, c in covariances.items() if len(units) >= LEAST else ():
         error[target] = items.between_units(c, units)
-    if covariances and set(covariances) >= set(Y) - {"average"}:
-        error["average"] = sum(error.values()) / len(covariances) ** 2
+    if error and set(error) >= set(Y) - {"average"}:
+        error["average"] = sum(error.values()) / len(error) ** 2
     y_parts = reliability.with_items(y_parts, error, spread)
     weak = {t: r for t, r in reliability.weak(y_parts, floor).items() if t != "average"}
     if set(weak) >= set(Y) - {"average"}:
@@ -74,7 +92,7 @@ def read(folder, setting, floor: float = reliability.FLOOR) -> Data:
 
 def between(data: Data, **options) -> pd.DataFrame:
     """Which task? Correlation over tasks in families, beside it reliability and ceiling."""
-    table = correlate(data.X, data.Y, skip=data.skip, families=data.families,
+    table = correlate.correlate(data.X, data.Y, skip=data.skip, families=data.families,
                       primary=data.primary, **options)  # fmt: skip
     kept, attrs = data.y_parts, table.attrs
     table = reliability.disattenuate(table, data.x_parts, kept)
@@ -96,7 +114,7 @@ def within(data: Data, setting, **options) -> pd.DataFrame:
             shuffled, name, *rest = (frame.index.get_level_values(i) for i in range(4))
             name = np.where(shuffled.astype(bool), name + "+shuffled", name)
             placebo |= {n: n.removesuffix("+shuffled") for n in name if n.endswith("+shuffled")}
-            frame.index = pd.MultiIndex.from_arrays([name, *rest], names=["variant", "seed", "dose"])
+            frame.index = pd.MultiIndex.from_arrays([name, *rest])
     units = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
     return within_tasks.within(X, Y, placebo=placebo, families=tables.families(units), skip=skip,
                                primary=data.primary, **options)  # fmt: skip

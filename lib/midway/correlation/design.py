@@ -201,6 +201,13 @@ def table(parts: Parts, *, effect: float = 0.5, aim: float = 0.8, **options) -> 
     return out
 
 
+def curves(parts: Parts, names=(), **options) -> pd.DataFrame:
+    """Power against the true correlation of some alternatives: design, rho, between, within."""
+    made = {k: v for k, v in alternatives(parts).items() if k in names or not names}
+    each = [power(one, **options).assign(design=name) for name, one in made.items()]
+    return pd.concat(each, ignore_index=True)
+
+
 def show(parts: Parts, as_json: bool = False, **options) -> str:
     """The table and its sentences, as text or JSON."""
     found = table(parts, **options)

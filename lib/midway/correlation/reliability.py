@@ -42,7 +42,7 @@ def components(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
             continue
         rows[name] = row | _anova(cube.to_numpy(), alpha)
     out = pd.DataFrame.from_dict(rows, "index").reindex(columns=COLUMNS)
-    note = out.pop("note").fillna("")
+    note = out.pop("note").astype(object).fillna("")
     return out.astype(float).assign(note=note)
 
 
