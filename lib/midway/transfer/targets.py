@@ -19,7 +19,7 @@ from midway.study import tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.files import plain, write_atomic
 from midway.study.params import LONGER, Study
-from midway.transfer import controls, retrieval_targets, submission
+from midway.transfer import controls, retrieval_targets, submission_files
 
 
 class Run:
@@ -234,7 +234,9 @@ class Run:
         )
 
     def write(self, card, lang: str, predictions):
-        return submission.write_predictions(self.out / "predictions", card.name, lang, predictions)
+        return submission_files.write_predictions(
+            self.out / "predictions", card.name, lang, predictions
+        )
 
 
 BLIND = {"pair": "hypothesis_only", "span": "question_blind"}
