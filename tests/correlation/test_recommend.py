@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import synthetic
-from midway.correlation import recommend, tables, words
+from midway.correlation import advice, recommend, tables, words
 from midway.study.errors import InputError
 
 
@@ -29,7 +29,7 @@ def test_equal_tasks_are_drawn_together():
     gain = np.random.default_rng(3).standard_normal(9)
     true = recommend.posterior(gain, noise(9), 4000, np.random.default_rng(0))
     assert true.mean(0).max() - true.mean(0).min() < 0.6 * np.ptp(gain)
-    assert (true.argmax(1) == gain.argmax()).mean() < words.SURE
+    assert (true.argmax(1) == gain.argmax()).mean() < advice.SURE
 
 
 def test_clear_gains_stay_as_they_were_measured():
@@ -62,7 +62,7 @@ def test_intervals_contain_what_another_study_measures():
         low, high = np.quantile(again, [0.025, 0.975], axis=0)
         hits.append((low <= second.mean(0)) & (second.mean(0) <= high))
         best = true.mean(0).argmax()
-        if (true.argmax(1) == best).mean() >= words.SURE:
+        if (true.argmax(1) == best).mean() >= advice.SURE:
             said.append(best == truth.argmax())
     assert np.mean(hits) >= 0.93 and np.mean(said or [1]) >= 0.9
 
@@ -85,7 +85,7 @@ def test_one_seed_says_where_its_noise_is_from(root, tmp_path):
     synthetic.write(root, tmp_path / "s", seeds=(1,))
     table, facts = recommend.recommend(tmp_path / "s")
     assert "assumed" in facts["seed_noise"]
-    assert any("assumed" in line for line in words.advice(table, "average", facts))
+    assert any("assumed" in line for line in advice.advice(table, "average", facts))
     wide = (table["high"] - table["low"]).min()
     assert wide > 2 * np.sqrt(2 * 0.09 * table["gain"].var())  # 1 - .91, for task and baseline
 
@@ -142,6 +142,6 @@ ROW = {"variant": "mnli", "gain": 2.0, "expected": 1.5, "low": 0.5, "high": 3.0,
 def test_advice_is_cannot_tell_unless_it_is_sure(change, says):
     table = pd.DataFrame([ROW | change, ROW | {"variant": "qqp", "expected": -2, "p_best": 0.06}])
     facts = {"expected": 0.2, "random": 1.0, "noise": {"seeds": 0.5}, "seed_noise": "measured"}
-    (line, noise) = words.advice(table, "xnli", facts)
+    (line, noise) = advice.advice(table, "xnli", facts)
     assert line.startswith(says) and "with other seeds and test items +0.5 to +3.0" in line
     assert noise == "Noise of one gain: seeds 0.5; seed noise measured."

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midway.correlation import words
+from midway.correlation import advice, words
 from midway.correlation.correlate import COLUMNS, correlate
 
 GOOD = {
@@ -159,34 +159,34 @@ NESTED = {"rule": "best", "kind": "nested", "tried": 12, "regret": 1.0, "random"
 
 
 def test_choice_has_no_verdict_from_the_data_it_was_chosen_on():
-    (text,) = words.choice(pd.DataFrame(ROWS))
+    (text,) = advice.choice(pd.DataFrame(ROWS))
     assert "main, costs 1.0 points" in text and "a random choice 3.0" in text
     assert "0.1 of 1 rules would find the best of 9 tasks by luck" in text
     few = [ROWS[0] | {"n": 4}, ROWS[1] | {"n": 4}]
-    assert "too few to judge" in words.choice(pd.DataFrame(few))[0]
+    assert "too few to judge" in advice.choice(pd.DataFrame(few))[0]
     harm = [*ROWS, ROWS[0] | {"kind": "none", "regret_1": -1.0}]
-    assert "No intermediate task helped" in words.choice(pd.DataFrame(harm))[0]
-    assert "nothing is finished" in words.choice(pd.DataFrame(ROWS), "xnli")[0]
-    assert "No predictor covers" in words.choice(pd.DataFrame(ROWS[:1]))[0]
+    assert "No intermediate task helped" in advice.choice(pd.DataFrame(harm))[0]
+    assert "nothing is finished" in advice.choice(pd.DataFrame(ROWS), "xnli")[0]
+    assert "No predictor covers" in advice.choice(pd.DataFrame(ROWS[:1]))[0]
 
 
 def test_only_a_nested_choice_predicts():
     table = pd.DataFrame([NESTED])
-    (text,) = words.nested_choice(table)
+    (text,) = advice.nested_choice(table)
     assert "predicts better than chance" in text and "12 rules tried" in text
     assert "by chance -0.4 to +0.4, p = 0.020" in text
-    assert "not shown to beat chance" in words.nested_choice(table.assign(p=0.05))[0]
-    assert "four families" in words.nested_choice(table.iloc[:0])[0]
-    assert words.choice(pd.DataFrame(ROWS), nested=table)[-1] == text
+    assert "not shown to beat chance" in advice.nested_choice(table.assign(p=0.05))[0]
+    assert "four families" in advice.nested_choice(table.iloc[:0])[0]
+    assert advice.choice(pd.DataFrame(ROWS), nested=table)[-1] == text
 
 
 def test_a_budget_names_the_rules_tried_and_what_luck_gives():
     runs = pd.DataFrame({"predictor": ["main", "em", "random choice"], "k": [1, 2, 1],
                          "n": [10, 10, 10], "regret": [0.0, 1.0, 3.0]})  # fmt: skip
-    lines = words.budget(runs, pd.DataFrame([NESTED | {"p": 0.4}]), 0.4)
+    lines = advice.budget(runs, pd.DataFrame([NESTED | {"p": 0.4}]), 0.4)
     assert "40% of the compute: 2 rules tried" in lines[0] and "by luck alone 0.3" in lines[0]
     assert "1 of them keep" in lines[0] and lines[-1].startswith("No rule is recommended")
-    assert not words.budget(runs, pd.DataFrame([NESTED]), 0.4)[-1].startswith("No rule")
+    assert not advice.budget(runs, pd.DataFrame([NESTED]), 0.4)[-1].startswith("No rule")
 
 
 def test_limits_name_the_microworld():

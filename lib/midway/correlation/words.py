@@ -114,8 +114,8 @@ def _family(known, unit, most, name) -> list[str]:
     out = [first]
     if not good:
         out.append(
-            "No association is shown, and none is excluded: with so few only a strong one would "
-            "be seen."
+            "No association is shown, and none is excluded: with so few points and so many pairs "
+            "even a strong one need not be seen."
         )
     order = known.assign(size=known["rho"].abs())
     order = order.sort_values(["p_maxt", "p", "size"], ascending=[True, True, False])
@@ -197,7 +197,7 @@ def _within(row, alpha) -> str:
         f"({row['partial_low']:+.2f} to {row['partial_high']:+.2f}) with time removed, family-wise "
         f"{p_of(row['p_maxt'])}"
     )
-    if row["placebos"] > 0:
+    if row["placebos"] > 0 and pd.notna(row["r_placebo"]):
         facts += f"; with shuffled labels {row['r_placebo']:+.2f}"
     said = _within_verdict(row, alpha)
     if said == "holds":
