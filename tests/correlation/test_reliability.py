@@ -10,7 +10,7 @@ import synthetic
 from midway.correlation import floors, items, reliability, tables
 from midway.data import sources
 from midway.study import params, tasks
-from midway.transfer import submission_files
+from midway.transfer import submission_files as files
 
 
 def crossed(rng, true, seeds, noise=1.0, shared=3.0):
