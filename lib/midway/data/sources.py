@@ -69,6 +69,26 @@ def evaluated(study: params.Study, target: str) -> tuple[str, ...]:
     return tuple(lang for lang in known if chosen is None or lang in chosen)
 
 
+def first_rows(study: params.Study, target: str, most: int = 4):
+    """A target's first test row in each of its first languages that have one, to look at.
+
+    A frame of fields by language; one column says so where no language has any.
+    """
+    import pandas as pd
+
+    found, reason = {}, "this study evaluates none"
+    for lang in evaluated(study, target):
+        if len(found) == most:
+            break
+        try:
+            row = load(target, "test", lang, study.data, 1)[0]
+        except MissingData as error:
+            reason = str(error)
+            continue
+        found[lang] = {k: v for k, v in row.items() if k not in ("id", "lang")}
+    return pd.DataFrame(found or {"no language": {"reason": reason}})
+
+
 def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
     """Plain sentences per language for continued masked-language modelling (X-STILTs: Wikipedia).
 
