@@ -12,7 +12,7 @@ def quiet() -> bool:
 
 
 def bar(things, what: str, total: int | None = None, done: int = 0):
-    """Iterate over ``things`` with a bar that goes when it is full; ``done`` of ``total`` before."""
+    """Iterate over ``things`` with a bar that goes at the end; ``done`` of ``total`` before."""
     if quiet():
         return things
     from tqdm.auto import tqdm

@@ -109,6 +109,24 @@ def evidence(rows, card, labels=(), around: int = 90) -> pd.DataFrame:
     return frame
 
 
+def mistakes(dev, card, labels=(), most: int = 3) -> pd.DataFrame:
+    """Development rows that a model gets wrong, as in :func:`evidence`, with what it said.
+
+    dev: an ``intermediate.predictors.Development``.
+    """
+    given, rows = dev.answers(), dev.rows.to_list()
+    wrong = np.flatnonzero(given.margin < 0) if len(given.margin) == len(rows) else range(len(rows))
+    picked = [int(i) for i in wrong[:most]]
+    frame = evidence([rows[i] for i in picked], card, labels)
+    names = dict(enumerate(labels)) if card.kind == "pair" else {}
+    if len(frame):
+        said = [given.predictions[i] for i in picked]
+        if card.kind == "choice":
+            said = [rows[i]["choices"][s] for i, s in zip(picked, said, strict=True)]
+        frame["said"] = [" ".join(s) if isinstance(s, list) else names.get(s, s) for s in said]
+    return frame
+
+
 def _around(text: str, answers: dict, width: int) -> str:
     """The part of a context around its first answer, which is bold; HTML."""
     if not answers["text"]:
