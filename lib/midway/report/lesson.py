@@ -68,6 +68,19 @@ def chance(values, seen: float, what: str, where: str = ""):
     return footnote(fig, f"n = {len(values)} shuffles; line: what was seen ({seen:+.2f}); no test")
 
 
+@styled
+def power(found: pd.Series, rho: float, here: int):
+    """Share of studies that find a true correlation, by the number of tasks (index)."""
+    fig, (ax,) = new_axes(1, (5.2, 2.6))
+    ax.plot(found.index, found, "o-", color=INK, lw=1.4, ms=4)
+    ax.axvline(here, color=MUTED, ls=":")
+    ax.axhline(0.8, color=MUTED, ls="--", lw=0.8)
+    ax.set(xlabel="tasks", ylabel="share of studies that find it", ylim=(0, 1.02))
+    ax.set_title(f"a true rho of {rho:g}")
+    return footnote(fig, f"n = 500 simulated studies a point; dotted: this study ({here} tasks); "
+                         "tasks of different families, one test")  # fmt: skip
+
+
 def table(frame: pd.DataFrame):
     """A table for reading: text starts at its side and wraps; columns in attrs["html"] are HTML."""
     html = [c for c in frame.attrs.get("html", ()) if c in frame]

@@ -7,7 +7,7 @@ something out never replaces the record or the weights of a study.
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from midway.study import params, yamlfile
@@ -22,16 +22,30 @@ KEPT = ("params.yaml", "0[12]_*/**/record.json", "02_*/**/scores/*.json", "0[34]
 
 @dataclass(frozen=True)
 class Source:
-    """A study to read: its settings, its folder, and a sentence that says which one it is."""
+    """A study to read, a sentence that says which one it is, and where the step writes."""
 
     study: params.Study
     folder: Path
     about: str
+    out: Path | None = None
 
 
 def by_hand(study: str, *step: object) -> Path:
     """Folder for work by hand on a step, e.g. by_hand("smoke", "01_intermediate", "mnli")."""
     return root().joinpath("outputs", "by_hand", study, *map(str, step))
+
+
+def source(step: str, study=None, changes: dict | None = None, out=None) -> Source:
+    """What a notebook reads and where it writes, from its parameters.
+
+    With ``out`` (in a run) the study's folder is the one above it; by hand, see :func:`latest`.
+    """
+    if out is not None:
+        out = root() / out
+        made = params.load(root() / study if study else out.parent / "params.yaml", changes)
+        return Source(made, out.parent, f"Reads the study {made.study}.", out)
+    found = latest(study, changes)
+    return replace(found, out=by_hand(found.study.study, step))
 
 
 def latest(study: str | Path | None = None, changes: dict | None = None) -> Source:
