@@ -21,7 +21,7 @@ def controls(draw, **choices) -> None:
             import ipywidgets
 
             menus = {k: ipywidgets.Dropdown(options=v, description=k) for k, v in choices.items()}
-            ipywidgets.interact(draw, **menus)
+            ipywidgets.interact(lambda **chosen: draw(**chosen), **menus)
             return
         except ImportError:
             pass
