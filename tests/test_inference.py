@@ -5,6 +5,8 @@ import inspect
 import numpy as np
 import pandas as pd
 import pytest
+from midway.errors import InputError
+from midway.null import affordable
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
@@ -12,8 +14,6 @@ from midway import families as fm
 from midway import large, strata
 from midway import resampling as rs
 from midway.correlation import METHODS, compare, correlate, critical, stratified
-from midway.errors import InputError
-from midway.null import affordable
 
 FEW = {"permutations": 999, "resamples": 199}
 

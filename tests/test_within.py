@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from midway.errors import InputError
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from midway.errors import InputError
 from midway.within import COLUMNS, mixed, within
 
 FEW = {"permutations": 999, "resamples": 999}

@@ -11,9 +11,9 @@ tatoeba          one number a line: for each English sentence the foreign line (
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from midway import kinds
 from midway.evaluation import metrics
 from midway.study import tasks
 from midway.study.errors import InputError
@@ -28,7 +28,7 @@ GROUPS = {
 
 def path_of(folder: str | Path, task: str, lang: str) -> Path:
     """Where a submission keeps one task and language."""
-    suffix = "json" if tasks.get(task).kind == "span" else "tsv"
+    suffix = kinds.get(tasks.get(task).kind).suffix
     return Path(folder) / task / f"test-{lang}.{suffix}"
 
 
@@ -38,158 +38,8 @@ def write_predictions(folder: str | Path, task: str, lang: str, predictions) -> 
     predictions by kind: pair: label names; tags: lists of tags; span: {id: text};
     mining: (source id, target id) pairs; parallel: for each English sentence a foreign row.
     """
-    kind = tasks.get(task).kind
-    if kind == "span":
-        content = json.dumps(dict(predictions), ensure_ascii=False, indent=0) + "\n"
-    elif kind == "tags":
-        content = "\n".join("".join(f"{tag}\n" for tag in tags) for tags in predictions)
-    elif kind == "mining":
-        content = "".join(f"{source}\t{target}\n" for source, target in predictions)
-    else:
-        content = "".join(f"{prediction}\n" for prediction in predictions)
+    content = kinds.get(tasks.get(task).kind).write(predictions)
     return write_atomic(path_of(folder, task, lang), content)
-
-
-def _qa(row: Mapping) -> dict:
-    answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
-    return {
-        "id": row["id"],
-        "question": row["question"],
-        "answers": [{"text": text, "answer_start": start} for text, start in answers],
-    }
-
-
-# -- reading --------------------------------------------------------------------------------------
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from None
-
-
-def _lines(path: Path, columns: int = 1) -> list[str]:
-    """Stripped lines; InputError when one has another number of tab-separated columns."""
-    lines = [line.strip() for line in _text(path).split("\n")]
-    if not lines[-1]:
-        lines.pop()
-    for number, line in enumerate(lines, 1):
-        found = line.count("\t") + 1
-        if line and found != columns:
-            raise InputError(f"{path}: line {number} has {found} columns, {columns} expected")
-    return lines
-
-
-def _tags(path: Path) -> list[list[str]]:
-    sentences, sentence = [], []
-    for line in [*_lines(path), ""]:
-        if line:
-            sentence.append(line)
-        else:
-            sentences.append(sentence)
-            sentence = []
-    return sentences if sentences[-1] else sentences[:-1]
-
-
-def _json(path: Path):
-    try:
-        return json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: broken JSON at line {error.lineno}: {error.msg}") from None
-
-
-def _questions(path: Path) -> list[tuple[str, list[str]]]:
-    """(id, gold texts) of a label file in SQuAD's schema."""
-    tree = _json(path)
-    try:
-        articles = tree["data"] if isinstance(tree, dict) else tree
-        pairs = [
-            (str(qa["id"]), [str(answer["text"]) for answer in qa["answers"]])
-            for article in articles
-            for paragraph in article["paragraphs"]
-            for qa in paragraph["qas"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: not in SQuAD's schema (at {error}); data/paragraphs/qas"
-        ) from None
-    if not any(text for _, texts in pairs for text in texts):
-        raise InputError(f"{path}: has no gold answers; XTREME's preparation strips test labels")
-    return pairs
-
-
-def _answers(path: Path) -> dict[str, str]:
-    tree = _json(path)
-    if not isinstance(tree, dict) or not all(isinstance(text, str) for text in tree.values()):
-        raise InputError(f"{path}: one JSON object {{question id: answer text}} is needed")
-    return tree
-
-
-# -- scoring --------------------------------------------------------------------------------------
-
-
-def _same_length(predictions: Sequence, gold: Sequence, path: Path, what: str) -> None:
-    if not gold:
-        raise InputError(f"{path}: the labels for it are empty")
-    if len(predictions) != len(gold):
-        raise InputError(f"{path}: {len(predictions)} {what}, the labels have {len(gold)}")
-
-
-def _accuracy(predicted: Path, expected: Path, _) -> dict[str, float]:
-    predictions, gold = _lines(predicted), _lines(expected)
-    _same_length(predictions, gold, predicted, "lines")
-    right = sum(p == g for p, g in zip(predictions, gold, strict=True))
-    names = sorted(set(gold))
-    if not right and len(names) < 10 and set(predictions).isdisjoint(names):
-        raise InputError(
-            f"{predicted}: no line is one of the labels {', '.join(names)} "
-            f"(line 1 is {predictions[0]!r})"
-        )
-    return {"accuracy": 100.0 * right / len(gold)}
-
-
-def _tagging(predicted: Path, expected: Path, _) -> dict[str, float]:
-    predictions, gold = _tags(predicted), _tags(expected)
-    _same_length(predictions, gold, predicted, "sentences")
-    try:
-        found = metrics.tag_scores(predictions, gold)
-    except InputError as error:
-        raise InputError(f"{predicted}: {error}") from None
-    return {"f1": found.pop("f1_xtreme")} | found
-
-
-def _qa_scores(predicted: Path, expected: Path, card: tasks.Card) -> dict[str, float]:
-    predictions, gold = _answers(predicted), _questions(expected)
-    unanswered = sum(key not in predictions for key, _ in gold)
-    if unanswered == len(gold):
-        raise InputError(f"{predicted}: answers none of the {len(gold)} questions (other ids?)")
-    lang = expected.stem.removeprefix("test-")
-    found = metrics.qa_scores(predictions, gold, lang, card.name)
-    return found | {"unanswered": 100.0 * unanswered / len(gold)}
-
-
-def _mining(predicted: Path, expected: Path, _) -> dict[str, float]:
-    predictions, gold = (set(_lines(path, columns=2)) for path in (predicted, expected))
-    if not gold:
-        raise InputError(f"{expected}: has no gold pairs")
-    right = len(predictions & gold)
-    return {
-        "f1": 200.0 * right / (len(predictions) + len(gold)),
-        "precision": 100.0 * right / len(predictions) if predictions else 0.0,
-        "recall": 100.0 * right / len(gold),
-    }
-
-
-_SCORERS = {
-    "pair": _accuracy,
-    "tags": _tagging,
-    "span": _qa_scores,
-    "mining": _mining,
-    "parallel": _accuracy,
-}
 
 
 def _mean(values: list[float]) -> float:
@@ -213,14 +63,13 @@ def _score_task(predictions: Path, labels: Path, card: tasks.Card) -> dict:
             if lang not in there:
                 missing = path_of(folder, card.name, lang)
                 raise InputError(f"{missing}: missing, but the other folder has {lang}; add it")
-    scorer, found = _SCORERS[card.kind], {}
+    kind, found = kinds.get(card.kind), {}
     for lang in languages:
         paths = (path_of(folder, card.name, lang) for folder in (predictions, labels))
-        found[lang] = scorer(*paths, card)
+        found[lang] = kind.score_files(card, *paths)
     average = {name: _mean([f[name] for f in found.values()]) for name in found[languages[0]]}
-    both = (average["exact_match"] + average["f1"]) / 2 if card.kind == "span" else None
     return {
-        "score": average[card.metric] if both is None else both,
+        "score": kind.summary(card, average),
         "metric": card.metric,
         "average": average,
         "languages": found,
