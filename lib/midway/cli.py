@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from midway import __version__
-from midway.study.errors import InputError, meant
+from midway.study.errors import InputError, Unreachable, meant
 
 EXAMPLES = """examples:
   midway run params/mini.yaml                 run the study, make outputs/mini/index.html
@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   midway status outputs/mini --json           how every step ended
   midway audit outputs/mini --rerun 01_intermediate/mnli/seed1
   midway doctor params/mini.yaml              is everything there that the study needs?
+  midway fetch params/hub_laptop.yaml         download it, then run without a network
 
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
@@ -82,6 +83,10 @@ def parser() -> argparse.ArgumentParser:
         "doctor", "check encoder, data, disk, device and versions",
         "params/mini.yaml", "params/local_sample.yaml --set data.root=/path/to/data", study=True,
     )  # fmt: skip
+    verb(
+        "fetch", "download all that a study reads, ahead of a run without a network",
+        "params/hub_laptop.yaml", "params/xlmr_large.yaml --set data.root=data", study=True,
+    )  # fmt: skip
     p = verb("score", "score predictions in XTREME's submission layout", "predictions labels")
     p.add_argument("predictions", type=Path, help="folder <task>/test-<lang>.tsv|json")
     p.add_argument("labels", type=Path, help="folder of the labels, same layout")
@@ -92,6 +97,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("rest", **own).required = False
     p = verb("recommend", "which intermediate task would the metrics have chosen?", folder=True)
     p.add_argument("rest", **own).required = False
+    p = verb(
+        "design", "how many tasks, families, seeds, doses and rows for which power, at which cost",
+        "outputs/mini --effect 0.6 --tests 3",
+    )  # fmt: skip
+    p.add_argument("folder", type=Path, nargs="?", help="a finished study, e.g. outputs/mini")
+    p.add_argument("--effect", type=float, default=0.5, help="true correlation to find (0.5)")
+    p.add_argument("--power", type=float, default=0.8, help="share of studies to find it in (0.8)")
+    p.add_argument("--tests", type=int, default=1, help="pairs that are corrected for (1)")
+    p.add_argument("--alpha", type=float, default=0.05)
+    p.add_argument("--json", action="store_true", help="as JSON")
     p = verb("completion", "print a script that completes commands in your shell")
     p.epilog = 'bash: eval "$(midway completion bash)"\nzsh:  eval "$(midway completion zsh)"'
     p.add_argument("shell", choices=("bash", "zsh", "tcsh"))
@@ -200,6 +215,12 @@ def doctor(args) -> int:
     return 0 if all(row["ok"] is not False for row in rows) else 1
 
 
+def fetch(args) -> int:
+    from midway.run import fetch as fetching
+
+    return fetching.fetch(study_of(args))
+
+
 def score(args) -> int:
     from midway.transfer import submission as scoring
 
@@ -214,10 +235,24 @@ def correlate(args) -> int:
 
 
 def recommend(args) -> int:
-    from midway.correlation import choice
+    from midway.correlation import recommend as choosing
 
     asks = {"-h", "--help"} & set(args.rest)
-    return choice.main(args.folder if asks else folder_of(args), args.rest)
+    return choosing.main(args.folder if asks else folder_of(args), args.rest)
+
+
+def design(args) -> int:
+    from midway.correlation import design as planning
+
+    for name in ("effect", "power", "alpha"):
+        if not 0 < getattr(args, name) < 1:
+            raise InputError(f"--{name}: {getattr(args, name)}; between 0 and 1")
+    if args.tests < 1:
+        raise InputError(f"--tests: {args.tests}; at least 1")
+    parts = planning.of_study(folder_of(args)) if args.folder else planning.Parts()
+    options = {"effect": args.effect, "aim": args.power, "alpha": args.alpha, "tests": args.tests}
+    print(planning.show(parts, args.json, **options))
+    return 0
 
 
 def completion(args) -> int:
@@ -265,6 +300,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("midway: interrupted", file=sys.stderr)
         return 130
+    except Unreachable as error:
+        print(f"midway: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -89,3 +89,17 @@ def test_a_run_refuses_an_unusable_encoder_before_it_starts(root, tmp_path, caps
         assert cli.main([command, "params/smoke.yaml", *args, *more]) == 2
         assert "encoder.path: " in capsys.readouterr().err.splitlines()[-1]
     assert not (root / "outputs" / "unusable").exists()
+
+
+def test_the_vocabulary_is_the_encoders_own(root):
+    """XLM-V's 901,629 pieces are 692 M weights; RemBERT's embeddings are 256 wide, not 1152."""
+
+    def gb(name):
+        changes = {"encoder": {"kind": "hub", "name": name, "revision": "0" * 40}}
+        return cost.memory_gb(load(root, "smoke", **changes))["weights"]
+
+    assert gb("a/xlm-v-base") - gb("a/xlm-roberta-base") == pytest.approx(
+        4 * 768 * (901_629 - 250_002) / 1e9
+    )
+    layers = 32 * (4 * 1152**2 + 2 * 1152 * 4608)
+    assert gb("google/rembert") == pytest.approx(4 * (layers + 250_300 * 256) / 1e9)

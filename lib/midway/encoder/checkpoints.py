@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from midway.encoder import architectures
+from midway.study import repository
 from midway.study.errors import InputError
 
 TOKENIZER_FILES = (
@@ -71,28 +72,36 @@ def check_folder(folder: Path, key: str) -> dict:
     settings_only = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
     if not any((folder / n).exists() for n in TOKENIZER_FILES if n not in settings_only):
         raise InputError(f"{key}: {folder} holds no tokenizer; provide tokenizer.json")
+    _weights(folder, settings["num_hidden_layers"], key)
     return settings
 
 
-def hub_folder(name: str, revision: str) -> Path:
-    """The local snapshot of a hub model at a commit, downloaded when it is not there yet."""
-    from huggingface_hub import snapshot_download
+def hub_folder(name: str, revision: str, bars: bool = False) -> Path:
+    """The local snapshot of a hub model at a commit, downloaded when it is not there yet.
 
-    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES]
-    options = {"revision": revision, "allow_patterns": wanted, "ignore_patterns": ["*/*"]}
+    Raises InputError for what the hub has not got or what could not be loaded safely, and
+    Unreachable where it cannot be asked now.
+    """
     try:
-        with contextlib.suppress(OSError):  # what is here needs no network
-            folder = Path(snapshot_download(name, local_files_only=True, **options))
-            if (folder / "config.json").exists() and list(folder.glob("model*.safetensors")):
-                return folder
-        return Path(snapshot_download(name, **options))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0][:160] or type(error).__name__
-        raise InputError(
-            f"encoder.name: {name} at {revision[:12]} is not in the local Hugging Face cache and "
-            f"cannot be downloaded ({reason}); where there is a network, run 'hf download {name} "
-            f"--revision {revision}', or use encoder.kind: packaged or path"
-        ) from None
+        repository.files(name, revision, wanted, "model", bars)
+    except repository.Absent as error:
+        raise InputError(f"encoder.name: {error}") from None
+    return repository.snapshot(name, revision, "model")
+
+
+def wanted(names: list[str]) -> list[str]:
+    """The files of a model repository that are loaded; Absent where something needed is not."""
+    weights = [n for n in names if n == "model.safetensors"] or [
+        n for n in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", n)
+    ]
+    if not weights:
+        pickled = [n for n in names if "/" not in n and n.endswith((".bin", ".pt", ".ckpt"))]
+        found = f"only {pickled[0]}, which can run code when opened" if pickled else "no weights"
+        raise repository.Absent(f"this commit holds {found}; choose one with model.safetensors")
+    if "config.json" not in names:
+        raise repository.Absent("this commit has no config.json: not a model of transformers")
+    index = "model.safetensors.index.json"
+    return [n for n in names if n in ("config.json", index, *TOKENIZER_FILES)] + weights
 
 
 def load(folder: Path, settings: dict, changes: dict, key: str):
@@ -135,33 +144,36 @@ def inspect(folder: Path, key: str) -> dict:
 
     Raises InputError where training would fail: unknown architecture, cut or missing files, fewer
     layers or embeddings than config.json or the tokenizer says. Returns model_type, layers,
-    hidden_size, vocabulary (rows of the embedding), pieces (of the tokenizer), weights (numbers in
-    the files), embeddings (of them in the word embedding) and bytes.
+    hidden_size, pieces (of the tokenizer), vocabulary (rows of the embedding), embeddings and
+    weights (numbers in it and in all files).
     """
     settings = check_folder(folder, key)
-    shapes, size = {}, 0
+    shapes = _weights(folder, settings["num_hidden_layers"], key)
+    names = r"(word_embeddings|tok_embeddings|embed_tokens)\.weight$"
+    words = [v for name, v in shapes.items() if re.search(names, name)]
+    rows, width = words[0] if words else (0, 0)
+    pieces = len(tokenizer(folder, settings | {"vocab_size": rows}, key))
+    return {
+        "model_type": settings["model_type"], "layers": settings["num_hidden_layers"],
+        "hidden_size": settings.get("hidden_size"), "pieces": pieces, "vocabulary": rows,
+        "embeddings": rows * width, "weights": sum(math.prod(v) for v in shapes.values()),
+    }  # fmt: skip
+
+
+def _weights(folder: Path, layers: int, key: str) -> dict[str, list[int]]:
+    """Shapes of all tensors in a folder's weight files, which must be whole and of all layers."""
+    shapes: dict[str, list[int]] = {}
     for path in sorted(folder.glob("model*.safetensors")):
         shapes |= _head(path, key)
-        size += path.stat().st_size
     index = folder / "model.safetensors.index.json"
     if index.exists() and not (folder / "model.safetensors").exists():
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         if lost := sorted(n for n in named if not (folder / n).exists()):
             raise InputError(f"{key}: {len(lost)} weight files are missing, such as {lost[0]}")
     numbers = [int(m[1]) for name in shapes if (m := re.search(r"\blayers?\.(\d+)\.", name))]
-    layers = max(numbers, default=-1) + 1
-    if layers < settings["num_hidden_layers"]:
-        told = settings["num_hidden_layers"]
-        raise InputError(f"{key}: config.json has {told} layers, the weights have {layers}")
-    names = r"(word_embeddings|tok_embeddings|embed_tokens)\.weight$"
-    words = [v for name, v in shapes.items() if re.search(names, name)]
-    rows, width = words[0] if words else (0, 0)
-    pieces = len(tokenizer(folder, settings | {"vocab_size": rows}, key))
-    return {
-        "model_type": settings["model_type"], "layers": layers, "vocabulary": rows,
-        "hidden_size": settings.get("hidden_size"), "pieces": pieces, "embeddings": rows * width,
-        "weights": sum(math.prod(v) for v in shapes.values()), "bytes": size,
-    }  # fmt: skip
+    if (there := max(numbers, default=-1) + 1) < layers:
+        raise InputError(f"{key}: config.json has {layers} layers, the weights have {there}")
+    return shapes
 
 
 def _head(path: Path, key: str) -> dict[str, list[int]]:

@@ -120,9 +120,12 @@ class Kind:
         """Text of a submission's file."""
         return "".join(f"{prediction}\n" for prediction in predictions)
 
-    def score_files(self, card, predicted, expected) -> dict[str, float]:
-        """Scores of a file of predictions against a file of labels; InputError names the file."""
-        return submitted.accuracy(predicted, expected)
+    def score_files(self, card, predicted, expected) -> tuple[dict[str, float], list[str]]:
+        """Scores of a file of predictions against a file of labels, and what is odd about them.
+
+        InputError names the file that cannot be scored.
+        """
+        return submitted.accuracy(card, predicted, expected)
 
     def summary(self, card, average: dict[str, float]) -> float:
         """One number for a task from its metrics' means over languages, as XTREME takes it."""

@@ -4,7 +4,6 @@ Rows: side ('source' foreign | 'target' English), text, gold (ids of translation
 used as it is. Controls: random, char_ngrams (mutual nearest neighbours, no threshold).
 """
 
-from midway.evaluation import retrieval
 from midway.evaluation.lexical import MOST, nearest_by_ngrams
 from midway.kinds import raw as cells
 from midway.kinds import submitted
@@ -22,6 +21,8 @@ class Mining(Kind):
 
     def evaluate(self, run, card, lang: str, rivals):
         """The margin threshold is fitted on dev and applied to test; a ``ScoreRecord``."""
+        from midway.evaluation import retrieval
+
         options = {
             "k": run.study.transfer.mining_neighbours,
             "memory_mb": run.study.compute.mining_memory_mb,
@@ -73,7 +74,7 @@ class Mining(Kind):
     def write(self, predictions) -> str:
         return "".join(f"{source}\t{target}\n" for source, target in predictions)
 
-    def score_files(self, card, predicted, expected) -> dict[str, float]:
+    def score_files(self, card, predicted, expected):
         return submitted.pairs(predicted, expected)
 
 

@@ -6,7 +6,6 @@ Controls: random (1/n), char_ngrams (tf-idf of character n-grams, English looks 
 
 import numpy as np
 
-from midway.evaluation import retrieval
 from midway.evaluation.lexical import MOST, nearest_by_ngrams
 from midway.kinds import raw as cells
 from midway.kinds.kind import Kind, Scores
@@ -24,6 +23,8 @@ class Parallel(Kind):
 
     def evaluate(self, run, card, lang: str, rivals):
         """Accuracy in the study's direction of search, for every layer; a ``ScoreRecord``."""
+        from midway.evaluation import retrieval
+
         rows = run.rows(card, "test", lang)
         foreign, english = (run.vectors(rows[side][:]) for side in ("source", "target"))
         how = run.study.transfer.direction

@@ -221,7 +221,7 @@ class Span(Kind):
     def write(self, predictions) -> str:
         return json.dumps(dict(predictions), ensure_ascii=False, indent=0) + "\n"
 
-    def score_files(self, card, predicted, expected) -> dict[str, float]:
+    def score_files(self, card, predicted, expected):
         return submitted.answers_score(card, predicted, expected)
 
     def summary(self, card, average: dict[str, float]) -> float:

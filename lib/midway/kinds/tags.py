@@ -165,8 +165,8 @@ class Tags(Kind):
     def write(self, predictions) -> str:
         return "\n".join("".join(f"{tag}\n" for tag in tags) for tags in predictions)
 
-    def score_files(self, card, predicted, expected) -> dict[str, float]:
-        return submitted.tagging(predicted, expected)
+    def score_files(self, card, predicted, expected):
+        return submitted.tagging(card, predicted, expected)
 
 
 def _merge(pieces):

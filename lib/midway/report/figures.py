@@ -145,7 +145,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
         line = {"color": INK, "solid_capstyle": "butt", "gid": f"title: {about}, n = {row['n']}"}
         ax.plot([row["low"], row["high"]], [i, i], lw=1.2, **line)
         ax.plot([row["loo_low"], row["loo_high"]], [i, i], lw=4, alpha=0.35, **line)
-        fill = INK if words.predicts(row, alpha) else "#ffffff"
+        fill = INK if words.holds(row, alpha) else "#ffffff"
         ax.plot(row["rho"], i, "o", ms=5.5, mfc=fill, **line)
         tests = (f"{k} {names.p_value(row[c])}" for k, c in (("p", "p"), ("max-T", "p_maxt")))
         ax.text(1.06, i, f"n {row['n']}  {'  '.join(tests)}", va="center", fontsize=7.5)
@@ -154,7 +154,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     ax.set(yticks=range(len(part)), yticklabels=labels, xlim=(-1.05, 1.05))
     method = table.attrs.get("method", "spearman").title()
     ax.set_xlabel(f"{method} correlation with the gain on {names.outcome(outcome)}")
-    cells = table.attrs.get("cells", len(table))
+    cells = int(table["p"].notna().sum())
     text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
     return footnote(fig, f"{text}over {cells} pairs < {alpha:g}")
 

@@ -17,14 +17,22 @@ from midway.study.errors import InputError
 from midway.study.files import root
 from midway.study.params import Study, split_variant
 
-#: name -> layers, hidden, intermediate; for an encoder that is not on this disk
+#: name -> layers, hidden, intermediate, vocabulary, width of the word embedding where it differs;
+#: for an encoder that is not on this disk
 SHAPES = {
-    "xlm-roberta-large": (24, 1024, 4096),
-    "xlm-roberta-base": (12, 768, 3072),
-    "bert-base-multilingual-cased": (12, 768, 3072),
-    "multilingual-e5-small": (12, 384, 1536),
+    "xlm-roberta-large": (24, 1024, 4096, 250_002),
+    "xlm-roberta-base": (12, 768, 3072, 250_002),
+    "bert-base-multilingual-cased": (12, 768, 3072, 119_547),
+    "multilingual-e5-small": (12, 384, 1536, 250_037),
+    "multilingual-e5-base": (12, 768, 3072, 250_002),
+    "multilingual-e5-large": (24, 1024, 4096, 250_002),
+    "bge-m3": (24, 1024, 4096, 250_002),
+    "xlm-v-base": (12, 768, 3072, 901_629),
+    "rembert": (32, 1152, 4608, 250_300, 256),
+    "mdeberta-v3-base": (12, 768, 3072, 251_000),
+    "mmBERT-base": (22, 768, 1152, 256_000),
+    "EuroBERT-210m": (12, 768, 3072, 128_256),
 }
-EMBEDDINGS = 250_002  # pieces of XLM-R's vocabulary
 #: pieces per example, all sequences of an example together
 PIECES = {
     "anli": 101, "mnli": 49, "qqp": 49, "squad1": 172, "squad2": 181, "hellaswag": 217, "ccg": 32,
@@ -40,20 +48,27 @@ USUAL = (100, 2_000)  # pieces per example, test rows per language: a task that 
 OPEN = {"squad2": 130_319, "mnli": 392_702}  # training rows that v1's table 1 does not list
 
 
-def shape(study: Study) -> tuple[int, int, int]:
-    """Layers kept, hidden size, intermediate size."""
-    enc = study.encoder
+def _sizes(study: Study) -> tuple[int, int, int, int]:
+    """Layers, hidden size, intermediate size and weights of the word embedding."""
+    enc, names = study.encoder, ("num_hidden_layers", "hidden_size", "intermediate_size")
     if enc.kind == "path":
         folder = root() / Path(enc.path).expanduser()
         config = checkpoints.check_folder(folder, "encoder.path")
         try:
-            sizes = [config[k] for k in ("num_hidden_layers", "hidden_size", "intermediate_size")]
+            sizes = [config[k] for k in (*names, "vocab_size")]
         except KeyError as error:
             raise InputError(f"encoder.path: config.json has no {error.args[0]}") from None
+        width = config.get("input_embedding_size")
     else:
         name = (enc.name or "multilingual-e5-small").rsplit("/", 1)[-1]
-        sizes = list(SHAPES.get(name, SHAPES["xlm-roberta-large"]))
-    return enc.layers or sizes[0], sizes[1], sizes[2]
+        *sizes, width = (*SHAPES.get(name, SHAPES["xlm-roberta-large"]), None)[:5]
+    return *sizes[:3], sizes[3] * (width or sizes[1])
+
+
+def shape(study: Study) -> tuple[int, int, int]:
+    """Layers kept, hidden size, intermediate size."""
+    sizes = _sizes(study)
+    return study.encoder.layers or sizes[0], sizes[1], sizes[2]
 
 
 def weights(study: Study) -> tuple[float, float]:
@@ -66,7 +81,7 @@ def weights(study: Study) -> tuple[float, float]:
 
 def trained(study: Study) -> float:
     """Weights that training changes, embeddings included where they are not frozen."""
-    embeddings = 0 if study.encoder.frozen_embeddings else EMBEDDINGS * shape(study)[1]
+    embeddings = 0 if study.encoder.frozen_embeddings else _sizes(study)[3]
     return weights(study)[0] + embeddings
 
 
@@ -117,7 +132,7 @@ def estimate(study: Study) -> list[dict]:
             made = made | {"flops": made["flops"] * 1.5}
         rows.append({"step": "01_intermediate", "name": variant, "runs": 1, **made})
     trained = set()
-    variants = len(study.intermediate.variants)
+    carried = [t for v in study.carried() for part in study.parts(v).values() for t in part]
     for target in study.transfer.targets:
         card = tasks.TARGETS[target]
         made = {"steps": 0, "tokens": 0.0, "flops": 0.0}
@@ -132,7 +147,7 @@ def estimate(study: Study) -> list[dict]:
         tokens = tested * pieces
         made["tokens"] += tokens
         made["flops"] += _flops(study, tokens, pieces, False)
-        rows.append({"step": "02_transfer", "name": target, "runs": variants, **made})
+        rows.append({"step": "02_transfer", "name": target, "runs": carried.count(target), **made})
     return rows
 
 
@@ -140,7 +155,7 @@ def memory_gb(study: Study) -> dict[str, float]:
     """Rough peak of a training job in GB: weights, gradients, AdamW's moments, activations."""
     low, changed = weights(study)[1], trained(study)
     layers, h, inner = shape(study)
-    held = 4 * (changed + low + EMBEDDINGS * h * study.encoder.frozen_embeddings)
+    held = 4 * (changed + low + _sizes(study)[3] * study.encoder.frozen_embeddings)
     plans = [study.training("intermediate", t) for t in tasks.INTERMEDIATE]
     plans += [study.training("transfer", t) for t in study.transfer.targets]
     sequences = max(p.batch_size / p.accumulation * p.max_length for p in plans)

@@ -29,7 +29,7 @@ from midway.study.files import (
     root,
     sha256,
 )
-from midway.study.params import Study, split_variant
+from midway.study.params import LONGER, Study, split_variant
 
 LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
@@ -57,6 +57,8 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
         own = all_["intermediate"]
         base, suffixes = split_variant(sid.variant)
         own.pop("variants")
+        own.pop("dosed")
+        own["doses"] = study.doses(sid.variant)
         own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
         names = {base, *trained_on(sid.variant)}
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in names}
@@ -69,6 +71,9 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
     if sid.step == STEPS[1]:
         own, names = all_["transfer"], targets or targets_of(study, sid)
         own.pop("targets_per_job")
+        own.pop("dose_targets")
+        if sid.variant == LONGER:
+            own["longer"] = study.intermediate.steps
         used = {*names, *(tasks.TARGETS[t].train_key for t in names)}
         own["targets"] = names
         own["languages"] = {t: v for t, v in own["languages"].items() if t in used}
@@ -135,7 +140,7 @@ def library(notebook: Path, source: str = "") -> dict[str, str]:
 
     ``source``: where the step's data come from, if it reads any; other sources' code is left out.
     """
-    others = {"mini", "local", "hub"} - {source}
+    others = {"mini", "local", "hub"} - {source, *(["local"] if source == "hub" else [])}
     unused = {LIB / "data" / f"{o}.py" for o in others} | {LIB / "data" / o for o in others}
     todo = set().union(*(_imported(c, None) for c in cells(notebook)))
     seen: dict[Path, str] = {}
@@ -281,12 +286,14 @@ def data_hashes(study: Study, names: list[str], index: Path | None = None) -> di
     if study.data.source == "mini":
         packs = {"tatoeba": _packs(), "bucc2018": _packs()}
         return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
-    if study.data.source == "hub":
-        return {n: digest(dict(tasks.get(n).hub or {})) for n in names if n != "mlm"}
-    from midway.data import local
+    from midway.data import local, sources
 
-    base, hashes = root() / Path(study.data.root).expanduser(), {}
+    base, hashes = root() / Path(study.data.root or "").expanduser(), {}
     for name in names:
+        if name != "mlm" and sources.source(tasks.get(name), study.data) == "hub":
+            facts = {k: v for k, v in (tasks.get(name).hub or {}).items() if k != "note"}
+            hashes[name] = digest(facts)
+            continue
         own = (
             (base / "download" / "mlm").glob("*.txt") if name == "mlm" else local.files(name, base)
         )

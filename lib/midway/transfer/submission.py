@@ -1,13 +1,8 @@
-"""Predictions and gold in XTREME's submission layout, scored as XTREME's evaluate.py scores them.
+"""A submission scored as XTREME's evaluate.py scores it (google-research/xtreme).
 
-A submission is a folder with `<task>/test-<lang>.tsv` (QA: `.json`); the labels folder looks the
-same. What the files hold (google-research/xtreme, README and evaluate.py):
-
-xnli, pawsx      one label a line ("entailment"; "0" or "1")
-udpos, panx      one tag a line, a blank line between sentences
-xquad mlqa tydiqa  predictions {question id: answer text}; labels in SQuAD's schema
-bucc2018         "source id<TAB>target id" a line, any order, each pair once
-tatoeba          one number a line: for each English sentence the foreign line (from 0)
+Its files: :mod:`midway.transfer.submission_files`. XTREME's averages are over XTREME's languages; a
+submission that cannot be right (no id or label known) is refused, one that is all alike is scored
+and said to be.
 """
 
 import json
@@ -17,29 +12,13 @@ from midway import kinds
 from midway.evaluation import metrics
 from midway.study import tasks
 from midway.study.errors import InputError
-from midway.study.files import write_atomic
+from midway.transfer.submission_files import path_of
 
 #: XTREME's groups are called classification, tagging, qa and retrieval there.
 GROUPS = {
     group: [name for name, card in tasks.TARGETS.items() if card.group == group]
     for group in tasks.GROUPS
 }
-
-
-def path_of(folder: str | Path, task: str, lang: str) -> Path:
-    """Where a submission keeps one task and language."""
-    suffix = kinds.get(tasks.get(task).kind).suffix
-    return Path(folder) / task / f"test-{lang}.{suffix}"
-
-
-def write_predictions(folder: str | Path, task: str, lang: str, predictions) -> Path:
-    """Write one prediction file and return its path.
-
-    predictions by kind: pair: label names; tags: lists of tags; span: {id: text};
-    mining: (source id, target id) pairs; parallel: for each English sentence a foreign row.
-    """
-    content = kinds.get(tasks.get(task).kind).write(predictions)
-    return write_atomic(path_of(folder, task, lang), content)
 
 
 def _mean(values: list[float]) -> float:
@@ -63,17 +42,23 @@ def _score_task(predictions: Path, labels: Path, card: tasks.Card) -> dict:
             if lang not in there:
                 missing = path_of(folder, card.name, lang)
                 raise InputError(f"{missing}: missing, but the other folder has {lang}; add it")
-    kind, found = kinds.get(card.kind), {}
+    kind, found, notes = kinds.get(card.kind), {}, []
     for lang in languages:
         paths = (path_of(folder, card.name, lang) for folder in (predictions, labels))
-        found[lang] = kind.score_files(card, *paths)
-    average = {name: _mean([f[name] for f in found.values()]) for name in found[languages[0]]}
+        found[lang], said = kind.score_files(card, *paths)
+        notes += [f"{lang}: {note}" for note in said]
+    own = [lang for lang in card.languages if lang in found]
+    if not own:
+        raise InputError(f"{predictions / card.name}: has no language of XTREME's {card.title}")
+    average = {name: _mean([found[lang][name] for lang in own]) for name in found[own[0]]}
     return {
         "score": kind.summary(card, average),
         "metric": card.metric,
         "average": average,
         "languages": found,
         "absent": [lang for lang in card.languages if lang not in found],
+        "others": [lang for lang in languages if lang not in own],
+        "notes": notes,
     }
 
 
@@ -81,10 +66,12 @@ def score_folder(predictions: str | Path, labels: str | Path) -> dict:
     """Score every task that `predictions` holds; percent throughout.
 
     Returns tasks {task: score (XTREME's: QA the mean of EM and F1), metric, average {metric:
-    mean over languages}, languages {lang: {metric: value}}, absent (XTREME's languages that
-    neither folder has)}, groups and overall: plain means over tasks, None unless all of the
-    group's, or all nine, are there; complete: all nine tasks in all of XTREME's languages. `f1`
-    of udpos and panx has seqeval 0.0.12's semantics, `f1_seqeval1` those of seqeval >= 1.
+    mean over XTREME's languages}, languages {lang: {metric: value}}, absent (XTREME's languages
+    that neither folder has), others (languages that are not XTREME's: in no average), notes
+    (predictions that are all the same or all empty)}, groups and overall: plain means over tasks,
+    None unless all of the group's, or all nine, are there; complete: all nine tasks in all of
+    XTREME's languages. `f1` of udpos and panx has seqeval 0.0.12's semantics, `f1_seqeval1` those
+    of seqeval >= 1.
 
     Raises InputError naming the file for anything that cannot be scored: a file that only one
     folder has, other row counts, broken JSON, stripped labels.
@@ -116,19 +103,23 @@ def main_score(predictions: str | Path, labels: str | Path, as_json: bool = Fals
     result = score_folder(predictions, labels)
     if as_json:
         return json.dumps(result, indent=2)
-    lines, blank = [], " " * 18
+    shown_lines, blank = [], " " * 18
     for task, found in result["tasks"].items():
         average = "  ".join(f"{name} {value:.2f}" for name, value in found["average"].items())
-        lines.append(f"{task:<10}{found['score']:6.2f}  {average}")
+        shown_lines.append(f"{task:<10}{found['score']:6.2f}  {average}")
         main = "f1" if found["metric"] == "em_f1" else found["metric"]
-        by_language = (f"{lang} {f[main]:.1f}" for lang, f in found["languages"].items())
-        lines.append(f"{blank}{main}: {'  '.join(by_language)}")
+        shown = {lang: f"{lang} {f[main]:.1f}" for lang, f in found["languages"].items()}
+        others = "  ".join(shown.pop(lang) for lang in found["others"])
+        shown_lines.append(f"{blank}{main}: {'  '.join(shown.values())}")
+        if others:
+            shown_lines.append(f"{blank}not among XTREME's languages, in no average: {others}")
+        shown_lines += [f"{blank}note: {note}" for note in found["notes"]]
         if found["absent"]:
-            lines.append(f"{blank}in neither folder: {' '.join(found['absent'])}")
-    lines.append("")
+            shown_lines.append(f"{blank}in neither folder: {' '.join(found['absent'])}")
+    shown_lines.append("")
     for group, value in (result["groups"] | {"overall": result["overall"]}).items():
         shown = "     -  not all tasks" if value is None else f"{value:6.2f}"
-        lines.append(f"{group:<10}{shown}")
+        shown_lines.append(f"{group:<10}{shown}")
     if not result["complete"]:
-        lines.append("Not all tasks and languages of XTREME: not comparable with its tables.")
-    return "\n".join(lines)
+        shown_lines.append("Not all tasks and languages of XTREME: not comparable with its tables.")
+    return "\n".join(shown_lines)

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from midway.errors import InputError
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from midway.within import COLUMNS, mixed, within
+from midway.correlation.within import COLUMNS, mixed, within
+from midway.study.errors import InputError
 
 FEW = {"permutations": 999, "resamples": 999}
 

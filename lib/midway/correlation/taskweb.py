@@ -1,0 +1,113 @@
+"""TaskWeb: does a real task's own score go with what the task gives to others?
+
+Kim et al. 2023 (arXiv 2305.13256) carried 22 English tasks to 21 targets with 7 encoders (5
+pretrained models, one of them trained in three ways) and 8 seeds. *Own score*: the untouched
+encoder fine-tuned on 1,000 rows of the task. *Given*: the mean gain of the other tasks, in points,
+when they start from the encoder trained on this task.
+
+No task is its own target, so plain means of gains would compare tasks on different targets. Here
+gain = source + target (least squares), and *given* is the source's part on the mean target.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from midway.correlation import published
+from midway.correlation.correlate import correlate, stratified
+
+OWN = {"own": "own score", "share": "own score as the share of the way from a guess to 100"}
+ENCODERS = {
+    "roberta": "RoBERTa", "gpt2m": "GPT-2 medium", "t5s": "T5 small", "t5b": "T5 base",
+    "t5l": "T5 large", "t5b-pfeiffer": "T5 base, adapters", "t5b-bitfit": "T5 base, BitFit",
+}  # fmt: skip
+
+
+@lru_cache
+def runs() -> pd.DataFrame:
+    """Scores in percent: (encoder, target, source) x 8 seeds; source 'none' is the baseline."""
+    return published.read("taskweb").set_index(["encoder", "target", "source"])
+
+
+@lru_cache
+def cards() -> pd.DataFrame:
+    """Family, kind of score and score of a guess (percent) of each task; the grouping is ours."""
+    return published.read("taskweb_tasks").set_index("task")
+
+
+@lru_cache
+def effects() -> pd.DataFrame:
+    """``own``, ``share`` (both percent) and ``given`` (points) by (encoder, task, seed)."""
+    parts = []
+    for name, table in runs().groupby(level="encoder"):
+        table = table.droplevel("encoder")
+        own = table.xs("none", level="source")
+        rest = table.drop("none", level="source")
+        gain = rest - own.reindex(rest.index.get_level_values("target")).to_numpy()
+        source, target = (pd.get_dummies(gain.index.get_level_values(k)) for k in (1, 0))
+        design, n = np.hstack([source, target]).astype(float), source.shape[1]
+        given = pd.DataFrame(index=source.columns, columns=gain.columns, dtype=float)
+        for seed, value in gain.items():
+            there = value.notna().to_numpy()
+            fit = np.linalg.lstsq(design[there], value[there], rcond=None)[0]
+            given[seed] = fit[:n] + fit[n:].mean()
+        guess = cards().loc[own.index, ["chance"]].to_numpy()
+        columns = {"own": own, "share": 100 * (own - guess) / (100 - guess), "given": given}
+        part = pd.concat({k: v.loc[own.index].stack() for k, v in columns.items()}, axis=1)
+        parts.append(pd.concat({name: part}))
+    return pd.concat(parts).rename_axis(["encoder", "task", "seed"])
+
+
+def means() -> pd.DataFrame:
+    """:func:`effects` averaged over seeds, by (encoder, task), with the task's ``family``."""
+    table = effects().groupby(level=["encoder", "task"]).mean()
+    return table.assign(family=table.index.get_level_values("task").map(cards()["family"]))
+
+
+def per_encoder(**options) -> pd.DataFrame:
+    """:func:`midway.correlation.correlate.correlate` of each encoder over families."""
+    rows = []
+    for name, part in effects().groupby(level="encoder"):
+        part = part.droplevel("encoder")
+        table = correlate(part[[*OWN]], part[["given"]], families=cards()["family"], **options)
+        table.insert(0, "encoder", name)
+        rows.append(table)
+    return pd.concat(rows, ignore_index=True)
+
+
+def over_encoders(**options) -> pd.DataFrame:
+    """The random-effects mean over encoders (``strata.stratified``), by predictor.
+
+    All encoders have the same tasks, so tasks are permuted and left out in all of them at once;
+    ``family_low``, ``family_high``: the interval when families are left out instead.
+    """
+    table = means()
+    names = [f"{encoder}/{task}" for encoder, task in table.index]
+    encoder, task = (pd.Series(table.index.get_level_values(k), names) for k in (0, 1))
+    table = table.set_axis(names)
+    X, Y = table[[*OWN]], table[["given"]]
+    out = stratified(X, Y, encoder, items=task, **options).set_index("predictor")
+    wide = stratified(X, Y, encoder, items=table["family"], permutations=99)
+    wide = wide.set_index("predictor")[["low", "high"]]
+    return out.join(wide.add_prefix("family_"))
+
+
+def answer() -> list[str]:
+    """What published real tasks say about this project's question: two sentences, the same ones in
+    README, notebook 04 and the report."""
+    row = over_encoders().loc["own"]
+    low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
+    way = "more" if low > 0 else "less" if high < 0 else ""
+    known = f"goes with {way} help for" if way else "is not shown to go with the gains it gives to"
+    first = (
+        f"In TaskWeb ({row['n'] // row['strata']} real English tasks, {row['strata']} encoders) a "
+        f"task's own score {known} other tasks: mean rho = {row['rho']:+.2f} (95 % interval "
+        f"{row['low']:+.2f} to {row['high']:+.2f} with tasks as units, {row['family_low']:+.2f} to "
+        f"{row['family_high']:+.2f} with families), single encoders from {row['lowest']:+.2f} to "
+        f"{row['highest']:+.2f}, I² = {100 * row['i2']:.0f} %."
+    )
+    spread = f"rho above {high:+.2f} or below {low:+.2f}"
+    second = f"The wider interval speaks only against {spread}"
+    second += "" if way else ", so this is no evidence that there is no relation"
+    return [first, f"{second}; all targets are English, so it says nothing about other languages."]
