@@ -223,6 +223,8 @@ def layers(study, folder: Path, steps) -> list[dict]:
     found: dict[str, dict[str, dict[int, list]]] = {}
     chosen: dict[str, set] = {}
     for s in steps:
+        if s["variant"] not in study.intermediate.variants:  # a dose
+            continue
         for path in sorted((folder / s["path"] / "scores").glob("*.json")):
             extra = read(path).get("extra") or {}
             for layer, values in (extra.get("layers") or {}).items():
