@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from midway import kinds
 from midway.encoder import encoder
 from midway.encoder.batches import evaluation_batches, training_order
-from midway.encoder.tokens import encode, texts
-from midway.evaluation import predict
+from midway.kinds import encode
+from midway.kinds.tokens import texts
 from midway.study import params
 from midway.study.errors import InputError
 from tiny import checkpoint
@@ -131,7 +132,7 @@ def test_words_without_pieces_keep_their_place(packaged, odd):
         assert set(words) >= {i for i, t in enumerate(tokens) if t != odd}
         values = [np.zeros((len(f.sequences[0]), 2), np.float32)]
         values[0][:, 1] = 1.0
-        found = predict._tags(values, f, rows, ("O", "X")).predictions[0]
+        found = kinds.get("tags").answer(values, f, rows, ("O", "X")).predictions[0]
         assert found == ["X" if i in words else "O" for i in range(len(tokens))]
 
 
