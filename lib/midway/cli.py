@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from midway import __version__
-from midway.study.errors import InputError, meant
+from midway.study.errors import InputError, Unreachable, meant
 
 EXAMPLES = """examples:
   midway run params/mini.yaml                 run the study, make outputs/mini/index.html
@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   midway status outputs/mini --json           how every step ended
   midway audit outputs/mini --rerun 01_intermediate/mnli/seed1
   midway doctor params/mini.yaml              is everything there that the study needs?
+  midway fetch params/hub_laptop.yaml         download it, then run without a network
 
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
@@ -81,6 +82,10 @@ def parser() -> argparse.ArgumentParser:
     verb(
         "doctor", "check encoder, data, disk, device and versions",
         "params/mini.yaml", "params/local_sample.yaml --set data.root=/path/to/data", study=True,
+    )  # fmt: skip
+    verb(
+        "fetch", "download all that a study reads, ahead of a run without a network",
+        "params/hub_laptop.yaml", "params/xlmr_large.yaml --set data.root=data", study=True,
     )  # fmt: skip
     p = verb("score", "score predictions in XTREME's submission layout", "predictions labels")
     p.add_argument("predictions", type=Path, help="folder <task>/test-<lang>.tsv|json")
@@ -200,6 +205,12 @@ def doctor(args) -> int:
     return 0 if all(row["ok"] is not False for row in rows) else 1
 
 
+def fetch(args) -> int:
+    from midway.run import fetch as fetching
+
+    return fetching.fetch(study_of(args))
+
+
 def score(args) -> int:
     from midway.transfer import submission as scoring
 
@@ -265,6 +276,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("midway: interrupted", file=sys.stderr)
         return 130
+    except Unreachable as error:
+        print(f"midway: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

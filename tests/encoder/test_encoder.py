@@ -9,7 +9,7 @@ import torch
 
 from midway.encoder import encoder, packaged
 from midway.study import params
-from midway.study.errors import InputError
+from midway.study.errors import InputError, Unreachable
 
 WORDS = ["a", "b", "c", "ab", "abc", "d", "e", "ed", "ing", "▁a", "▁b", "▁ab", "▁cd", "de", "f"]
 TEXTS = ["abc cd", "deed ab", "a", "bed ab cd ing", "x?", "abed"]
@@ -302,7 +302,8 @@ def test_hub_model_must_be_pinned(revision):
 def test_hub_model_without_network(tmp_path, monkeypatch):
     """Offline, the message says what to run where there is a network."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="hf download a/b --revision 0000") as error:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(Unreachable, match="a/b at 0000.*run `midway fetch`") as error:
         encoder.load(params.Encoder(kind="hub", name="a/b", revision="0" * 40))
     assert "\n" not in str(error.value)
 

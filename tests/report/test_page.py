@@ -16,11 +16,11 @@ import pytest
 import browser
 import synthetic
 from midway.correlation import correlate, tables
-from midway.report import charts, collect, notebooks
+from midway.report import collect, notebooks
 from midway.report import page as report
 from midway.run import hashes
 from midway.run.steps import StepId
-from midway.study import params, tasks
+from midway.study import names, params, tasks
 from midway.study.files import write_atomic
 
 TARGETS = list(tasks.TARGETS)
@@ -171,10 +171,10 @@ def test_finished_study(full):
     assert "<b>Finished:</b> 28 of 28" in text and "Provisional" not in text
     gains = tables.gain_matrix(tables.outcomes(full))
     for variant, target in (("multi", "xnli"), ("mnli+shuffled", "panx")):
-        value = charts.number(gains.loc[variant, target], 1, True)
+        value = names.number(gains.loc[variant, target], 1, True)
         page = collect.url(f"pages/02_transfer/{variant}/seed1/part1.html")
         assert f'href="{page}">{value}</a>' in text
-    order = [text.index(f'scope="col">{t}<') for t in TARGETS]
+    order = [text.index(f'scope="col" title="{t}"') for t in TARGETS]
     assert order == sorted(order), "targets stand in XTREME's order"
     assert "majority" in text and "microworld" in text
 
@@ -229,18 +229,71 @@ def test_links_resolve(full, half):
             assert not lost, f"{path.relative_to(folder)}: {lost[:3]}"
             text = path.read_text(encoding="utf-8")
             ids = set(re.findall(r' id="([^"]+)"', text))
+            for name, id_ in re.findall(r'href="pages/(\w+)\.html#([^"]+)"', text):
+                assert f'id="{id_}"' in (folder / f"pages/{name}.html").read_text("utf-8"), id_
             inside = {u[1:] for u in re.findall(r'href="(#[^"]+)"', text)}
             assert inside <= ids
 
 
 @pytest.mark.slow
-def test_figure_stands_alone(full, tmp_path):
-    """The README's picture is a valid file of its own, readable on dark pages, too."""
+def test_figures_to_download(full):
+    """What a paper takes from the report: valid files whose data are there, too."""
+    text = html(full)
+    for name in ("miniature", "forest", "curves"):
+        assert f'href="figures/{name}.svg"' in text and f'id="figure-{name}"' in text
+        root = ElementTree.parse(full / f"figures/{name}.svg").getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert (full / f"figures/{name}.png").read_bytes()[:4] == b"\x89PNG"
+    data = pd.read_csv(full / "figures/miniature.csv", index_col=0)
+    gains = tables.gain_matrix(tables.outcomes(full))
+    assert data.loc["mnli", "y"] == pytest.approx(gains.loc["mnli", "average"])
+
+
+@pytest.mark.slow
+def test_the_first_screen_answers(full):
+    """Question, answer, certainty and basis come before anything else, state included."""
+    text = html(full)
+    places = [text.index(x) for x in (report.QUESTION, 'class="lead"', "How sure?", "On what?",
+                                      "<b>Finished:</b>", 'id="gains"')]  # fmt: skip
+    assert places == sorted(places)
+
+
+@pytest.mark.slow
+def test_pairs_are_counted_once(full):
+    """Two counts of the same pairs make a reader doubt both."""
+    text = html(full)
+    cells = pd.read_csv(full / "03_correlation/tables/correlation.csv")
+    n = int(cells["rho"].notna().sum())
+    assert f"All {n} pairs with" in text and f"{n} pairs of a predictor" in text
+    assert text.count('id="pair-') == n
+    assert f"Of {n} predictor-outcome pairs" in text and f"over {n} pairs" in text
+
+
+def test_three_tasks_are_paler_than_ten():
+    """rho = 1 of three tasks is weaker evidence than rho = .8 of ten."""
+    columns = ["predictor", "outcome", "n", "rho", "p", "note"]
+    rows = [["em", "average", 3, 1.0, 0.3, ""], ["main", "average", 10, 0.8, 0.01, ""]]
+    cells = report.correlation_tables(pd.DataFrame(rows, columns=columns))["cells"]
+    assert cells[0]["shade"] < cells[1]["shade"] == pytest.approx(0.8)
+
+
+def test_half_width_of_a_gain():
+    """100 rows at 50 % on both sides: sd sqrt(25 + 25); seeds add their variance over k."""
+    assert collect.half_width([1.0], [50.0], [50.0], 100) == pytest.approx(1.96 * 50**0.5)
+    assert collect.half_width([0.0, 2.0], [50.0], [50.0], 100) == pytest.approx(1.96 * 51**0.5)
+    assert collect.half_width([], [], [], 100) is None
+    assert collect.half_width([1.0], [50.0], [50.0], None) is None
+
+
+@pytest.mark.slow
+def test_a_page_elsewhere_leads_back(full, tmp_path):
+    """A report made by hand in its own folder still leads to the study's records."""
     study = params.load(full / "params.yaml")
-    path = report.figure(study, full, tmp_path / "figure.svg")
-    root = ElementTree.parse(path).getroot()
-    assert root.tag == "{http://www.w3.org/2000/svg}svg" and len(root.findall(".//{*}svg")) == 4
-    assert root.find("{*}rect").get("fill") == "#fff" and "rho" in path.read_text("utf-8")
+    before = html(full)
+    report.build(study, full, into=tmp_path / "hand")
+    assert html(full) == before
+    for path in (tmp_path / "hand").rglob("*.html"):
+        assert not [p for p in links(path) if not p.exists()]
 
 
 @pytest.mark.slow
@@ -288,18 +341,18 @@ def test_clean_keeps_tables_and_nothing_else():
 @pytest.mark.parametrize("value, shown", [(None, "–"), (float("nan"), "–"), (-0.04, "0.0")])
 def test_number(value, shown):
     """A missing score must not look like zero, nor zero like a loss."""
-    assert charts.number(value, 1, True) == shown
+    assert names.number(value, 1, True) == shown
 
 
 def test_a_p_value_is_never_zero():
-    assert charts.p_value(0.0001) == "<0.001" and charts.p_value(float("nan")) == "–"
-    assert charts.p_value(0.0149) == "0.015"
+    assert names.p_value(0.0001) == "< 0.001" and names.p_value(float("nan")) == "–"
+    assert names.p_value(0.0149) == "0.015"
 
 
 def test_names_break_at_their_joints_only():
     """On a phone "steps_to_9 / 0" cannot be read."""
-    assert charts.breaks("steps_to_90") == "steps_<wbr>to_<wbr>90"
-    assert charts.breaks("a<b+c") == "a&lt;b+<wbr>c"
+    assert report.breaks("steps_to_90") == "steps_<wbr>to_<wbr>90"
+    assert report.breaks("a<b+c") == "a&lt;b+<wbr>c"
 
 
 def test_sentences_are_set_as_such():
@@ -315,13 +368,6 @@ def test_a_choice_among_few_tasks_is_not_the_best():
     table = pd.concat([table, table[:1].assign(kind="random", predictor="random choice", n=10)])
     found = report.chosen("x.csv", table)["rows"]
     assert [r["predictor"] for r in found] == ["random choice", "logme", "ece", "f1"]
-
-
-def test_ticks_cover_any_interval():
-    """Axes of degenerate studies (all values equal) must not hang or fail."""
-    for values in ([0.0], [5.0, 5.0], [1e-9, 2e-9], [-300.0, 4000.0]):
-        low, high = charts.spread(values)
-        assert low < high and 1 <= len(charts.ticks(low, high)) <= 8
 
 
 @pytest.fixture(scope="module")
@@ -386,6 +432,55 @@ def test_sorting(chromium, full):
     assert len(values) > 5 and values == sorted(values)
     assert cells[len(values) :] == ["–"] * (len(cells) - len(values))
     chromium.js(f"[...{table}.querySelectorAll('button')].find(b => b.textContent == 'p').click()")
-    cells = chromium.js(f"[...{table}.tBodies[0].rows].map(r => r.cells[5].textContent)")
-    values = [float(c.replace("<", "")) for c in cells if c != "–"]  # "<0.001" comes first
+    cells = chromium.js(f"[...{table}.tBodies[0].rows].map(r => r.cells[4].textContent)")
+    values = [float(c.replace("< ", "")) for c in cells if c != "–"]  # "< 0.001" comes first
     assert values == sorted(values)
+
+
+@pytest.mark.slow
+def test_chooser(chromium, full):
+    """Predictor and outcome can be chosen, a task left out by mouse and keyboard."""
+    chromium.open(full / "index.html")
+    dots = "[...document.querySelectorAll('#chooser .dot')]"
+    said = "document.querySelector('#chooser p').textContent"
+    assert chromium.js(f"{dots}.length") == 10 and "All 10 tasks" in chromium.js(said)
+    shown = chromium.js(said)
+    chromium.js(
+        "{const s = document.querySelectorAll('#chooser select')[1]; s.value = 'xnli';"
+        " s.dispatchEvent(new Event('change'))}"
+    )
+    assert chromium.js(said) != shown
+    chromium.js(f"{dots}[0].dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
+    assert "Without" in chromium.js(said) and "n = 9" in chromium.js(said)
+    chromium.js(f"{dots}[0].focus()")
+    chromium("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter",
+             windowsVirtualKeyCode=13)  # fmt: skip
+    assert "Without" not in chromium.js(said), "Enter takes the task back in"
+
+
+@pytest.mark.slow
+def test_the_choosers_rho_is_ours(chromium, full):
+    """The rank correlation in the page must be that of the library, ties included."""
+    from scipy.stats import spearmanr
+
+    chromium.open(full / "index.html")
+    data = chromium.js("JSON.parse(document.getElementById('data').textContent)")
+    x, y = data["x"]["main"], data["y"]["average"]
+    kept = sorted(set(x) & set(y))[1:]
+    first = sorted(set(x) & set(y))[0]
+    chromium.js(f"document.querySelector('#chooser [data-unit={first}]').onclick()")
+    said = chromium.js("document.querySelector('#chooser p').textContent")
+    rho = spearmanr([x[u] for u in kept], [y[u] for u in kept]).statistic
+    assert f"Without {first}: rho {names.number(rho, 2, True)}" in said
+
+
+@pytest.mark.slow
+def test_numbers_have_links(chromium, full):
+    """A click on a number's cell gives an address that leads to it, also in closed sections."""
+    chromium.open(full / "index.html")
+    chromium.js("document.getElementById('rho-main-xnli').click()")
+    assert chromium.js("location.hash") == "#rho-main-xnli"
+    assert chromium.js("document.querySelectorAll('h2 > .permalink').length") >= 9
+    chromium.js("document.querySelectorAll('details').forEach(d => d.open = false)")
+    chromium.js("location.hash = 'pair-main-xnli'; new Promise(r => setTimeout(r, 50))")
+    assert chromium.js("document.getElementById('pair-main-xnli').closest('details').open")

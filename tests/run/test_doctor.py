@@ -106,22 +106,15 @@ def test_a_torch_that_cannot_be_imported_is_one_row(tmp_path, root):
 
 
 def test_what_the_hub_cannot_give_is_missing():
-    """A note 'at None: read at first use' was followed by a failed step."""
+    """CCG is on no hub: a study that needs it must not find that out in a failed step."""
     hub = {"data": {"source": "hub"}}
-    wanted = {"variants": ["none", "cosmosqa", "ccg", "csqa"], "steps": 2}
-    found = rows(doctor.checks(study(intermediate=wanted, **hub)))
-    assert found["csqa"]["ok"] is None and "at first use" in found["csqa"]["detail"]
-    assert found["cosmosqa"]["ok"] is False and "no pinned revision" in found["cosmosqa"]["detail"]
+    found = rows(
+        doctor.checks(study(intermediate={"variants": ["none", "ccg"], "steps": 2}, **hub))
+    )
     assert found["ccg"]["ok"] is False and "LDC2005T13" in found["ccg"]["detail"]
     wanted = {"variants": ["none", "multi"], "steps": 2}
     found = rows(doctor.checks(study(intermediate=wanted, **hub)))
     assert found["ccg"]["ok"] is None and "multi goes on without it" in found["ccg"]["detail"]
-
-
-@pytest.mark.parametrize("name", ["hub_laptop", "xlmr_base_afternoon"])
-def test_shipped_hub_studies_name_only_what_the_hub_gives(root, name):
-    found = doctor._data(params.load(root / f"params/{name}.yaml"))
-    assert not [row for row in found if row["ok"] is False]
 
 
 def test_too_little_memory_and_disk_are_seen_before(monkeypatch):

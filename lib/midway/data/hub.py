@@ -1,42 +1,43 @@
-"""The hub's datasets at pinned revisions, by ``datasets.load_dataset``; no loading scripts.
+"""The hub's datasets at pinned commits: their Parquet files, read as they are; no loading scripts.
 
-``card.hub`` is data: ``id`` and ``revision`` (None: nobody has found one, so nothing is loaded),
-``codes`` (language -> the hub's name of it), and for each of train, dev and test a list of parts
-``{config, split}``, which may name another ``id`` and ``revision``. ``{lang}`` and ``{code}`` are
-filled in. How a row is understood is written as for local files (``canonical``).
+``card.hub`` is data: ``id`` and ``revision`` (a full commit), ``codes`` (language -> the hub's name
+of it), ``note`` (in what the copy differs from the official data), and for each of train, dev and
+test a list of parts ``{config, split}``, which may name another ``id`` and ``revision``. ``{lang}``
+and ``{code}`` are filled in. A split's files are ``<config>/<split>-*.parquet`` or
+``<config>/<split>/*.parquet`` (without a configuration ``data`` or ``default`` stands for it), or
+what a part's ``files`` pattern says. How a row is understood is written as for local files
+(``canonical``).
 """
 
 import random
+import re
+from fnmatch import filter as matching
 
-from midway.data import canonical
+from midway.data import canonical, repository
 from midway.data.canonical import Broken
-from midway.study.errors import MissingData
+from midway.data.repository import Absent
+from midway.study.errors import MissingData, meant
 from midway.study.tasks import Card
 
-#: Bump when what is made of the same hub rows changes.
-VERSION = 1
 
-
-def load(
-    card: Card, split: str, lang: str, size: int | None = None, seed: int = 0, builder=None
-) -> list[dict]:
-    """Canonical rows of a split; MissingData says how to get what is not there.
+def load(card: Card, split: str, lang: str, size: int | None = None, seed: int = 0) -> list[dict]:
+    """Canonical rows of a split.
 
     size and seed let large training sets be thinned before they are read: at least ``size`` rows
-    come back where there are as many. ``builder(id, config, split=, revision=)`` stands in for
-    load_dataset in tests.
+    come back where there are as many. Raises MissingData for what the hub has not got, and
+    Unreachable when it cannot be asked now.
     """
     parts = _parts(card, split, lang)
-    tables = [_table(card, split, lang, part, builder) for part in parts]
-    if size is not None and split == "train":
-        share = 2 * size / max(1, sum(map(len, tables)))  # twice: rows without labels drop out
-        if share < 0.5:
-            draw = random.Random(f"hub {seed}")
-            tables = [
-                t.select(sorted(draw.sample(range(len(t)), int(len(t) * share) + 1)))
-                for t in tables
-            ]
     try:
+        tables = [_table(part) for part in parts]
+        if size is not None and split == "train":
+            share = 2 * size / max(1, sum(map(len, tables)))  # twice: rows without labels drop out
+            if share < 0.5:
+                draw = random.Random(f"hub {seed}")
+                tables = [
+                    t.select(sorted(draw.sample(range(len(t)), int(len(t) * share) + 1)))
+                    for t in tables
+                ]
         made = []
         for part, table in zip(parts, tables, strict=True):
             rules = {k: v for k, v in part.items() if k != "where"}  # _rows has applied it
@@ -48,13 +49,13 @@ def load(
             raise Broken(f"{_name(parts[0])}: rows without labels")
         numbered = len(parts) > 1 or any("ids" in part for part in parts)
         return canonical.finish(card, made, numbered, _name(parts[0]))
-    except Broken as error:
+    except (Absent, Broken) as error:
         raise MissingData(card.name, lang, split, str(error), card.get) from None
 
 
 def describe(card: Card, split: str, lang: str) -> list[dict]:
-    """Which repository, revision, configuration and split play this split."""
-    keep = ("id", "revision", "config", "split")
+    """Which repository, commit, configuration and split play this split."""
+    keep = ("id", "revision", "config", "split", "files")
     return [{key: part.get(key) for key in keep} for part in _parts(card, split, lang)]
 
 
@@ -71,8 +72,8 @@ def _parts(card: Card, split: str, lang: str) -> list[dict]:
     if not found:
         raise MissingData(card.name, lang, split, f"{hub['id']} has no such split", card.get)
     for part in found:
-        if part["revision"] is None:
-            reason = f"no pinned revision of {part['id']} is known: not loaded from the hub"
+        if not re.fullmatch("[0-9a-f]{40}", str(part["revision"])):
+            reason = f"{part['id']}: revision {part['revision']!r} is no full commit (40 digits)"
             raise MissingData(card.name, lang, split, reason, card.get)
     return found
 
@@ -81,16 +82,44 @@ def _name(part: dict) -> str:
     return f"{part['id']} {part['config'] or ''} {part['split']}".replace("  ", " ")
 
 
-def _table(card: Card, split: str, lang: str, part: dict, builder):
-    if builder is None:
-        from datasets import load_dataset as builder
-    try:
-        return builder(part["id"], part["config"], split=part["split"], revision=part["revision"])
-    except Exception as error:  # datasets and huggingface_hub raise dozens of kinds
-        line = " ".join(str(error).split())[:200]
-        reason = f"{_name(part)} at {part['revision'][:12]}: {type(error).__name__}: {line}"
-        where = f"run once with a network, or use local files: {card.get}"
-        raise MissingData(card.name, lang, split, reason, where) from None
+def chooser(part: dict) -> repository.Choose:
+    """Picks a part's files from a repository's listing; Absent says what is mistyped."""
+    config, split = part["config"], part["split"]
+    homes = [config] if config else ["data", "default"]
+    patterns = [f"{home}/{split}{rest}" for home in homes for rest in ("-*.parquet", "/*.parquet")]
+    if part.get("files"):
+        patterns = [part["files"]]
+
+    def choose(names: list[str]) -> list[str]:
+        for pattern in patterns:
+            if chosen := matching(names, pattern):
+                return sorted(chosen)
+        tables = [name for name in names if name.endswith(".parquet")]
+        where = f"{part['id']} at {part['revision'][:12]}"
+        if not tables:
+            raise Absent(f"{where} has no Parquet files")
+        known = sorted({name.rpartition("/")[0] or "." for name in tables})
+        if config and not any(name.startswith(f"{config}/") for name in tables):
+            raise Absent(f"{where} has no configuration {config!r}; {meant(config, known[:20])}")
+        raise Absent(f"{where} has no split {split!r}{f' in {config}' if config else ''}")
+
+    return choose
+
+
+def _table(part: dict):
+    """The rows of a part as a ``datasets.Dataset``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+
+    tables = []
+    for path in repository.files(part["id"], part["revision"], chooser(part)):
+        try:
+            tables.append(pq.read_table(path))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise Broken(f"{_name(part)}: {path.name}: {error}") from None
+    return Dataset(InMemoryTable(pa.concat_tables(tables)))
 
 
 def _rows(card: Card, part: dict, table):

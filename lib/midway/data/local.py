@@ -68,6 +68,15 @@ def files(task: str, root: str | Path) -> list[Path]:
     return sorted(found)
 
 
+def present(card: Card, root: Path) -> bool:
+    """Whether a task's official files lie there; layouts with a ``note`` only stand in for them."""
+    try:
+        lay = _layout(card, "test", "en", root)
+    except MissingData:
+        return False
+    return "note" not in lay and bool(lay.get("needs") or files(card.name, root))
+
+
 def _parts(alternative) -> list[dict]:
     return alternative if isinstance(alternative, list) else [alternative]
 

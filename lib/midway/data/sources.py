@@ -42,7 +42,7 @@ def load(
 
         return mini.load(task, split, lang, size, 1000 * data.seed + seed)
     card = _card(task, split, lang)
-    if data.source == "local":
+    if source(card, data) == "local":
         from midway.data import local
 
         made = local.load(card, split, lang, _root(data))
@@ -100,13 +100,52 @@ def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
 
         return [{"made by": "midway.data.mini", "version": mini.VERSION, "seed": data.seed}]
     card = _card(task, split, lang)
-    if data.source == "local":
+    if source(card, data) == "local":
         from midway.data import local
 
         return local.describe(card, split, lang, _root(data))
     from midway.data import hub
 
     return hub.describe(card, split, lang)
+
+
+def source(card: Card, data: params.Data) -> str:
+    """Where a task's rows come from: ``data.source``, or local where official files come first.
+
+    With ``data.source: hub`` and a ``data.root``, the tasks whose official files lie under the root
+    are read from there and the others from the hub.
+    """
+    if data.source != "hub" or not data.root:
+        return data.source
+    from midway.data import local
+
+    return "local" if local.present(card, local.folder(_root(data))) else "hub"
+
+
+def note(card: Card, data: params.Data) -> str:
+    """In what the hub's copy of a task differs from the official data; "" where it does not."""
+    return (card.hub or {}).get("note", "") if source(card, data) == "hub" else ""
+
+
+def refuse(study: params.Study) -> None:
+    """InputError for what a study asks of a source that cannot have it, before anything starts."""
+    if study.data.root:
+        from midway.data import local
+
+        local.folder(_root(study.data))
+    if study.data.source == "local":
+        return
+    asked = {
+        "intermediate.variants": [params.split_variant(v)[0] for v in study.intermediate.variants]
+    }
+    asked["transfer.targets"] = study.transfer.targets
+    for key, names in asked.items():
+        for card in (tasks.get(n) for n in names if n not in ("none", "multi")):
+            if not card.hub and source(card, study.data) == "hub":
+                raise InputError(
+                    f"{key}: {card.name} is not on the hub; leave it out, or get its files "
+                    f"({card.get}) and name their folder in data.root"
+                )
 
 
 def _root(data: params.Data):

@@ -6,6 +6,7 @@ import math
 import re
 from pathlib import Path
 
+from midway.data import repository
 from midway.encoder import architectures
 from midway.study.errors import InputError
 
@@ -75,25 +76,32 @@ def check_folder(folder: Path, key: str) -> dict:
     return settings
 
 
-def hub_folder(name: str, revision: str) -> Path:
-    """The local snapshot of a hub model at a commit, downloaded when it is not there yet."""
-    from huggingface_hub import snapshot_download
+def hub_folder(name: str, revision: str, bars: bool = False) -> Path:
+    """The local snapshot of a hub model at a commit, downloaded when it is not there yet.
 
-    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES]
-    options = {"revision": revision, "allow_patterns": wanted, "ignore_patterns": ["*/*"]}
+    Raises InputError for what the hub has not got or what could not be loaded safely, and
+    Unreachable where it cannot be asked now.
+    """
     try:
-        with contextlib.suppress(OSError):  # what is here needs no network
-            folder = Path(snapshot_download(name, local_files_only=True, **options))
-            if (folder / "config.json").exists() and list(folder.glob("model*.safetensors")):
-                return folder
-        return Path(snapshot_download(name, **options))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0][:160] or type(error).__name__
-        raise InputError(
-            f"encoder.name: {name} at {revision[:12]} is not in the local Hugging Face cache and "
-            f"cannot be downloaded ({reason}); where there is a network, run 'hf download {name} "
-            f"--revision {revision}', or use encoder.kind: packaged or path"
-        ) from None
+        repository.files(name, revision, wanted, "model", bars)
+    except repository.Absent as error:
+        raise InputError(f"encoder.name: {error}") from None
+    return repository.snapshot(name, revision, "model")
+
+
+def wanted(names: list[str]) -> list[str]:
+    """The files of a model repository that are loaded; Absent where something needed is not."""
+    weights = [n for n in names if n == "model.safetensors"] or [
+        n for n in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", n)
+    ]
+    if not weights:
+        pickled = [n for n in names if "/" not in n and n.endswith((".bin", ".pt", ".ckpt"))]
+        found = f"only {pickled[0]}, which can run code when opened" if pickled else "no weights"
+        raise repository.Absent(f"this commit holds {found}; choose one with model.safetensors")
+    if "config.json" not in names:
+        raise repository.Absent("this commit has no config.json: not a model of transformers")
+    index = "model.safetensors.index.json"
+    return [n for n in names if n in ("config.json", index, *TOKENIZER_FILES)] + weights
 
 
 def load(folder: Path, settings: dict, changes: dict, key: str):

@@ -14,16 +14,11 @@ from midway.run import hashes as provenance
 from midway.run import notebook as runner
 from midway.run import steps as steps_
 from midway.run.steps import STEPS, StepId
-from midway.study import tasks
+from midway.study import names, tasks
 from midway.study.errors import InputError
 from midway.study.files import digest
 
 CELL = {"predictor", "outcome", "n", "rho", "p", "p_maxt", "low", "high"}
-FIRST = ("main_gain", "probe_entailment_contrast", "retrieval_probe", "p_at_1")
-GROUPS = {
-    "pair": "Sentence pairs", "structured": "Tagging", "qa": "Question answering",
-    "retrieval": "Retrieval",
-}  # fmt: skip
 
 
 def page(path: str) -> str:
@@ -31,9 +26,9 @@ def page(path: str) -> str:
     return f"pages/{path}.html"
 
 
-def url(path: str | Path) -> str:
-    """A path below the study's folder as a relative link."""
-    return quote(str(path))
+def url(*parts: str | Path) -> str:
+    """Parts of a relative path as a link."""
+    return quote("".join(map(str, parts)))
 
 
 def read(path: Path) -> dict:
@@ -45,8 +40,11 @@ def read(path: Path) -> dict:
     return tree if isinstance(tree, dict) else {}
 
 
-def steps(study, folder: Path) -> list[dict]:
-    """Every step but the report: state, how it ended, cost, and links to notebook and record."""
+def steps(study, folder: Path, base: str = "") -> list[dict]:
+    """Every step but the report: state, how it ended, cost, and links to notebook and record.
+
+    base: the way from the page to the study's folder, "" or a relative path that ends in a slash.
+    """
     found = []
     for sid in steps_.steps(study):
         if sid.step == STEPS[4]:
@@ -68,7 +66,8 @@ def steps(study, folder: Path) -> list[dict]:
             "determinism": record.get("determinism"),
             "traceback": traceback(notebook) if state in ("failed", "died") else "",
             "page": url(page(sid.path)) if notebook.exists() else None,
-            "record": url(f"{sid.path}/record.json") if record else None,
+            "notebook": url(base, sid.path, "/notebook.ipynb"),
+            "record": url(base, sid.path, "/record.json") if record else None,
         })  # fmt: skip
     return found
 
@@ -88,35 +87,58 @@ def traceback(notebook: Path) -> str:
     return ""
 
 
-def gains(study, steps: list[dict], outcomes: pd.DataFrame) -> dict:
+def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame) -> dict:
     """The heatmap: groups of targets, rows of variants, and cells with links for every seed."""
     targets = list(study.transfer.targets)
-    part = {t: p for p, names in study.parts().items() for t in names}
+    part = {t: p for p, names_ in study.parts().items() for t in names_}
     at = {(s["variant"], s["seed"], s["part"]): s for s in steps if s["step"] == "02_transfer"}
     by = {(r.variant, r.seed, r.target): r for r in outcomes.itertuples()}
-    largest = np.nanmax([1.0, *outcomes.loc[outcomes["variant"] != "none", "gain"].abs()])
+    items = scores.groupby("target")["n"].max().to_dict() if len(scores) else {}
     rows = []
     for variant in sorted(study.intermediate.variants, key=tables._variant_place):
         cells = []
         for target in [*targets, "average"]:
             parts = {part[target]} if target in part else set(part.values())
             runs = [at[variant, s, p] for s in study.seeds for p in sorted(parts)]
-            have = [(s, by[variant, s, target]) for s in study.seeds if (variant, s, target) in by]
+            have = [by[variant, s, target] for s in study.seeds if (variant, s, target) in by]
+            base = [
+                by["none", r.seed, target].score for r in have if ("none", r.seed, target) in by
+            ]
             kind = "score" if variant == "none" else "gain"
-            values = [v for v in (getattr(r, kind) for _, r in have) if not np.isnan(v)]
+            values = [v for v in (getattr(r, kind) for r in have) if not np.isnan(v)]
             states = Counter(r["state"] for r in runs if r["state"] != "done")
             cells.append({
                 "target": target, "runs": runs if target != "average" else [], "n": len(values),
-                "value": float(np.mean(values)) if values else None, "kind": kind,
-                "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-                "score": mean([r.score for _, r in have]),
-                "english": mean([r.english for _, r in have]),
-                "shade": min(1, abs(np.mean(values)) / largest) if values and kind == "gain" else 0,
+                "value": mean(values), "kind": kind, "score": mean([r.score for r in have]),
+                "english": mean([r.english for r in have]),
                 "state": max(states, key=states.get) if states else "done",
+                "half": half_width(values, [r.score for r in have], base, items.get(target)),
             })  # fmt: skip
         rows.append({"variant": variant, "cells": cells})
+    known = [c["value"] for r in rows for c in r["cells"] if c["value"] and c["kind"] == "gain"]
+    largest = max(map(abs, known), default=1)
+    for cell in (c for r in rows for c in r["cells"]):
+        cell["shade"] = abs(cell["value"]) / largest if cell["value"] in known else 0
     groups = Counter(tasks.get(t).group for t in targets)
-    return {"groups": [(GROUPS[g], n) for g, n in groups.items()], "targets": targets, "rows": rows}
+    return {
+        "groups": [(names.GROUPS[g], n) for g, n in groups.items()], "targets": targets,
+        "rows": rows,
+    }  # fmt: skip
+
+
+def half_width(gains: list, scores: list, base: list, n: float | None) -> float | None:
+    """Half of a gain's approximate 95 % interval in points, from its test rows and its seeds.
+
+    A score p of n rows has variance p (100 - p) / n: all languages ask the same rows. The errors of
+    the two models are taken as independent, which is careful. Seeds: their variance / k.
+    """
+    if not gains or not base or not n or np.isnan(n):
+        return None
+    rows = sum(
+        np.clip(p, 1, 99) * (100 - np.clip(p, 1, 99)) / n for p in (mean(scores), mean(base))
+    )
+    seeds = np.var(gains, ddof=1) / len(gains) if len(gains) > 1 else 0
+    return float(1.96 * np.sqrt(rows + seeds))
 
 
 def mean(values) -> float | None:
@@ -124,14 +146,14 @@ def mean(values) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def correlations(study, folder: Path, predictors, outcomes) -> tuple[pd.DataFrame, str]:
+def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame, str]:
     """The cells of 03 and where they are from; of what there is so far while 03 is unfinished."""
     options = {"alpha": study.correlation.alpha, "method": "spearman"}
-    for name, path, table in written(study, folder, "03_correlation"):
-        if name == "correlation" and set(table.columns) >= CELL:
-            table["note"] = table["note"].fillna("")
-            table.attrs |= options
-            return table, path
+    path, table = made.get("correlation", ("", pd.DataFrame()))
+    if set(table.columns) >= CELL:
+        table["note"] = table["note"].fillna("")
+        table.attrs |= options
+        return table, path
     try:
         chosen = study.correlation
         X, Y, skip = tables.wide(
@@ -147,18 +169,10 @@ def correlations(study, folder: Path, predictors, outcomes) -> tuple[pd.DataFram
         return empty, ""
 
 
-def points(predictors, outcomes, value: str) -> list[dict]:
-    """Panels of the answer's figure: variants by a metric (x) and the average outcome (y)."""
-    X, Y, _ = tables.wide(predictors, outcomes, value=value)
-    column = "average" if "average" in Y else None
-    made = []
-    for name in FIRST:
-        if column is None or name not in X:
-            continue
-        both = X[[name]].join(Y[column]).groupby(level=0).mean().dropna()
-        if len(both) > 1:
-            made.append({"predictor": name, "points": list(both.itertuples(name=None))})
-    return made
+def units(study, predictors, outcomes) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is correlated: units x predictors and units x outcomes, means over seeds."""
+    X, Y, _ = tables.wide(predictors, outcomes, value=study.correlation.outcome)
+    return X.groupby(level=0).mean(), Y.groupby(level=0).mean()
 
 
 def languages(study, scores, steps) -> list[dict]:
@@ -202,21 +216,6 @@ def languages(study, scores, steps) -> list[dict]:
             "n": [n.get(lang) for lang in table.columns],
         })  # fmt: skip
     return found
-
-
-def curves(steps) -> list[dict]:
-    """Per variant (first finished seed): metrics by the share of training done."""
-    made = {}
-    for s in steps:
-        points = s["results"].get("trajectory", []) if s["step"] == "01_intermediate" else []
-        if len(points) > 1 and s["variant"] not in made:
-            lines = {
-                name: [(p["fraction"], p["metrics"].get(name)) for p in points]
-                for name in ("main", "p_at_1")
-            }
-            keep = {k: v for k, v in lines.items() if all(y is not None for _, y in v)}
-            made[s["variant"]] = {"step": s, "lines": keep, "steps": points[-1]["step"]}
-    return [made[v] | {"variant": v} for v in sorted(made, key=tables._variant_place)]
 
 
 def layers(study, folder: Path, steps) -> list[dict]:

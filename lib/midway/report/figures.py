@@ -154,7 +154,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     ax.set(yticks=range(len(part)), yticklabels=labels, xlim=(-1.05, 1.05))
     method = table.attrs.get("method", "spearman").title()
     ax.set_xlabel(f"{method} correlation with the gain on {names.outcome(outcome)}")
-    cells = table.attrs.get("cells", len(table))
+    cells = int(table["p"].notna().sum())
     text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
     return footnote(fig, f"{text}over {cells} pairs < {alpha:g}")
 

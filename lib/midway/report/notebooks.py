@@ -8,55 +8,97 @@ import re
 from html import escape
 from pathlib import Path
 
-from midway.study.files import digest, sha256, write_atomic
+from midway.study.files import digest, root, sha256, write_atomic
 
 HERE = Path(__file__).resolve().parent
 TAGS = (
     "a abbr b blockquote br caption code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre"
     " s small span strong sub sup table tbody td tfoot th thead tr ul"
 ).split()
+DOCUMENTS = ("metrics", "glossary")
 WORDS = {
     "done": "finished", "failed": "failed; cells below the error have not run",
     "died": "its kernel died", "interrupted": "was interrupted", "running": "is running",
     "stale": "is out of date and will run again", "waiting": "has no record",
+    "document": "from the documentation",
 }  # fmt: skip
 
 
-def write(folder: Path, step: dict) -> Path:
-    """Write the page of one step, unless it is there and made from this notebook in this state.
+def write(folder: Path, into: Path, step: dict) -> Path:
+    """Write the page of one step.
 
-    folder: the study's; step: as :func:`midway.report.collect.steps` gives it. A notebook that
-    cannot be read becomes a page that says so.
+    folder: the study's; into: the report's; step: as :func:`midway.report.collect.steps` gives it.
+    A notebook that cannot be read becomes a page that says so.
     """
     notebook = folder / step["path"] / "notebook.ipynb"
-    path = folder / "pages" / f"{step['path']}.html"
-    stamp = digest([sha256(notebook), _version(), step["state"], bool(step["record"])])
+    path = into / "pages" / f"{step['path']}.html"
+    return _kept(path, notebook, step, read)
+
+
+def documents() -> list[str]:
+    """Names of the documents that become pages: definitions and glossary, where they are."""
+    return [n for n in DOCUMENTS if (root() / "docs" / f"{n}.md").exists()]
+
+
+def write_document(into: Path, name: str) -> Path:
+    """Write a document of the documentation as a page; every term has an anchor."""
+    source = root() / "docs" / f"{name}.md"
+    step = dict.fromkeys(("notebook", "record")) | {"path": name, "state": "document"}
+    return _kept(into / "pages" / f"{name}.html", source, step, _document)
+
+
+def _kept(path: Path, source: Path, step: dict, reader) -> Path:
+    """Write a page unless it is there and made from this source in this state."""
+    stamp = digest([sha256(source), _version(), {k: step[k] for k in ("state", "record")}])
     try:
         with open(path, encoding="utf-8") as f:
             if stamp in f.read(400):
                 return path
     except OSError:
         pass
-    return write_atomic(path, render(notebook, step, stamp))
+    return write_atomic(path, render(reader(source), step, stamp))
+
+
+def _document(source: Path):
+    text = source.read_text(encoding="utf-8")
+    text = re.sub(r"\[([^]]*)\]\((?!https?:|#)[^)]*\)", r"\1", text)  # other files are not here
+    return _page_of(re.sub(r"(?m)^\|[^|]*\|", _anchors, text))
+
+
+def _anchors(cell: re.Match) -> str:
+    """The first cell of a row with an id for each term in it (`term` or **term**)."""
+    return re.sub(
+        r"(`|\*\*)([\w -]+)\1",
+        lambda m: f'<span id="{m[2].replace(" ", "-").lower()}">{m[0]}</span>', cell[0],
+    )  # fmt: skip
+
+
+def _page_of(markdown: str):
+    import nbformat
+
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)])
+
+
+def read(notebook: Path):
+    """A notebook; one that cannot be read becomes one that says so."""
+    import nbformat
+
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except Exception as error:  # torn by a power cut, or not a notebook: the report goes on
+        return _page_of(f"This notebook cannot be read: `{error!r}`")
 
 
 @functools.cache
 def _version() -> str:
     """Hash of what decides how a page looks."""
     return digest(
-        [(HERE / n).read_text("utf-8") for n in ("page.html.j2", "style.css", "pages.py")]
+        [(HERE / n).read_text("utf-8") for n in ("page.html.j2", "style.css", "notebooks.py")]
     )
 
 
-def render(notebook: Path, step: dict, stamp: str = "") -> str:
+def render(nb, step: dict, stamp: str = "") -> str:
     """A notebook's page."""
-    import nbformat
-
-    try:
-        nb = nbformat.read(notebook, as_version=4)
-    except Exception as error:  # torn by a power cut, or not a notebook: the report goes on
-        cell = nbformat.v4.new_markdown_cell(f"This notebook cannot be read: `{error!r}`")
-        nb = nbformat.v4.new_notebook(cells=[cell])
     section = step["path"]
     for cell in nb.cells:
         heading = (
@@ -68,8 +110,7 @@ def render(notebook: Path, step: dict, stamp: str = "") -> str:
         "stamp": stamp, "path": step["path"], "state": step["state"],
         "css": (HERE / "style.css").read_text(encoding="utf-8"),
         "up": "../" * (step["path"].count("/") + 1), "words": WORDS[step["state"]],
-        "notebook": step["page"].removeprefix("pages/").removesuffix(".html") + "/notebook.ipynb",
-        "record": step["record"],
+        "notebook": step["notebook"], "record": step["record"],
     }  # fmt: skip
     html, _ = _exporter().from_notebook_node(nb, resources={"midway": facts})
     return html

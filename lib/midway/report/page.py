@@ -1,29 +1,35 @@
-"""The report: one self-contained page with the study's numbers, executed notebooks beside it.
+"""The report: one self-contained page with the study's answer and numbers.
 
-``build`` works on a study in any state and never needs the network: styles, pictures and the one
-script (it sorts tables) stand in the page, and the page's own policy forbids everything else. Text
-that came from data, errors or settings passes through the template's escaping.
+``build`` works on a study in any state and never needs the network: styles, pictures, data and the
+one script stand in the page, and the page's own policy forbids everything else. Text that came from
+data, errors or settings passes through the template's escaping. Executed notebooks, definitions and
+figures to download lie beside it.
 """
 
 import base64
 import hashlib
+import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import midway
 from midway.correlation import tables, words
-from midway.report import charts, collect, notebooks
+from midway.report import collect, drawing, notebooks, pictures
 from midway.run.record import now
-from midway.study import yamlfile
+from midway.study import names, yamlfile
 from midway.study.files import write_atomic
 
 HERE = Path(__file__).resolve().parent
+QUESTION = (
+    "Does a better score on an English intermediate task predict better zero-shot transfer to "
+    "other languages?"
+)
 ROWS = 60  # of a published table
 MARK = {
     "done": "✓", "failed": "✗", "died": "†", "interrupted": "‖", "running": "…",
@@ -35,71 +41,80 @@ WORDS = {
 }  # fmt: skip
 SECTIONS = [
     ("answer", "Answer"), ("gains", "Gains"), ("correlation", "Correlation"),
-    ("languages", "Languages"), ("curves", "Training"), ("layers", "Layers"),
-    ("published", "Published"), ("steps", "Steps and cost"), ("origins", "Provenance"),
+    ("explore", "Explore"), ("languages", "Languages"), ("curves", "Training"),
+    ("layers", "Layers"), ("published", "Published"), ("steps", "Steps and cost"),
+    ("origins", "Provenance"),
 ]  # fmt: skip
+# Tables of 03 and 04 in the section on published evidence, in this order; others are not shown.
+PUBLISHED = {
+    "taskweb": "TaskWeb: own score and what a task gives to others, mean over encoders",
+    "taskweb_encoders": "TaskWeb: the same by encoder",
+    "units": "Probing scores and targets: what is left when the task, not the run, is the unit",
+    "claims": "Claims of the literature, beside this study",
+    "beside": "X-STILTs version 1 and this study, cell by cell",
+    "averages": "X-STILTs version 1: the printed averages, recomputed",
+    "rules": "X-STILTs version 1: what a simple rule would have said",
+    "probes": "Mean correlation of every probe, by unit",
+    "probing_tasks": "All probe-target cells with the task as the unit",
+}
+DECISIVE = ("definition of scores", "encoder (sha256)", "bf16")
 
 
-def build(study, folder, facts: dict | None = None) -> Path:
-    """Write ``index.html`` and ``pages/`` of a study; returns the index.
+def build(study, folder, facts: dict | None = None, into=None) -> Path:
+    """Write ``index.html``, ``pages/`` and ``figures/`` of a study; returns the index.
 
-    study: :class:`midway.study.params.Study`; folder: its outputs, e.g. outputs/mini; facts: what
-    :func:`content` gave, when it has been asked already. Unfinished steps are marked, unreadable
-    records are named and left out. The pages of notebooks that have not changed are kept.
+    study: :class:`midway.study.params.Study`; folder: its outputs, e.g. outputs/mini; into: where
+    to write, the same folder by default; facts: what :func:`content` gave for the same ``into``.
+    Unfinished steps are marked, unreadable records are named and left out. The pages of notebooks
+    that have not changed are kept.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = content(study, folder) if facts is None else facts
-    path = write_atomic(folder / "index.html", render(facts))
+    folder, into = Path(folder), Path(into or folder)
+    into.mkdir(parents=True, exist_ok=True)
+    facts = content(study, folder, into) if facts is None else facts
+    for picture in facts["pictures"].values():
+        picture.write(into / "figures")
+    path = write_atomic(into / "index.html", render(facts))
     for step in facts["steps"]:
         if step["page"]:
-            notebooks.write(folder, step)
+            notebooks.write(folder, into, step)
+    for name in facts["documents"]:
+        notebooks.write_document(into, name)
     return path
 
 
-def figure(study, folder, path) -> Path:
-    """The answer's figure as an SVG file, e.g. for a README."""
-    made = content(study, folder)["panels"]
-    facts = [(p["svg"], p["facts"]) for p in made]
-    label = "Metrics of intermediate tasks against their average gain. "
-    return write_atomic(path, charts.sheet(facts, label + " ".join(f for _, f in facts)))
-
-
-def content(study, folder) -> dict:
-    """Everything the page shows, as plain values."""
+def content(study, folder, into=None) -> dict:
+    """Everything the page shows, as plain values and figures."""
     folder = Path(folder)
-    steps = collect.steps(study, folder)
+    base = "" if into in (None, folder) else os.path.relpath(folder, into) + "/"
+    steps = collect.steps(study, folder, base)
     outcomes, predictors = tables.outcomes(folder), tables.predictors(folder)
     scores = tables.scores(folder)
-    made = [
-        t for s in ("03_correlation", "04_published") for t in collect.written(study, folder, s)
-    ]
-    cells, csv = collect.correlations(study, folder, predictors, outcomes)
+    made = {
+        name: (base + path, table)
+        for step in ("03_correlation", "04_published")
+        for name, path, table in collect.written(study, folder, step)
+    }
+    cells, csv = collect.correlations(study, made, predictors, outcomes)
     states = Counter(s["state"] for s in steps)
     at = {s["path"]: s for s in steps}
     origins, four = collect.origins(steps), at["04_published"]
-    choice = next((chosen(*t[1:]) for t in made if t[0] == "choice"), None)
-    trained = {v for v in outcomes["variant"] if tables.is_unit(v)}
-    limits = words.limits(study.fold(), len(trained), len(study.seeds)) if trained else []
+    X, Y = collect.units(study, predictors, outcomes)
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
     complete = states["done"] == len(steps)
     return {
+        "documents": notebooks.documents(),
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
         "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
-        "answer": answer(study, cells, outcomes, complete) + (choice["words"] if choice else []),
-        "limits": limits,
-        "panels": panels(study, predictors, outcomes, cells),
-        "gains": collect.gains(study, steps, outcomes),
+        **answer(study, cells, outcomes, four["results"], len(X), complete),
+        "pictures": pictures.all_of(made, cells, predictors, X, Y),
+        "gains": collect.gains(study, steps, outcomes, scores),
         "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
-        **correlation_tables(cells),
+        **correlation_tables(cells), "explore": explore(X, Y, cells),
         "languages": collect.languages(study, scores, steps),
-        "curves": [c | {"svg": curve(c)} for c in collect.curves(steps)],
         "layers": collect.layers(study, folder, steps),
-        "choice": choice,
-        "published": sorted(
-            (published(*t) for t in made if t[0] in PUBLISHED), key=lambda t: t["place"]
-        ),
+        "choice": chosen(*made["choice"]) if "choice" in made else None,
+        "published": [published(n, *made[n]) for n in PUBLISHED if n in made],
         "four": four if four["record"] else None,
         "evidence": four["results"].get("words", [])[:2],
         "total": total(steps), "origins": origins, "skipped": sorted(skipped),
@@ -112,33 +127,31 @@ def content(study, folder) -> dict:
     }  # fmt: skip
 
 
-# Tables of 03 and 04 in the section on published evidence, in this order; others are not shown.
-PUBLISHED = {
-    "units": "Probing scores and targets: what is left when the task, not the run, is the unit",
-    "claims": "Ten claims that this project started from, beside this study",
-    "beside": "X-STILTs version 1 and this study, cell by cell",
-    "averages": "X-STILTs version 1: the printed averages, recomputed",
-    "rules": "X-STILTs version 1: what a simple rule would have said",
-    "probes": "Mean correlation of every probe, by unit",
-    "probing_tasks": "All probe-target cells with the task as the unit",
-}
-DECISIVE = ("definition of scores", "encoder (sha256)", "bf16")
-
-
 def render(facts: dict) -> str:
     """The page from its facts."""
     env = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    env.filters["breaks"] = charts.breaks
-    env.filters["typeset"] = typeset
-    script = (HERE / "sort.js").read_text(encoding="utf-8")
+    env.filters |= {"breaks": breaks, "typeset": typeset, "anchor": anchor}
+    script = (HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    data = json.dumps(facts["explore"], ensure_ascii=False).replace("<", "\\u003c")
     return env.get_template("index.html.j2").render(
-        **facts, sections=SECTIONS, mark=MARK, words_of=WORDS, num=charts.number, p=charts.p_value,
-        css=Markup(style()), script=Markup(script), script_hash=digest,
+        **facts, question=QUESTION, sections=SECTIONS, mark=MARK, words_of=WORDS, names=names,
+        num=names.number, p=names.p_value, css=Markup(style()), script=Markup(script),
+        script_hash=digest, data=Markup(data),
     )  # fmt: skip
+
+
+def breaks(name: str) -> Markup:
+    """A name that may be broken after its joints, so that a phone shows it in few lines."""
+    return Markup(re.sub(r"([_/+:])", r"\1<wbr>", str(escape(name))))
+
+
+def anchor(*parts: str) -> str:
+    """An id for a permalink: letters, digits and hyphens."""
+    return re.sub(r"[^\w]+", "-", "-".join(map(str, parts))).strip("-")
 
 
 def typeset(text: str) -> str:
@@ -147,118 +160,106 @@ def typeset(text: str) -> str:
 
 
 def style() -> str:
-    return (HERE / "style.css").read_text(encoding="utf-8")
+    colours = f":root {{ --pos: {drawing.GAIN}; --neg: {drawing.LOSS}; }}\n"
+    return colours + (HERE / "style.css").read_text(encoding="utf-8")
 
 
-def answer(study, cells: pd.DataFrame, outcomes: pd.DataFrame, complete: bool) -> list[str]:
-    """The first sentences, made from the numbers by the rules of ``correlation.words``."""
-    lines = words.headline(cells)
+def answer(study, cells, outcomes, published_: dict, n: int, complete: bool) -> dict:
+    """The first screen's sentences, from the numbers by rules (``words``)."""
+    mini = words.headline(cells)
     mean = outcomes[outcomes["target"] == "average"].groupby("variant")["gain"].mean()
     mean = mean[[tables.is_unit(v) for v in mean.index]].dropna()
+    sure = []
     if len(mean):
         best, worst = mean.idxmax(), mean.idxmin()
-        lines.append(
+        sure.append(
             f"Over {len(study.transfer.targets)} targets, intermediate training changes the "
-            f"zero-shot score by {mean[worst]:+.1f} ({worst}) to {mean[best]:+.1f} points ({best})"
+            f"zero-shot score by {mean[worst]:+.1f} points ({names.variant(worst)}) to "
+            f"{mean[best]:+.1f} ({names.variant(best)})"
             f"{'' if complete else ' in what is finished'}."
         )
     if cells["p"].notna().any():
-        lines += words.family(cells, most=1)
-    elif not lines:
-        lines.append("There is no answer yet: no variant has been carried to all targets.")
-    return lines
-
-
-def panels(study, predictors, outcomes, cells) -> list[dict]:
-    kind = study.correlation.outcome
-    at = {(r["predictor"], r["outcome"]): r for r in cells.to_dict("records")}
-    found = collect.points(predictors, outcomes, kind)
-    for p in found:
-        names = ", ".join(f"{v} {x:.3g} and {y:+.1f}" for v, x, y in p["points"])
-        p["facts"] = fact(at.get((p["predictor"], "average")))
-        p["svg"] = charts.scatter(
-            p["points"], p["predictor"], f"average {kind} (points)",
-            f"Scatter of {p['predictor']} against the average {kind} of {len(p['points'])} "
-            f"variants: {names}.",
-        )  # fmt: skip
-    return found
-
-
-def fact(row: dict | None) -> str:
-    """A correlation in a few words, never without n."""
-    if row is None or pd.isna(row["rho"]):
-        return "no correlation can be computed"
-    rho, low, high = (charts.number(row[k], 2, True) for k in ("rho", "low", "high"))
-    return f"rho {rho} ({low} to {high}), n = {row['n']}"
-
-
-def curve(c: dict):
-    ends = ", ".join(f"{k} {v[0][1]:.1f} to {v[-1][1]:.1f}" for k, v in c["lines"].items())
-    return charts.lines(
-        {k.replace("p_at_1", "P@1"): v for k, v in c["lines"].items()},
-        "share of training", "percent", f"Curves of {c['variant']} during training: {ends}.",
-    )  # fmt: skip
+        sure += words.family(cells, most=1)[:2]
+    elif not mini:
+        mini = ["There is no answer yet: too few variants have been carried to all targets."]
+    return {
+        "real": published_.get("answer", [])[:1], "answer": mini, "sure": sure,
+        "limits": words.limits(study.fold(), n, len(study.seeds)) if n else [],
+    }  # fmt: skip
 
 
 def correlation_tables(cells: pd.DataFrame) -> dict:
-    """The forest for one outcome, the matrix of all, and every cell."""
+    """The rows for one outcome, the matrix of all, and every pair with data."""
     rows = cells.astype(object).where(cells.notna(), float("nan")).to_dict("records")
     for r in rows:
         r["note"] = "" if pd.isna(r["note"]) else r["note"]
     known = [r for r in rows if not pd.isna(r["rho"])]
     outcomes = list(dict.fromkeys(r["outcome"] for r in known))
     first = "average" if "average" in outcomes else (outcomes or [""])[0]
-    reach = [r["critical"] for r in known if not pd.isna(r["critical"])]
-    forest = [
-        r | {"svg": charts.interval(r["rho"], r["low"], r["high"], r.get("critical"))}
-        for r in rows if r["outcome"] == first
-    ]  # fmt: skip
+    largest = max((r["n"] for r in known), default=2)
+    for r in known:  # three tasks that agree are weaker evidence than ten: as in max-T
+        r["shade"] = abs(r["rho"]) * ((r["n"] - 1) / max(largest - 1, 1)) ** 0.5
     at = {(r["predictor"], r["outcome"]): r for r in known}
-    names = list(dict.fromkeys(r["predictor"] for r in known))
-    shared = [n for n in names if ":" not in n]
-    shared += list(dict.fromkeys(n.split(":")[0] for n in names if ":" in n))
+    shown = list(dict.fromkeys(r["predictor"] for r in known))
+    shared = [n for n in shown if ":" not in n]
+    shared += list(dict.fromkeys(n.split(":")[0] for n in shown if ":" in n))
     matrix = [
         (name, [at.get((name, o)) or at.get((f"{name}:{o}", o)) for o in outcomes])
         for name in shared
     ]
     return {
-        "cells": rows, "forest": forest, "forest_outcome": first,
-        "family": sum(not pd.isna(r["p"]) for r in rows),
-        "reach": min(reach, default=None), "matrix": {"outcomes": outcomes, "rows": matrix},
+        "cells": known, "empty": len(rows) - len(known), "forest_outcome": first,
+        "forest": [r for r in rows if r["outcome"] == first],
+        "matrix": {"outcomes": outcomes, "rows": matrix},
+    }  # fmt: skip
+
+
+def explore(X, Y, cells: pd.DataFrame) -> dict:
+    """What the page's chooser needs: values of the units, names, and the tested pairs."""
+    pairs = cells.dropna(subset=["rho"])
+    columns = ["predictor", "outcome", "n", "rho", "low", "high", "p", "p_maxt"]
+    rows = pairs[columns].astype(object).where(pairs[columns].notna(), None)
+
+    def values(table):
+        return {c: {u: round(float(v), 4) for u, v in t.dropna().items()} for c, t in table.items()}
+
+    return {
+        "x": values(X), "y": values(Y), "pairs": rows.to_numpy().tolist(),
+        "names": {c: names.with_unit(c) for c in X} | {c: names.outcome(c) for c in Y},
     }  # fmt: skip
 
 
 def published(name: str, path: str, table: pd.DataFrame) -> dict:
-    shown = table.head(ROWS)
+    """One table of 03 or 04 as text."""
     rows = [
         [(_shown(v), isinstance(v, (int, float))) for v in row]
-        for row in shown.itertuples(index=False, name=None)
+        for row in table.head(ROWS).itertuples(index=False, name=None)
     ]
     return {
-        "title": PUBLISHED[name], "place": list(PUBLISHED).index(name), "path": path,
-        "url": collect.url(path), "columns": list(table.columns), "rows": rows,
-        "more": len(table) > ROWS, "total": len(table), "open": len(table) <= 12,
+        "title": PUBLISHED[name], "path": path, "url": collect.url(path), "rows": rows,
+        "columns": list(table.columns), "total": len(table), "open": len(table) <= 12,
     }  # fmt: skip
 
 
+def _shown(value):
+    if isinstance(value, float):
+        return names.number(value, 3).rstrip("0").rstrip(".") or "0"
+    return "–" if value is None else value
+
+
 def chosen(path: str, table: pd.DataFrame) -> dict | None:
-    """What choosing by each metric costs on average, and what words say about it."""
+    """What choosing by each metric costs on average."""
     if not {"target", "predictor", "regret_1", "n"} <= set(table.columns):
         return None
     rows = table[table["target"] == "average"]
     # what only some tasks have is no choice among all: last
     rows = rows.sort_values(["n", "regret_1"], ascending=[False, True])
     facts = rows.astype(object).where(rows.notna(), float("nan")).to_dict("records")
-    return {"url": collect.url(path), "rows": facts, "words": words.choice(table)}
-
-
-def _shown(value):
-    if isinstance(value, (float, np.floating)):
-        return charts.number(float(value), 3).rstrip("0").rstrip(".") or "0"
-    return "–" if value is None else value
+    return {"url": collect.url(path), "rows": facts}
 
 
 def total(steps) -> dict:
+    """Cost of what is finished, in words."""
     done = [s["cost"] for s in steps if s["cost"]]
     seconds = sum(c.get("cpu_s") or 0 for c in done)
     tokens = sum(c.get("tokens") or 0 for c in done)

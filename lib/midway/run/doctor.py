@@ -1,4 +1,7 @@
-"""Is everything there that a study needs, and where is it to be had? Nothing is downloaded."""
+"""Preflight checks: encoder, data, disk, device; and where to get what is missing.
+
+Nothing is downloaded but listings of the hub's repositories, one request each.
+"""
 
 import os
 import re
@@ -6,23 +9,27 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from midway.data import sources
+from midway.data import repository, sources
 from midway.encoder import checkpoints
-from midway.run import cost, hashes
-from midway.run.steps import steps
+from midway.run import cost, fetch, hashes
 from midway.study import params, tasks
-from midway.study.errors import InputError, MissingData
+from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.files import root
 
+AWAY = "not in the cache, and the hub cannot be asked (see above)"
 PROCESS_GB = 1.2  # Python, torch, tokenizer and data: peak_rss_mb of a job without training
 
 
 def checks(study: params.Study) -> list[dict]:
     """Rows ``{what, ok, detail}``; ok is None where something is only worth knowing."""
     rows = []
+    hub = "hub" in (study.encoder.kind, study.data.source)
+    away = repository.unreachable() if hub else ""
+    if away:
+        rows.append(_row("hub", None, f"{away}: what is in the cache is used"))
     for check in (_versions, _encoder, _device, _memory, _disk, _data):
         try:
-            rows += check(study)
+            rows += check(study, not away) if check in (_encoder, _data) else check(study)
         except InputError as error:
             said = any(row["what"] == "encoder" and row["ok"] is False for row in rows)
             again = said and str(error).startswith("encoder.")
@@ -57,7 +64,7 @@ def _versions(study) -> list[dict]:
     return [_row("versions", None if other else True, "; ".join(other) or same)]
 
 
-def _encoder(study) -> list[dict]:
+def _encoder(study, ask: bool) -> list[dict]:
     enc = study.encoder
     if enc.kind == "packaged":
         from midway.encoder import packaged
@@ -74,12 +81,17 @@ def _encoder(study) -> list[dict]:
         folder = root() / Path(enc.path).expanduser()
         checkpoints.check_folder(folder, "encoder.path")  # the rule of run and of the steps
         return [_row("encoder", True, str(folder))]
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(enc.name, "config.json", revision=enc.revision)
-    if isinstance(cached, str):
-        return [_row("encoder", True, f"{enc.name} in the hub's cache")]
-    return [_row("encoder", None, f"{enc.name}: will be downloaded at first use")]
+    where, place = (enc.name, enc.revision), f"{enc.name} at {enc.revision[:12]}"
+    try:
+        if repository.here(*where, checkpoints.wanted, "model"):
+            checkpoints.check_folder(repository.snapshot(*where, "model"), "encoder.name")
+            return [_row("encoder", True, f"{place}, in the cache")]
+        if (sizes := repository.listing(*where, "model", ask)) is None:
+            return [_row("encoder", False, f"{place}: {AWAY}")]
+        size = fetch.megabytes(sum(sizes[n] for n in checkpoints.wanted(list(sizes))))
+        return [_row("encoder", None, f"{place}: {size} to download: midway fetch")]
+    except (repository.Absent, Unreachable) as error:
+        return [_row("encoder", False, str(error))]
 
 
 def _torch():
@@ -148,20 +160,16 @@ def _disk(study) -> list[dict]:
     return [_row("disk", free > encoders + trunk, f"{detail}; {free:,.0f} MB free in {place}")]
 
 
-def _data(study) -> list[dict]:
-    names = {n for s in steps(study) for n in hashes.data_names(study, s)}
+def _data(study, ask: bool) -> list[dict]:
     bases = {params.split_variant(v)[0] for v in study.intermediate.variants}
-    used = bases | set(study.transfer.targets)
-    used |= {tasks.get(t).train_from for t in study.transfer.targets}
     rows = []
-    for name in [n for n in (*tasks.INTERMEDIATE, *tasks.TARGETS) if n in names]:
+    for name, wanted in fetch.reads(study).items():
         card = tasks.get(name)
-        wanted = [("train", "en"), ("dev", "en")] if card.role == "intermediate" else []
-        if name in study.transfer.targets:
-            wanted += [("train", "en")] if card.trains else []
-            wanted += [("test", lang) for lang in sources.evaluated(study, name)]
-        row = _task(study, card, wanted or [("dev", "en")])
-        if row["ok"] is False and name not in used:
+        if sources.source(card, study.data) == "hub":
+            row = _hub(study, card, wanted, ask)
+        else:
+            row = _files(study, card, wanted)
+        if row["ok"] is False and name not in fetch.needed(study):
             multi = "multi" in bases and name in tasks.INTERMEDIATE
             out = "multi goes on without it" if multi else "only for a probe, which is left out"
             row |= {"ok": None, "detail": f"{out}: {row['detail']}"}
@@ -169,14 +177,25 @@ def _data(study) -> list[dict]:
     return rows
 
 
-def _task(study, card, wanted) -> dict:
-    if study.data.source == "hub":
-        try:
-            parts = [sources.describe(card.name, *which, study.data)[0] for which in wanted]
-        except MissingData as error:
-            return _row(card.name, False, f"{error.reason} (get it: {error.where})")
-        where = f"{parts[0]['id']} at {parts[0]['revision']}"
-        return _row(card.name, None, f"{where}: read from the hub (or its cache) at first use")
+def _hub(study, card, wanted, ask: bool) -> dict:
+    """A task on the hub: in the cache, to be downloaded, not there or not to be asked now."""
+    known = fetch.holdings(study, card.name, wanted, ask)
+    note = f"; {text}" if (text := sources.note(card, study.data)) else ""
+    if known.missing:
+        more = f"; and {len(known.missing) - 3} more" if len(known.missing) > 3 else ""
+        detail = f"{'; '.join(known.missing[:3])}{more} (get it: {card.get})"
+        return _row(card.name, False, detail)
+    absent = sum(not here for _, here in known.files.values())
+    if not absent:
+        return _row(card.name, None if note else True, f"{known}, in the cache{note}")
+    if known.unreachable or not ask:
+        return _row(card.name, False, (known.unreachable or AWAY) + note)
+    size = fetch.megabytes(known.size(absent=True))
+    detail = f"{known}; {absent} files, {size} to download: midway fetch{note}"
+    return _row(card.name, None, detail)
+
+
+def _files(study, card, wanted) -> dict:
     counts, missing = {}, []
     for split, lang in wanted:
         try:

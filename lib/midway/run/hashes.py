@@ -135,7 +135,7 @@ def library(notebook: Path, source: str = "") -> dict[str, str]:
 
     ``source``: where the step's data come from, if it reads any; other sources' code is left out.
     """
-    others = {"mini", "local", "hub"} - {source}
+    others = {"mini", "local", "hub"} - {source, *(["local"] if source == "hub" else [])}
     unused = {LIB / "data" / f"{o}.py" for o in others} | {LIB / "data" / o for o in others}
     todo = set().union(*(_imported(c, None) for c in cells(notebook)))
     seen: dict[Path, str] = {}
@@ -279,12 +279,14 @@ def data_hashes(study: Study, names: list[str], index: Path | None = None) -> di
     if study.data.source == "mini":
         packs = {"tatoeba": _packs(), "bucc2018": _packs()}
         return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
-    if study.data.source == "hub":
-        return {n: digest(dict(tasks.get(n).hub or {})) for n in names if n != "mlm"}
-    from midway.data import local
+    from midway.data import local, sources
 
-    base, hashes = root() / Path(study.data.root).expanduser(), {}
+    base, hashes = root() / Path(study.data.root or "").expanduser(), {}
     for name in names:
+        if name != "mlm" and sources.source(tasks.get(name), study.data) == "hub":
+            facts = {k: v for k, v in (tasks.get(name).hub or {}).items() if k != "note"}
+            hashes[name] = digest(facts)
+            continue
         own = (
             (base / "download" / "mlm").glob("*.txt") if name == "mlm" else local.files(name, base)
         )

@@ -158,3 +158,9 @@ def torch_state() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if cuda else None,
     }
+
+
+def hub_files() -> dict[str, Any]:
+    """Files of the hub that this process has read -> sha256; nothing where it read none."""
+    repository = sys.modules.get("midway.data.repository")
+    return {"hub_files": dict(repository.READ)} if repository and repository.READ else {}

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from midway.run.machine import cpu_seconds, environment, torch_state
+from midway.run.machine import cpu_seconds, environment, hub_files, torch_state
 from midway.study.errors import InputError
 from midway.study.files import (
     digest,
@@ -211,7 +211,7 @@ class Step:
             results=plain(results),
             files=hash_files(self.out, [*files, *self._scores, *notes]),
             determinism=self.determinism,
-            environment=self.environment | torch_state(),
+            environment=self.environment | torch_state() | hub_files(),
             cost=Cost(
                 wall_s=round(wall, 3),
                 cpu_s=round(cpu, 3),

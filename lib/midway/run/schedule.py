@@ -161,16 +161,16 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 
 def check(study) -> None:
-    """InputError for a folder that every step would miss: ``encoder.path`` or ``data.root``."""
+    """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task."""
     if study.encoder.kind == "path":
         from midway.encoder import checkpoints
 
         path = root() / Path(study.encoder.path).expanduser()
         checkpoints.check_folder(path, "encoder.path")
-    if study.data.source == "local":
-        from midway.data import local
+    if study.data.source != "mini":
+        from midway.data import sources
 
-        local.folder(root() / Path(study.data.root).expanduser())
+        sources.refuse(study)
 
 
 def run(study, cores=None, profile=None, until=None, force=()) -> int:

@@ -16,6 +16,17 @@ class MissingData(InputError):
         super().__init__(f"{task} {split} {lang}: {reason}{hint}")
 
 
+class Unreachable(Exception):
+    """Something cannot be had now, but may be had later: the step fails and is tried again.
+
+    retry_after: seconds that the other side asks to wait; offline: a network is not to be used.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None, offline: bool = False):
+        self.retry_after, self.offline = retry_after, offline
+        super().__init__(reason)
+
+
 def meant(name: object, known, others: str = "known", cutoff: float = 0.5) -> str:
     """What may have been meant: the nearest of ``known``, or all of them."""
     near = difflib.get_close_matches(str(name), list(known), 1, cutoff)

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, t
 
-from midway import families as fm
-from midway import resampling as rs
+from midway.correlation import families as fm
+from midway.correlation import resampling as rs
 
 COLUMNS = (
     "predictor outcome tasks rows r_within low high r_partial partial_low partial_high p p_maxt"

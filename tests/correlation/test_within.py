@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from midway.errors import InputError
-from midway.within import COLUMNS, mixed, within
+from midway.correlation.within import COLUMNS, mixed, within
+from midway.study.errors import InputError
 
 FEW = {"permutations": 999, "resamples": 999}
 

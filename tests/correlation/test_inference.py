@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from midway import families as fm
-from midway import large, strata
-from midway import resampling as rs
-from midway.correlation import METHODS, compare, correlate, critical, stratified
-from midway.errors import InputError
-from midway.null import affordable
+from midway.correlation import families as fm
+from midway.correlation import large, strata
+from midway.correlation import resampling as rs
+from midway.correlation.correlate import METHODS, compare, correlate, critical, stratified
+from midway.correlation.null import affordable
+from midway.study.errors import InputError
 
 FEW = {"permutations": 999, "resamples": 199}
 

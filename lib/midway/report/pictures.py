@@ -1,0 +1,115 @@
+"""The report's figures: drawn once, shown in the page, and kept beside it to download."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+from markupsafe import Markup
+
+from midway.report import drawing, figures
+from midway.study import names
+from midway.study.files import write_atomic
+
+#: metrics whose curves are shown
+CURVES = ("main", "loss", "p_at_1")
+
+
+@dataclass
+class Picture:
+    """A figure with its caption, a description for those who do not see it, and its data."""
+
+    name: str
+    figure: object
+    caption: str
+    label: str
+    data: pd.DataFrame
+
+    @property
+    def svg(self) -> Markup:
+        return Markup(drawing.inline(self.figure, self.name, self.label))  # noqa: S704
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """(format, link) of what can be downloaded."""
+        return [(e.upper(), f"figures/{quote(self.name)}.{e}") for e in ("svg", "png", "csv")]
+
+    def write(self, folder: Path) -> None:
+        """Write the figure as SVG and PNG, and its data as CSV."""
+        drawing.save(self.figure, folder, self.name, ("svg", "png"))
+        write_atomic(folder / f"{self.name}.csv", self.data.to_csv())
+
+
+def all_of(made: dict, cells, predictors, X, Y) -> dict[str, Picture]:
+    """Every figure that the finished steps allow, by name."""
+    found = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
+    return {p.name: p for p in found if p is not None}
+
+
+def real(made: dict) -> Picture | None:
+    """Published tasks: own score against what the task gives to others (from 04)."""
+    if not {"taskweb", "taskweb_tasks"} <= set(made):
+        return None
+    points = made["taskweb_tasks"][1].set_index("task")
+    row = made["taskweb"][1].set_index("predictor").loc["own"]
+    facts = {"predictor": "main", "outcome": "other tasks", "rho": row["mean"]}
+    row = pd.Series(facts | {k: row[k] for k in ("low", "high", "p")} | {"p_maxt": row["p"]})
+    points = points.rename(columns={"own": "x", "given": "y"})[["x", "y"]]
+    n = len(points)
+    note = f"n = {n} English tasks, mean over encoders; p {names.p_value(row['p'])}, no correction"
+    fig = figures.scatter(points, row, unit="tasks", note=note)
+    said = f"rho {names.number(row['rho'], 2, True)} for {n} tasks"
+    return Picture(
+        "real", fig, "Real tasks (TaskWeb, English targets): a dot for each task.",
+        f"Scatter of the own score of published tasks against what they give to others: {said}.",
+        points,
+    )  # fmt: skip
+
+
+def miniature(cells, X, Y) -> Picture | None:
+    """This study: the own score, or its rise, against the average gain."""
+    rows = cells[(cells["outcome"] == "average") & cells["rho"].notna()].set_index(
+        "predictor", drop=False
+    )
+    name = next((n for n in ("main_gain", "main") if n in rows.index), None)
+    if name is None or name not in X or "average" not in Y:
+        return None
+    points = X[[name]].join(Y["average"]).dropna().set_axis(["x", "y"], axis=1)
+    row = rows.loc[name].copy()
+    row.attrs["method"] = cells.attrs.get("method", "spearman")
+    fig = figures.scatter(points, row, unit="intermediate tasks")
+    values = ", ".join(f"{v} {p.x:.3g} and {p.y:+.1f}" for v, p in points.iterrows())
+    return Picture(
+        "miniature", fig, "This study: a dot for each intermediate task, mean over seeds.",
+        f"Scatter of {names.predictor(name)} against the average gain of {len(points)} tasks: "
+        f"{values}.", points,
+    )  # fmt: skip
+
+
+def forest(cells) -> Picture | None:
+    """Every predictor against the average gain."""
+    part = cells[(cells["outcome"] == "average") & cells["rho"].notna()]
+    if part.empty:
+        return None
+    values = ", ".join(f"{names.predictor(r.predictor)} {r.rho:+.2f}" for r in part.itertuples())
+    return Picture(
+        "forest", figures.forest(cells),
+        "Every predictor against the gain on all targets; point at a line for its numbers.",
+        f"Correlations with the gain on all targets: {values}.", part.set_index("predictor"),
+    )  # fmt: skip
+
+
+def curves(predictors) -> Picture | None:
+    """Metrics over training, a line for each variant."""
+    part = predictors[predictors["predictor"].isin(CURVES) & predictors["target"].isna()]
+    part = part[part.groupby("variant")["fraction"].transform("nunique") > 1]
+    if part.empty:
+        return None
+    ends = part.sort_values("fraction").groupby(["variant", "predictor"])["value"].last()
+    values = ", ".join(f"{v} {x:.0f}" for (v, p), x in ends.items() if p == "main")
+    columns = ["variant", "seed", "fraction", "predictor", "value"]
+    return Picture(
+        "curves", figures.trajectories(part[columns]),
+        "The own score, the loss and translation retrieval while each variant is trained.",
+        f"Curves over training; own score at the end: {values}.", part[columns],
+    )  # fmt: skip

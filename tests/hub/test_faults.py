@@ -1,0 +1,184 @@
+"""What the network does is told as it is: not there, not now, or not what was listed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import repositories
+from huggingface_hub import _tree_cache, constants
+
+from midway.data import repository, sources
+from midway.study import params, tasks
+from midway.study.errors import MissingData, Unreachable
+
+HUB = params.Data(source="hub")
+GLUE = tasks.get("mnli").hub["revision"]
+TRAIN = f"resolve/{GLUE}/mnli/train-00000"
+
+
+def empty_cache():
+    shutil.rmtree(constants.HF_HUB_CACHE)
+    _tree_cache._IN_MEMORY_TREE_CACHE.clear()  # a new process has none
+
+
+def load(split="train"):
+    return sources.load("mnli", split, "en", HUB)
+
+
+GATED = {"status": 403, "code": "GatedRepo", "message": "Access to this dataset is restricted"}
+ABSENT = {
+    "gated": (GATED, "gated: accept its terms at .*datasets/nyu-mll/glue"),
+    "no such repository, or private": (
+        {"status": 401, "code": "RepoNotFound", "message": "Repository not found"},
+        "no dataset nyu-mll/glue .*mistyped, or private",
+    ),
+    "wrong token": (
+        {"status": 401, "message": "Invalid credentials in Authorization header"},
+        "the token is not valid",
+    ),
+    "refused": ({"status": 403, "message": "no"}, r"access refused \(403\)"),
+    "no such commit": (
+        {"status": 404, "code": "RevisionNotFound", "message": "Invalid rev id"},
+        f"no commit {GLUE}: mistyped",
+    ),
+}
+
+
+@pytest.mark.parametrize("answer, told", ABSENT.values(), ids=ABSENT)
+def test_what_is_not_there_is_missing_data_with_its_cause(hub, answer, told):
+    """Gated, mistyped and a wrong commit want different things of the user; asked only once."""
+    hub.faults.append({"match": "/api/datasets/nyu-mll/glue"} | answer)
+    with pytest.raises(MissingData, match=told) as error:
+        load()
+    asked = [line for line in hub.log if "nyu-mll" in line]
+    assert "\n" not in str(error.value) and len(asked) == 1
+
+
+def test_what_is_mistyped_on_a_card_is_said(hub, monkeypatch):
+    """A configuration or split that the commit has not got is named, with the nearest."""
+    original = tasks.get("mnli").hub["train"][0]
+    for field, value, told in (
+        ("config", "mnil", "no configuration 'mnil'; did you mean 'mnli'"),
+        ("split", "trian", "no split 'trian' in mnli"),
+    ):
+        monkeypatch.setitem(tasks.get("mnli").hub, "train", [original | {field: value}])
+        with pytest.raises(MissingData, match=told):
+            load()
+
+
+NOT_NOW = {
+    "out of order": ({"status": 503}, r"out of order \(503\)"),
+    "too many requests": ({"status": 429, "headers": {"Retry-After": "0"}}, r"too many requests"),
+    "connection dropped": ({"drop": True}, "no connection to http://127.0.0.1"),
+    "cut off": ({"truncate": 200}, "nyu-mll/glue at"),
+    "damaged": ({"corrupt": True}, "is not what the hub lists"),
+}
+
+
+@pytest.mark.parametrize("answer, told", NOT_NOW.values(), ids=NOT_NOW)
+@pytest.mark.parametrize(
+    "where", ["/api/datasets/nyu-mll/glue/tree", "GET /lfs/"], ids=["list", "file"]
+)
+def test_what_does_not_work_now_is_tried_again_then_fails(hub, answer, told, where, monkeypatch):
+    """One 503 must not make a language missing for ever: the step fails, the next run goes on."""
+    if "corrupt" in answer and "tree" in where:
+        pytest.skip("a listing has no hash")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.faults.append({"match": where, "times": 1} | answer)
+    assert len(load()) == 12, "once: the second attempt has it"
+    empty_cache()
+    hub.faults[:] = [{"match": where} | answer]
+    with pytest.raises(Unreachable, match=told) as error:
+        load()
+    assert "\n" not in str(error.value)
+    hub.faults.clear()
+    assert len(load()) == 12, "later: nothing of the failure is left in the cache"
+
+
+def test_retry_after_is_obeyed(hub, monkeypatch):
+    """The hub counts requests in five minutes: asking again at once only prolongs the refusal."""
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    hub.faults.append({"match": "tree", "status": 429, "times": 1, "headers": {"Retry-After": "7"}})
+    assert len(load()) == 12 and max(slept) >= 7
+    hub.faults[:] = [{"match": "tree", "status": 429, "headers": {"Retry-After": "3"}}]
+    empty_cache()
+    with pytest.raises(Unreachable, match="asks to wait 3 s"):
+        load()
+
+
+def test_no_network(hub, monkeypatch):
+    """Nobody answers: not missing data, and the address that was asked is named."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.stop()
+    with pytest.raises(Unreachable, match=f"no connection to {hub.url}"):
+        load()
+
+
+def test_offline_with_an_empty_cache(hub, monkeypatch):
+    """HF_HUB_OFFLINE: no request, no waiting, and what to do."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waited"))
+    with pytest.raises(Unreachable, match="run `midway fetch` with a network"):
+        load()
+    assert not hub.log
+
+
+def test_offline_with_a_filled_cache(hub, monkeypatch):
+    """What is here is read without a request, and the record says which files it was."""
+    load()
+    asked = len(hub.log)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert len(load()) == 12 and len(hub.log) == asked
+    read = {k: v for k, v in repository.READ.items() if "/mnli/train-" in k}
+    assert len(read) == 2 and all(f"@{GLUE}/" in key and len(v) == 64 for key, v in read.items())
+    with pytest.raises(Unreachable):  # another split was never downloaded
+        load("dev")
+
+
+def test_a_cache_of_another_commit_is_not_read(hub, monkeypatch):
+    """datasets falls back on the newest cached revision; rows of it would bear the pin's name."""
+    from huggingface_hub import snapshot_download
+
+    snapshot_download("nyu-mll/glue", repo_type="dataset", revision=repositories.OTHER)
+    other = Path(constants.HF_HUB_CACHE) / "datasets--nyu-mll--glue/snapshots" / repositories.OTHER
+    assert list(other.glob("mnli/train-*.parquet"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(Unreachable, match=GLUE[:12]):
+        load()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert load()[0]["text_a"] == repositories.sentence(0, "en"), "the other commit lacks row 0"
+
+
+def test_a_cache_that_another_program_filled(hub, monkeypatch):
+    """load_dataset leaves no listing: its files are read if by their names none is missing."""
+    load()
+    folder = Path(constants.HF_HUB_CACHE) / "datasets--nyu-mll--glue"
+    shutil.rmtree(folder / "trees")
+    _tree_cache._IN_MEMORY_TREE_CACHE.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert len(load()) == 12
+    next(folder.glob("snapshots/*/mnli/train-00001-of-00002.parquet")).unlink()
+    with pytest.raises(Unreachable):
+        load()
+
+
+def test_a_file_that_changed_in_the_cache_is_downloaded_again(hub, monkeypatch):
+    """A torn or edited file must not become other rows under the same pin."""
+    load()
+    blob = next(Path(constants.HF_HUB_CACHE).glob("**/mnli/train-00000*.parquet")).resolve()
+    blob.write_bytes(blob.read_bytes()[:-9] + b"otherbyte")
+    assert len(load()) == 12
+    blob.write_bytes(blob.read_bytes()[:-9] + b"otherbyte")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(Unreachable, match="HF_HUB_OFFLINE is set"):
+        load()
+
+
+def test_forty_languages_cost_few_requests(hub):
+    """The hub allows 500 API requests in five minutes; a README parsed at every load took 163."""
+    for lang in tasks.get("panx").languages:
+        sources.load("panx", "test", lang, HUB)
+    api = [line for line in hub.log if "/api/datasets" in line]
+    files = [line for line in hub.log if "/resolve/" in line]
+    assert len(api) == 1 and len(files) <= 41
