@@ -197,9 +197,10 @@ def _hub(study, card, wanted, ask: bool) -> dict:
 
 def _files(study, card, wanted) -> dict:
     counts, missing = {}, []
+    made = sources.source(card, study.data) == "mini"
     for split, lang in wanted:
         try:
-            size = 50 if study.data.source == "mini" else None  # packs refuse a handful
+            size = 50 if made else None  # packs refuse a handful
             counts[split, lang] = len(sources.load(card.name, split, lang, study.data, size))
         except MissingData as error:
             missing.append(f"{split} {lang}: {error.reason}")
@@ -208,7 +209,7 @@ def _files(study, card, wanted) -> dict:
         more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
         hint = f" (get it: {where})" if where else ""
         return _row(card.name, False, "; ".join(missing[:3]) + more + hint)
-    if study.data.source == "mini":
+    if made:
         return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
     kept = root() / "outputs" / study.study / hashes.INDEX
     content = hashes.data_hashes(study, [card.name], kept if kept.exists() else None)
