@@ -79,19 +79,25 @@ def _encoder(study, ask: bool) -> list[dict]:
         return [_row("encoder", True, f"{packaged.PACKAGE} {version}; decoded at first use")]
     if enc.kind == "path":
         folder = root() / Path(enc.path).expanduser()
-        checkpoints.check_folder(folder, "encoder.path")  # the rule of run and of the steps
-        return [_row("encoder", True, str(folder))]
+        return [_row("encoder", True, f"{folder}: {_checkpoint(folder, 'encoder.path')}")]
     where, place = (enc.name, enc.revision), f"{enc.name} at {enc.revision[:12]}"
     try:
         if repository.here(*where, checkpoints.wanted, "model"):
-            checkpoints.check_folder(repository.snapshot(*where, "model"), "encoder.name")
-            return [_row("encoder", True, f"{place}, in the cache")]
+            facts = _checkpoint(repository.snapshot(*where, "model"), "encoder.name")
+            return [_row("encoder", True, f"{place}, in the cache: {facts}")]
         if (sizes := repository.listing(*where, "model", ask)) is None:
             return [_row("encoder", False, f"{place}: {AWAY}")]
         size = fetch.megabytes(sum(sizes[n] for n in checkpoints.wanted(list(sizes))))
         return [_row("encoder", None, f"{place}: {size} to download: midway fetch")]
     except (repository.Absent, Unreachable) as error:
         return [_row("encoder", False, str(error))]
+
+
+def _checkpoint(folder, key: str) -> str:
+    """What training will find in a checkpoint; InputError where it would fail."""
+    known = checkpoints.inspect(folder, key)
+    weights = f"{known['weights'] / 1e6:,.0f} M weights, {known['pieces']:,} pieces"
+    return f"{known['model_type']}, {known['layers']} layers, {weights}"
 
 
 def _torch():
