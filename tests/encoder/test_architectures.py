@@ -122,6 +122,28 @@ def test_trains_frozen_with_attention_over_layers(folder, name, kind):
     assert not any(p.requires_grad for p in [*below, *words])
 
 
+@pytest.mark.parametrize("name", ["xlm-r", "rembert", "mdeberta", "mmbert", "eurobert"])
+def test_masked_words_and_recomputed_layers(folder, name):
+    """Variants with +mlm, and large encoders on small cards: widths fit, gradients are the same."""
+    options = params.Encoder(kind="path", path=str(folder(name)), dropout=0.0)
+    ends = []
+    for again in (False, True):
+        encoded = encoder.load(options)
+        machine = setup(params.Compute(precision="fp32", gradient_checkpointing=again))
+        model = heads.Model(encoded, options, {"t": ("pair", 2), "mlm": ("mlm", 1)}, seed=1)
+        made = features.encode(rows("pair"), "pair", [], encoded.tokenizer, 64)
+        source = training.Source("t", "pair", Inputs(made, model, machine, None))
+        ends.append(training.fit(model, [source], PLAN, 3, 3, machine).losses)
+    assert np.allclose(*ends, rtol=1e-5)
+    batch = inputs(encoded)
+    masked = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+    masked[:, 1] = True
+    with torch.no_grad():
+        logits = model({"ids": batch["input_ids"], "mask": batch["attention_mask"],
+                        "masked": masked}, "mlm")  # fmt: skip
+    assert logits.shape == (len(shapes.TEXT), encoded.model.config.vocab_size)
+
+
 @pytest.mark.parametrize("name", shapes.NAMES)
 def test_words_and_answers_are_found(folder, name):
     """A tag belongs to its word's first piece with text; an answer's pieces spell the answer."""
