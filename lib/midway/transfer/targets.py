@@ -62,6 +62,8 @@ class Run:
         languages = sources.evaluated(self.study, target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
         facts: dict = {"train_key": card.train_key, "missing": {}}
+        if note := sources.note(card, self.study.data):
+            facts["note"] = note
         no_training: MissingData | None = None
         with_controls = None
         try:
