@@ -9,6 +9,7 @@ from pathlib import Path
 from midway import __version__
 from midway.study.errors import InputError, Unreachable, meant
 
+IN_PROJECT = ("run", "plan", "status", "audit", "doctor", "fetch")  # the others take any files
 EXAMPLES = """examples:
   midway run params/mini.yaml                 run the study, make outputs/mini/index.html
   midway run params/mini.yaml --set seeds=[1,2,3] --set study=three
@@ -117,6 +118,17 @@ def changes(pairs: list[str]) -> dict[str, object]:
         except InputError as error:
             raise InputError(f"--set {key}: {error}") from None
     return found
+
+
+def project(verb: str) -> None:
+    """InputError where a verb needs the project's notebooks and there are none."""
+    from midway.study.files import root
+
+    if not (root() / "notebooks").is_dir():
+        raise InputError(
+            f"{verb} needs the project's folder (notebooks/, params/), which {root()} is not: use a "
+            "clone's own environment, or set MIDWAY_ROOT to the clone"
+        )
 
 
 def study_of(args):
@@ -269,7 +281,14 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
     args = read(sys.argv[1:] if argv is None else argv)
     try:
+        if args.verb in IN_PROJECT:
+            project(args.verb)
         return globals()[args.verb](args) or 0
+    except ModuleNotFoundError as error:  # the light core is installed alone
+        if (name := str(error.name).partition(".")[0]) == "midway":
+            raise
+        print(f"midway {args.verb} needs {name}: pip install 'midway[all]'", file=sys.stderr)
+        return 2
     except InputError as error:
         print(f"midway: {error}", file=sys.stderr)
         return 2
