@@ -25,7 +25,7 @@ def above(step, **wildcards):
 
 
 wildcard_constraints:
-    variant="|".join(map(re.escape, STUDY.intermediate.variants)),
+    variant="|".join(map(re.escape, {*STUDY.intermediate.variants, *STUDY.carried()})),
     seed="|".join(map(str, STUDY.seeds)),
     part="|".join(STUDY.parts()),
 

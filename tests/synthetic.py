@@ -20,12 +20,13 @@ LANGUAGES = ["en", "de", "ru"]
 FRACTIONS = [0.0, 0.2, 0.5, 1.0]
 
 
-def study(root, folder, variants=VARIANTS, targets=TARGETS, seeds=(1, 2)):
+def study(root, folder, variants=VARIANTS, targets=TARGETS, seeds=(1, 2), doses=(1.0,)):
     """The study's parameters; its resolved ``params.yaml`` is written to the folder."""
     changes = {
         "study": Path(folder).name,
         "seeds": list(seeds),
         "intermediate.variants": list(variants),
+        "intermediate.doses": list(doses),
         "transfer.targets": list(targets),
         "transfer.targets_per_job": 9,
         "correlation.permutations": 999,
@@ -39,22 +40,28 @@ def study(root, folder, variants=VARIANTS, targets=TARGETS, seeds=(1, 2)):
 
 
 def write(root, folder, variants=VARIANTS, targets=TARGETS, seeds=(1, 2), noise=1.0,
-          transferred=None):  # fmt: skip
-    """Write a finished study; ``transferred``: the variants whose 02 is finished (all)."""
+          transferred=None, doses=(1.0,)):  # fmt: skip
+    """Write a finished study; ``transferred``: the variants whose 02 is finished (all).
+
+    Gains at a dose are this share of those at the end; doses are among FRACTIONS.
+    """
     folder = Path(folder)
-    made = study(root, folder, variants, targets, seeds)
+    made = study(root, folder, variants, targets, seeds, doses)
     for seed in seeds:
         for variant in variants:
             rng = np.random.default_rng([seed, VARIANTS.index(variant.split("+")[0])])
             _intermediate(made, folder, variant, seed, rng)
             if transferred is None or variant in transferred:
-                _transfer(made, folder, variant, seed, targets, noise, rng)
+                for dose in reversed(made.doses(variant)):
+                    name = params.at_dose(variant, dose)
+                    _transfer(made, folder, name, seed, targets, noise, rng)
     return made
 
 
 def merit(variant: str) -> float:
+    variant, dose = params.split_dose(variant)
     base, _, recipe = variant.partition("+")
-    return 0.0 if "shuffled" in recipe else float(VARIANTS.index(base))
+    return 0.0 if "shuffled" in recipe else dose * VARIANTS.index(base)
 
 
 def _metrics(variant, fraction, rng):
@@ -80,6 +87,7 @@ def _intermediate(made, folder, variant, seed, rng):
     fractions = [0.0] if variant == "none" else FRACTIONS
     trajectory = [
         {"step": int(40 * f), "fraction": f, "metrics": _metrics(variant, f, rng)}
+        | ({"dose": f} if f in made.doses(variant) else {})
         for f in fractions
     ]
     card = tasks.INTERMEDIATE.get(variant.split("+")[0])

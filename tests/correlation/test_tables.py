@@ -10,6 +10,7 @@ import pytest
 import synthetic
 from midway.correlation import any_table, tables
 from midway.correlation.correlate import correlate
+from midway.study import tasks
 from midway.study.errors import InputError
 
 FEW = {"permutations": 999, "resamples": 99}
@@ -128,6 +129,45 @@ def test_controls_and_other_recipes_are_no_units():
     """Shuffled labels or added MLM on one task are not another task: n must not grow."""
     names = ["none", "mnli", "mnli+shuffled", "mnli+mlm", "multi"]
     assert [v for v in names if tables.is_unit(v)] == ["mnli", "multi"]
+
+
+def test_a_composite_is_no_unit_unless_asked_for(folder):
+    """multi is made of the nine tasks: with it they would be counted twice."""
+    both = tables.predictors(folder), tables.outcomes(folder)
+    X, Y, _ = tables.wide(*both)
+    assert (
+        set(X.index.get_level_values(0))
+        == set(Y.index.get_level_values(0))
+        == set(tasks.INTERMEDIATE)
+    )
+    assert "multi" in tables.wide(*both, composites=True)[0].index.get_level_values(0)
+
+
+def test_families_say_which_units_belong_together():
+    found = tables.families(["squad1", "squad2", "anli", "mnli+shuffled", "ccg", "multi"])
+    assert found["squad1"] == found["squad2"] and found["anli"] == found["mnli+shuffled"]
+    assert found.nunique() == 3 and found["multi"] is None
+
+
+def test_doses_are_apart_from_what_is_compared_between_tasks(root, tmp_path):
+    """A third of MNLI is not one more task; it is compared with MNLI alone."""
+    folder, variants = tmp_path / "s", ["none", "mnli", "mnli+shuffled", "squad1", "multi"]
+    synthetic.write(root, folder, variants=variants, noise=0.0, doses=(0.2, 0.5, 1.0))
+    X, Y, _ = tables.wide(tables.predictors(folder), tables.outcomes(folder))
+    assert len(X) == len(Y) == 4
+    assert set(tables.scores(folder)["dose"]) == set(tables.costs(folder)["dose"]) == {1.0}
+    assert set(tables.scores(folder, doses=True)["dose"]) == {0.2, 0.5, 1.0}
+    every = tables.outcomes(folder, doses=True)
+    X, Y, skip = tables.within(tables.predictors(folder, doses=True), every)
+    assert list(X.index.names) == ["placebo", "variant", "seed", "dose"]
+    assert len(X) == len(Y) == 3 * 2 * 3 and X.index.equals(Y.index)
+    one = X.loc[(False, "squad1", 1), "main"]
+    assert one.index.tolist() == [0.2, 0.5, 1.0] and one.is_monotonic_increasing
+    own = every.set_index(["variant", "seed", "dose", "target"])["gain"]
+    assert Y.loc[(False, "squad1", 1, 0.5), "xnli"] == own[("squad1", 1, 0.5, "xnli")]
+    assert Y.loc[False].loc["mnli", "average"].gt(0).all() and Y.loc[True, "average"].eq(0).all()
+    assert X["logme:xnli"].notna().all() and ("logme:xnli", "xquad") in skip
+    assert X.loc[(False, "squad1", 1), "logme:average"].is_monotonic_increasing
 
 
 def test_gain_matrix_is_in_xtremes_order(folder):
@@ -319,6 +359,8 @@ def test_verb_prints_table_and_words(root, capsys):
 
 def test_english_stands_before_the_zero_shot_languages():
     """In the middle it reads as one of those that the mean is over."""
-    rows = [["none", 1, "pawsx", x, "accuracy", 50.0, 9, "test", ""] for x in ("de", "en", "fr")]
+    rows = [
+        ["none", 1.0, 1, "pawsx", x, "accuracy", 50.0, 9, "test", ""] for x in ("de", "en", "fr")
+    ]
     scores = pd.DataFrame(rows, columns=tables.SCORES)
     assert list(tables.language_table(scores, "pawsx")) == ["en", "de", "fr"]

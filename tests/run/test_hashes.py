@@ -70,6 +70,17 @@ def test_another_variant_or_seed_leaves_the_others_alone(project):
 
 
 @pytest.mark.slow
+def test_doses_and_primary_pairs_rerun_what_reads_them(project):
+    """Other doses are other encoders of 01; other primary pairs are another plan of 03."""
+    plan = project.plan("--set", "intermediate.doses=[0.5, 1.0]")
+    new = {step for step, row in plan.items() if row["state"] == "new"}
+    assert new == {"02_transfer/mnli@0.5/seed1/part1", "02_transfer/mnli@0.5/seed1/part2"}
+    assert changed(plan) - new == MNLI
+    assert "upstream: 01_intermediate/mnli/seed1 will run" in plan[min(new)]["why"]
+    plan = project.plan("--set", "correlation.primary=[[main, average]]")
+    assert changed(plan) == END | {"04_published"}
+
+
 def test_library_files_rerun_the_notebooks_that_import_them(project):
     lib = project.root / "lib" / "midway"
     for step in ("01_intermediate", "03_correlation", "05_report"):

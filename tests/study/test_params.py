@@ -48,6 +48,17 @@ REFUSED = [
     ({"seeds": []}, "at least one seed"),
     ({"seeds": [1, 1]}, "each once"),
     ({"correlation.alpha": 1.0}, "correlation.alpha"),
+    ({"correlation.primary": [["main"]]}, "no [predictor, outcome] pair"),
+    ({"correlation.primary": [["main", "averge"]]}, "did you mean 'average'?"),
+    ({"intermediate.doses": []}, "intermediate.doses"),
+    ({"intermediate.doses": [0.5]}, "the last of them 1.0"),
+    ({"intermediate.doses": [0.5, 0.2, 1.0]}, "rising shares"),
+    ({"intermediate.doses": [0.0, 1.0]}, "above 0"),
+    ({"intermediate.dosed": ["qqp"]}, "intermediate.dosed: 'qqp' is not trained"),
+    ({"intermediate.dosed": ["none"]}, "intermediate.dosed: 'none' is not trained"),
+    ({"transfer": {"steps": 1, "targets": ["xnli"], "dose_targets": ["panx"]}}, "dose_targets"),
+    ({"intermediate.variants": ["mnli+longer"]}, "takes no suffix but +longer"),
+    ({"intermediate": {"variants": ["none", "none+longer"], "epochs": 1}}, "how much longer"),
     ({"compute.precision": "fp8"}, "compute.precision"),
 ]
 
@@ -138,6 +149,27 @@ def test_targets_that_share_a_model_stay_together(tmp_path):
     parts = params.load(path).parts()
     assert ["xquad", "mlqa"] in parts.values() and len(parts) == 8
     assert sum(parts.values(), []) == list(params.tasks.TARGETS)
+
+
+def test_doses_are_variants_of_02_alone(root):
+    """Each dose is carried to the targets by jobs of its own; its training is one job."""
+    study = params.load(
+        root / "params/smoke.yaml",
+        {
+            "intermediate.variants": ["none", "mnli", "mnli+shuffled", "multi"],
+            "intermediate.doses": [0.3, 1.0],
+            "intermediate.dosed": ["mnli", "mnli+shuffled"],
+            "transfer.dose_targets": ["tatoeba", "xnli"],
+            "transfer.targets_per_job": 1,
+        },
+    )
+    assert study.carried() == [
+        "none", "mnli", "mnli@0.3", "mnli+shuffled", "mnli+shuffled@0.3", "multi",
+    ]  # fmt: skip
+    assert params.split_dose("mnli+shuffled@0.3") == ("mnli+shuffled", 0.3)
+    assert params.split_dose("mnli") == ("mnli", 1.0)
+    assert study.parts("mnli") == {"part1": ["xnli"], "part2": ["xquad"], "part3": ["tatoeba"]}
+    assert study.parts("mnli@0.3") == {"part1": ["xnli"], "part3": ["tatoeba"]}
 
 
 def test_fold_gives_the_same_study(root, tmp_path):

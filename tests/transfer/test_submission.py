@@ -7,6 +7,7 @@ import pytest
 from midway.study import tasks
 from midway.study.errors import InputError
 from midway.transfer import submission
+from midway.transfer import submission_files as files
 
 
 def squad(answers: dict[str, str]) -> str:
@@ -184,10 +185,10 @@ def test_written_predictions_are_read_back(tmp_path):
         "tatoeba": [1, 0],
     }
     for task, predictions in given.items():
-        path = submission.write_predictions(tmp_path, task, "zh", predictions)
-        assert path == submission.path_of(tmp_path, task, "zh")
-    assert submission._tags(tmp_path / "panx/test-zh.tsv") == given["panx"]
-    assert submission._answers(tmp_path / "xquad/test-zh.json") == given["xquad"]
+        path = files.write_predictions(tmp_path, task, "zh", predictions)
+        assert path == files.path_of(tmp_path, task, "zh")
+    assert files.tags_of(tmp_path / "panx/test-zh.tsv") == given["panx"]
+    assert files.answers_of(tmp_path / "xquad/test-zh.json") == given["xquad"]
     assert (tmp_path / "bucc2018/test-zh.tsv").read_text() == "de-1\ten-2\nde-3\ten-4\n"
     assert (tmp_path / "tatoeba/test-zh.tsv").read_text() == "1\n0\n"
 
@@ -272,7 +273,7 @@ def write_labels(folder, task, lang, rows):
             {"paragraphs": [{"context": r["context"], "qas": [q]}]}
             for r, q in zip(rows, qas, strict=True)
         ]
-        path = submission.path_of(folder, task, lang)
+        path = files.path_of(folder, task, lang)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"version": "1.1", "data": data}), encoding="utf-8")
         return
@@ -282,7 +283,7 @@ def write_labels(folder, task, lang, rows):
         "parallel": lambda: range(len(rows)),
         "pair": lambda: [card.labels[r["label"]] for r in rows],
     }[card.kind]()
-    submission.write_predictions(folder, task, lang, gold)
+    files.write_predictions(folder, task, lang, gold)
 
 
 @pytest.mark.slow
@@ -326,9 +327,112 @@ def test_real_gold_with_planted_errors(shared, tmp_path):
             else:
                 given = [(i + (i < wrong)) % n for i in range(n)]
                 scores.append(100 * (n - wrong) / n)
-            submission.write_predictions(predictions, task, lang, given)
+            files.write_predictions(predictions, task, lang, given)
         expected[task] = sum(scores) / len(scores)
     result = submission.score_folder(predictions, labels)
     found = {task: one["score"] for task, one in result["tasks"].items()}
     assert found == pytest.approx(expected, abs=1e-9)
     assert result["overall"] == pytest.approx(sum(expected.values()) / 9, abs=1e-9)
+
+
+def write(folders, side, task, name, content):
+    path = folders[side] / task / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+
+
+def test_languages_that_are_not_xtremes_are_in_no_average(folders):
+    """With XTREME-R's languages in the folder the average was another one, and called complete."""
+    before = submission.score_folder(*folders)
+    for side in (0, 1):
+        for task in ("xnli", "mlqa"):
+            suffix = "json" if task == "mlqa" else "tsv"
+            content = (
+                ('{"a": "x"}', squad({"a": "Katze"})) if task == "mlqa" else ("x\nneutral\n",) * 2
+            )
+            write(folders, side, task, f"test-ta.{suffix}", content[side])
+    after = submission.score_folder(*folders)
+    for key in ("overall", "groups", "complete"):
+        assert after[key] == before[key]
+    one = after["tasks"]["mlqa"]
+    assert one["score"] == 50 and one["average"] == before["tasks"]["mlqa"]["average"]
+    assert one["others"] == ["ta"] and one["languages"]["ta"]["exact_match"] == 0
+    text = submission.main_score(*folders)
+    assert "not among XTREME's languages, in no average: ta 0.0" in text
+
+
+def test_a_task_in_other_languages_only_has_no_score(folders):
+    for side in (0, 1):
+        (folders[side] / "xnli/test-en.tsv").unlink()
+        (folders[side] / "xnli/test-de.tsv").rename(folders[side] / "xnli/test-ta.tsv")
+    with pytest.raises(InputError, match="xnli: has no language of XTREME's"):
+        submission.score_folder(*folders)
+
+
+def test_complete_means_all_tasks_in_all_languages(tmp_path):
+    """One language less, or one task less, is not comparable."""
+    for name, card in tasks.TARGETS.items():
+        kind = {"span": "xquad", "tags": "panx", "mining": "bucc2018"}.get(card.kind, "pawsx")
+        [(_, pair)] = [(k, v) for k, v in FILES.items() if k[0] == kind]
+        for side in (0, 1):
+            for lang in card.languages:
+                path = files.path_of(tmp_path / "pl"[side], name, lang)
+                write([tmp_path / "pl"[side]] * 2, side, name, path.name, pair[side])
+    folders = tmp_path / "p", tmp_path / "l"
+    assert submission.score_folder(*folders)["complete"]
+    for side in (0, 1):
+        (folders[side] / "tatoeba/test-vi.tsv").unlink()
+    assert not submission.score_folder(*folders)["complete"]
+
+
+CANNOT = {
+    "swapped": ("bucc2018", "test-de.tsv", "e1\td1\ne2\td2\n", "its columns are swapped"),
+    "other first ids": (
+        "bucc2018", "test-de.tsv", "".join(f"x{i}\te1\n" for i in range(10)), "first column"
+    ),
+    "other second ids": (
+        "bucc2018", "test-de.tsv", "".join(f"d1\tx{i}\n" for i in range(10)), "second column"
+    ),
+    "lines from 1": ("tatoeba", "test-de.tsv", "3\n1\n2\n4\n", "counts lines from 1"),
+    "lines out of range": ("tatoeba", "test-de.tsv", "7\n8\n9\n7\n", "no line is one of"),
+    "no label": ("xnli", "test-en.tsv", "yes\nno\n", "no line is one of the labels neutral"),
+    "empty lines": ("xnli", "test-en.tsv", "\n\n", "found ''"),
+    "no tag": ("panx", "test-en.tsv", "1\n1\n1\n1\n", "no tag is one of the labels"),
+    "no question": ("xquad", "test-en.json", '{"x": "y"}', "answers none of the 2 questions"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CANNOT)
+def test_what_cannot_be_right_is_refused(folders, name):
+    """Swapped columns, or ids of another file, scored 0.00 in silence."""
+    task, file, content, message = CANNOT[name]
+    write(folders, 0, task, file, content)
+    with pytest.raises(InputError, match=message) as error:
+        submission.score_folder(*folders)
+    assert file in str(error.value) and "\n" not in str(error.value)
+
+
+def test_few_wrong_pairs_or_classes_are_a_score(folders):
+    """A label that only this file's gold lacks, or two wrong pairs, are no other file."""
+    write(folders, 0, "bucc2018", "test-de.tsv", "d8\te8\nd9\te9\n")
+    write(folders, 0, "xnli", "test-de.tsv", "entailment\nentailment\n")
+    write(folders, 0, "panx", "test-en.tsv", "O\nO\nB-ORG\nO\n")
+    found = submission.score_folder(*folders)["tasks"]
+    assert found["bucc2018"]["score"] == 0 and "no id of the first" in found["bucc2018"]["notes"][0]
+    assert found["xnli"]["languages"]["de"] == {"accuracy": 0}
+
+
+def test_predictions_all_alike_are_said(folders):
+    """A majority class is a fair submission, and a broken writer's most common one."""
+    many = {str(i): f"answer {i}" for i in range(12)}
+    write(folders, 1, "xquad", "test-en.json", squad(many))
+    write(folders, 0, "xquad", "test-en.json", json.dumps(dict.fromkeys(many, " ")))
+    write(folders, 1, "xnli", "test-en.tsv", "neutral\nentailment\n" * 6)
+    write(folders, 0, "xnli", "test-en.tsv", "neutral\n" * 12)
+    write(folders, 0, "bucc2018", "test-de.tsv", "")
+    found = submission.score_folder(*folders)["tasks"]
+    assert found["xquad"]["notes"] == ["en: all answers are empty"]
+    assert found["xnli"]["notes"] == ["en: all lines are 'neutral'"]
+    assert found["bucc2018"]["notes"] == ["de: no pair is predicted"]
+    text = submission.main_score(*folders)
+    assert text.count("note: ") == 3 and "note: en: all answers are empty" in text

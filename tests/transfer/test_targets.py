@@ -4,6 +4,8 @@ import json
 import math
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from midway.data import sources
 from midway.encoder import training
@@ -69,7 +71,7 @@ def train(study, root, variant, seed=1):
 def begin(study, root, variant, seed=1):
     out = root / "02_transfer" / variant / f"seed{seed}" / "part1"
     step = record.begin(out, "02_transfer", study, variant, seed, "part1")
-    upstream = root / "01_intermediate" / variant / f"seed{seed}"
+    upstream = root / "01_intermediate" / params.split_dose(variant)[0] / f"seed{seed}"
     return targets.Run(study, variant, seed, "part1", step, upstream)
 
 
@@ -195,6 +197,51 @@ def test_every_kind_of_variant_trains_and_is_measured(study, tmp_path, variant):
     assert kept["train_n"] == {"multi": 9 * 24, "mnli+translated": 18}.get(variant, 24)
     if "translated" in variant:
         assert len(set(run.rows["mnli"]["lang"])) > 3
+
+
+@pytest.mark.slow
+def test_a_dose_is_the_encoder_of_that_moment(study, tmp_path, monkeypatch):
+    """Half of a training, carried on, is what a training of half the steps would have left."""
+    changes = {"steps": 4, "doses": [0.5, 1.0], "decay": 0.0, "warmup": 0.0}
+    dosed = study.model_copy(update={"intermediate": study.intermediate.model_copy(update=changes)})
+    out, run = train(dosed, tmp_path / "a", "mnli")
+    assert [(p["step"], p.get("dose")) for p in run.trajectory] == [(0, None), (2, 0.5), (4, 1.0)]
+    half = load_file(out / intermediate.weights_file("mnli@0.5"))
+    whole = load_file(out / intermediate.weights_file("mnli"))
+    assert set(half) == set(whole) and not all(torch.equal(half[k], whole[k]) for k in half)
+    orders = training.training_order
+    monkeypatch.setattr(training, "training_order", lambda *a: orders(a[0], a[1], 4, a[3])[: a[2]])
+    short = dosed.intermediate.model_copy(update={"steps": 2, "doses": [1.0]})
+    other, _ = train(study.model_copy(update={"intermediate": short}), tmp_path / "b", "mnli")
+    same = load_file(other / intermediate.weights_file("mnli"))
+    assert all(torch.equal(half[k], same[k]) for k in half)
+    carried = begin(dosed, tmp_path / "a", "mnli@0.5")
+    assert all(torch.equal(t, half[k]) for k, t in carried.start.items())
+    files = record.load(out / "record.json").files
+    assert set(files) >= {"encoder.safetensors", "encoder-0.5.safetensors"}
+
+
+@pytest.mark.slow
+def test_the_longer_baseline_trains_as_much_as_the_others_together(study, tmp_path):
+    """More steps on the target are the simplest rival of an intermediate task."""
+    train(study, tmp_path, params.LONGER)
+    found = begin(study, tmp_path, params.LONGER).evaluate("udpos")
+    assert found["steps"] == study.transfer.steps + study.intermediate.steps
+
+
+@pytest.mark.slow
+def test_training_states_of_other_settings_are_not_continued(study, tmp_path):
+    """They would give weights that belong to no settings at all."""
+    every = study.model_copy(update={"compute": study.compute.model_copy(update={"save_every": 1})})
+    run = intermediate.Run(every, "mnli", 1, tmp_path / "01_intermediate/mnli/seed1")
+    run.out.mkdir(parents=True)
+    run.train()
+    assert list((run.out / "states").glob("step*"))
+    plan = every.intermediate.model_copy(update={"lr": 2e-3})
+    for settings, resumed in ((every, 1), (every.model_copy(update={"intermediate": plan}), 0)):
+        again = intermediate.Run(settings, "mnli", 1, run.out)
+        again.train()
+        assert again.fit.resumed_from == resumed
 
 
 @pytest.mark.slow

@@ -183,7 +183,7 @@ def recommend(study_dir, target: str = "average", *, predictor: str = "main",
         )
     draws = _draws(study_dir, table, target, list(gains.groups), resamples, rng)
     rows = {v: [g.mean(), "measured", len(g)] for v, g in gains}
-    X, _, _ = tables.wide(tables.predictors(study_dir), table, names=[predictor])
+    X, _, _ = tables.wide(tables.predictors(study_dir), table, names=[predictor], composites=True)
     merit = X[predictor].groupby(level=0).mean() if predictor in X else pd.Series(dtype=float)
     known = [v for v in rows if v in merit]
     for v in merit.index.difference(list(rows)):

@@ -12,13 +12,15 @@ import pandas as pd
 
 from midway.study import tasks, yamlfile
 from midway.study.errors import InputError
+from midway.study.params import split_dose
 
 ORDER = ["none", *tasks.INTERMEDIATE, "multi"]
 GROUPS = list(dict.fromkeys(card.group for card in tasks.TARGETS.values()))
 OUTCOMES = [*tasks.TARGETS, *GROUPS, "average"]
-SCORES = ["variant", "seed", "target", "lang", "metric", "value", "n", "split", "record"]
-PREDICTORS = ["variant", "seed", "step", "fraction", "predictor", "value", "target", "record"]
-OUTCOME = ["variant", "seed", "target", "score", "gain", "english", "english_gain", "xtreme"]
+RUN = ["variant", "dose", "seed"]
+SCORES = [*RUN, "target", "lang", "metric", "value", "n", "split", "record"]
+PREDICTORS = [*RUN, "step", "fraction", "predictor", "value", "target", "record"]
+OUTCOME = [*RUN, "target", "score", "gain", "english", "english_gain", "xtreme"]
 
 
 def settings(study_dir) -> dict:
@@ -33,16 +35,20 @@ def settings(study_dir) -> dict:
 
 
 def read_records(study_dir, step: str) -> tuple[list[tuple[Path, dict]], list[str]]:
-    """Finished records of one step of the study's variants and seeds; and what was skipped."""
+    """Finished records of one step of the study's variants and seeds; and what was skipped.
+
+    A record's ``dose`` is its share of the variant's training; ``variant`` is without it.
+    """
     known = settings(study_dir)
     variants, seeds = known.get("intermediate", {}).get("variants"), known.get("seeds")
     found, skipped = [], []
     for path in sorted((Path(study_dir) / step).glob("**/record.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
+            record["variant"], record["dose"] = split_dose(record["variant"])
             variant, seed = record["variant"], record["seed"]
             record["results"], record["state"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             skipped.append(f"{path.relative_to(study_dir)}: not a whole record ({error!r})")
             continue
         asked = (not variants or variant in variants) and (not seeds or seed in seeds)
@@ -51,9 +57,10 @@ def read_records(study_dir, step: str) -> tuple[list[tuple[Path, dict]], list[st
     return found, skipped
 
 
-def scores(study_dir) -> pd.DataFrame:
+def scores(study_dir, doses: bool = False) -> pd.DataFrame:
     """One row per variant, seed, target, language and metric, of finished and running parts.
 
+    ``doses``: of encoders from within the training as well, ``dose`` being their share of it.
     Where a part is finished, only the languages in its record count; values are percent.
     """
     study_dir = Path(study_dir)
@@ -66,32 +73,38 @@ def scores(study_dir) -> pd.DataFrame:
             if "target" not in tree:  # what training left for the scores of this part
                 continue
             target, lang, metrics = tree["target"], tree["lang"], tree["metrics"]
+            variant, dose = split_dose(path.parts[-5])
+            seed = int(path.parts[-4].removeprefix("seed"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             skipped.append(f"{path.relative_to(study_dir)}: not a whole record ({error!r})")
             continue
         kept = parts.get(path.parents[1])
         if kept is not None and lang not in kept.get(target, {}).get("languages", {}):
             continue
-        variant, seed = path.parts[-5], int(path.parts[-4].removeprefix("seed"))
+        if dose != 1 and not doses:
+            continue
         for metric, value in metrics.items():
-            rows.append([variant, seed, target, lang, metric, value, tree.get("n"),
+            rows.append([variant, dose, seed, target, lang, metric, value, tree.get("n"),
                          tree.get("split"), path.relative_to(study_dir).as_posix()])  # fmt: skip
     table = _typed(pd.DataFrame(rows, columns=SCORES), {"value": float, "seed": int})
     table.attrs["skipped"] = skipped
     return table
 
 
-def outcomes(study_dir, by: str = "target") -> pd.DataFrame:
+def outcomes(study_dir, by: str = "target", doses: bool = False) -> pd.DataFrame:
     """Zero-shot scores (mean over non-English languages) and gains over ``none``, same seed.
 
     by 'target': XTREME's targets, and 'average' where all of the study's targets are finished;
     'group': XTREME's groups; 'language': mean over the targets that have the language.
     ``gain`` compares the languages that both have; ``english`` is the English score; ``xtreme``
-    the mean over all languages, English too. Percent; only finished parts.
+    the mean over all languages, English too. Percent; only finished parts. ``doses``: as in
+    :func:`scores`; 'average' is over the targets that doses are carried to.
     """
     done, skipped = read_records(study_dir, "02_transfer")
     main: dict = {}
     for _, record in done:
+        if record["dose"] != 1 and not doses:
+            continue
         for target, result in record["results"]["targets"].items():
             values = {
                 lang: m[tasks.get(target).metric]
@@ -99,13 +112,13 @@ def outcomes(study_dir, by: str = "target") -> pd.DataFrame:
                 if m.get(tasks.get(target).metric) is not None
             }
             if values:
-                main[record["variant"], record["seed"], target] = values
+                main[record["variant"], record["dose"], record["seed"], target] = values
     rows = []
-    for (variant, seed, target), values in main.items():
-        base = main.get(("none", seed, target), {})
+    for (*run, target), values in main.items():
+        base = main.get(("none", 1.0, run[-1], target), {})
         if by == "language":
             for lang, v in values.items():
-                cells = [variant, seed, lang, v, v - base.get(lang, np.nan), *[np.nan] * 3]
+                cells = [*run, lang, v, v - base.get(lang, np.nan), *[np.nan] * 3]
                 rows.append([*cells, target])
             continue
         other = [lang for lang in values if lang != "en"]
@@ -114,11 +127,13 @@ def outcomes(study_dir, by: str = "target") -> pd.DataFrame:
         score, whole = _mean([values[k] for k in other]), _mean(list(values.values()))
         gained = english - base.get("en", np.nan)
         name = tasks.get(target).group if by == "group" else target
-        rows.append([variant, seed, name, score, _mean(both), english, gained, whole, target])
-    types = dict.fromkeys(OUTCOME[3:], float)
+        rows.append([*run, name, score, _mean(both), english, gained, whole, target])
+    types = dict.fromkeys(OUTCOME[4:], float)
     table = _typed(pd.DataFrame(rows, columns=[*OUTCOME, "source"]), types)
     if by == "target":
-        asked = settings(study_dir).get("transfer", {}).get("targets") or set(table["target"])
+        transfer = settings(study_dir).get("transfer", {})
+        asked = (doses and transfer.get("dose_targets")) or transfer.get("targets")
+        asked = asked or set(table["target"])
         part = table[table["target"].isin(asked)].assign(target="average")
         mean = _whole_mean(part, {"average": set(asked)})
         table = pd.concat([table[OUTCOME], mean]) if len(mean) else table[OUTCOME]
@@ -129,17 +144,18 @@ def outcomes(study_dir, by: str = "target") -> pd.DataFrame:
     return table
 
 
-def predictors(study_dir) -> pd.DataFrame:
+def predictors(study_dir, doses: bool = False) -> pd.DataFrame:
     """Every predictor at every checkpoint: variant, seed, step, fraction, predictor, value.
 
-    ``target`` is set for those that belong to one target only (logme). ``main`` is the task's
-    main score, ``main_gain`` the same less its value before training. docs/metrics.md has all.
+    ``dose`` is that of the encoder that was kept at this checkpoint, else nan. ``target`` is set
+    for those that belong to one target only (logme; of other doses than 1 with ``doses``).
+    ``main`` is the task's main score, ``main_gain`` the same less its value before training.
+    docs/metrics.md has all.
     """
     rows = []
     done, skipped = read_records(study_dir, "01_intermediate")
     for path, record in done:
         name = path.relative_to(study_dir).as_posix()
-        run = [record["variant"], record["seed"]]
         points = record["results"].get("trajectory", [])
         summary = record["results"].get("summary", {})
         start = (points or [{}])[0].get("metrics", {}).get("main")
@@ -148,51 +164,90 @@ def predictors(study_dir) -> pd.DataFrame:
             if start is not None and metrics.get("main") is not None:
                 metrics["main_gain"] = metrics["main"] - start
             metrics["train_size"] = summary.get("train_size")
+            dose = point.get("dose", np.nan)
             if i == len(points) - 1:
+                dose = 1.0
                 metrics["steps_to_90"] = summary.get("steps_to_90")
             for key, value in metrics.items():
                 if value is not None:
+                    run = [record["variant"], dose, record["seed"]]
                     rows.append([*run, point["step"], point["fraction"], key, value, None, name])
     done, more = read_records(study_dir, "02_transfer")
     for path, record in done:
         name = path.relative_to(study_dir).as_posix()
+        if record["dose"] != 1 and not doses:
+            continue
         for target, result in record["results"]["targets"].items():
             if result.get("logme") is not None:
-                run = [record["variant"], record["seed"], 0, 1.0]
+                run = [record["variant"], record["dose"], record["seed"], 0, record["dose"]]
                 rows.append([*run, "logme", result["logme"], target, name])
-    table = _typed(pd.DataFrame(rows, columns=PREDICTORS), {"value": float, "fraction": float})
+    types = dict.fromkeys(["value", "fraction", "dose"], float)
+    table = _typed(pd.DataFrame(rows, columns=PREDICTORS), types)
     table.attrs["skipped"] = [*skipped, *more]
     return table
 
 
 def is_unit(variant: str) -> bool:
-    """Whether a variant is a unit of the correlation: trained, and no control or other recipe."""
+    """Whether a variant is trained, and no control or other recipe; multi is composed of units."""
     return variant != "none" and "+" not in variant
 
 
+def families(variants) -> pd.Series:
+    """The family of each variant's task by its card (itself where it has none); None for multi."""
+    cards = {v: tasks.INTERMEDIATE.get(v.split("+")[0]) for v in variants}
+    return pd.Series({v: c and (c.family or c.name) for v, c in cards.items()}, dtype=object)
+
+
 def wide(predictors: pd.DataFrame, outcomes: pd.DataFrame, *, names=(), value: str = "gain",
-         fraction: float = 1.0):  # fmt: skip
+         fraction: float = 1.0, composites: bool = False):  # fmt: skip
     """Arrays for :func:`correlate.correlate`: X, Y, and the pairs to leave out.
 
-    Units are the trained variants, runs their seeds. ``fraction``: predictors at the last
-    checkpoint at or before this share of the training. A predictor of one target becomes the
-    column 'logme:xnli', to be related to that target only; 'logme:average' is their mean.
+    Units are tasks at the end of their training (``composites``: multi, too), runs their seeds.
+    ``fraction``: predictors at the last checkpoint at or before this share of the training. A
+    predictor of one target becomes the column 'logme:xnli', to be related to that target only;
+    'logme:average' is their mean.
     """
-    units = predictors[predictors["variant"].map(is_unit).astype(bool)]
+    unit = is_unit if composites else tasks.INTERMEDIATE.__contains__
+    units = predictors[predictors["variant"].map(unit).astype(bool)]
     units = units[units["fraction"] <= fraction + 1e-9]
     if names:
         units = units[units["predictor"].isin(list(names))]
+    units = units[units["target"].isna() | (units["dose"] == 1)]
+    Y = outcomes[outcomes["variant"].map(unit).astype(bool) & (outcomes["dose"] == 1)]
+    return _arrays(units, Y, ["variant", "seed"], value)
+
+
+def within(predictors: pd.DataFrame, outcomes: pd.DataFrame, *, names=(), value: str = "gain"):
+    """The same for doses within tasks (tables with ``doses=True``): X, Y, pairs to leave out.
+
+    Rows are (placebo, variant, seed, dose), rising in dose; ``placebo`` rows are of shuffled
+    labels. ``none`` is no row: every gain starts from it, at dose 0.
+    """
+
+    def kept(table):
+        base = table["variant"].str.partition("+")
+        placebo = base[2] == "shuffled"
+        table = table.assign(placebo=placebo, variant=base[0])
+        return table[
+            base[0].isin(list(tasks.INTERMEDIATE))
+            & ((base[2] == "") | placebo)
+            & table["dose"].notna()
+        ]
+
+    X = kept(predictors)
+    X = X[X["predictor"].isin(list(names))] if names else X
+    return _arrays(X, kept(outcomes), ["placebo", "variant", "seed", "dose"], value)
+
+
+def _arrays(units, outcomes, index, value):
     units = units.sort_values("fraction", kind="stable")
     own = units[units["target"].notna()]
-    mean = own.groupby(["variant", "seed", "predictor"], as_index=False)["value"].mean()
+    mean = own.groupby([*index, "predictor"], as_index=False)["value"].mean()
     own = pd.concat([own, mean.assign(target="average")]) if len(own) else own
     own = own.assign(predictor=own["predictor"] + ":" + own["target"].astype(str))
     units = pd.concat([units[units["target"].isna()], own])
-    index = ["variant", "seed"]
     X = units.groupby([*index, "predictor"], sort=False)["value"].last().unstack()
-    Y = outcomes[outcomes["variant"].map(is_unit).astype(bool)].pivot(
-        index=index, columns="target", values=value
-    )
+    Y = outcomes.pivot(index=index, columns="target", values=value)
     Y = Y[sorted(Y, key=_place(OUTCOMES))]
     X = X[sorted(X)]
     skip = {(p, o) for p in X for o in Y if ":" in p and p.split(":")[1] != o}
@@ -217,15 +272,18 @@ def language_table(scores: pd.DataFrame, target: str) -> pd.DataFrame:
     return table.loc[sorted(table.index, key=_variant_place), languages]
 
 
-def costs(study_dir) -> pd.DataFrame:
-    """CPU seconds of every finished 01 and 02 job: variant, seed, step, cpu_s, wall_s, tokens."""
+def costs(study_dir, doses: bool = False) -> pd.DataFrame:
+    """CPU seconds of every finished 01 and 02 job: variant, seed, step, cpu_s, wall_s, tokens.
+
+    ``doses``: as in :func:`scores`.
+    """
     rows = []
     for step in ("01_intermediate", "02_transfer"):
         for _, r in read_records(study_dir, step)[0]:
-            cost = r.get("cost", {})
-            rows.append([r["variant"], r["seed"], step, cost.get("cpu_s"), cost.get("wall_s"),
-                         cost.get("tokens")])  # fmt: skip
-    return pd.DataFrame(rows, columns=["variant", "seed", "step", "cpu_s", "wall_s", "tokens"])
+            if r["dose"] == 1 or doses:
+                cost, run = r.get("cost", {}), [r[k] for k in RUN]
+                rows.append([*run, step, *(cost.get(k) for k in ("cpu_s", "wall_s", "tokens"))])
+    return pd.DataFrame(rows, columns=[*RUN, "step", "cpu_s", "wall_s", "tokens"])
 
 
 def write(table: pd.DataFrame, folder, name: str, digits: int = 2, index=True) -> list[Path]:
@@ -276,11 +334,11 @@ def _mean(values):
 def _whole_mean(table, wanted):
     """Mean over sources, only of runs that have all of them: others would be another mean."""
     rows = []
-    for (variant, seed, target), part in table.groupby(["variant", "seed", "target"], sort=False):
+    for (*run, target), part in table.groupby([*RUN, "target"], sort=False):
         if set(part["source"]) == wanted[target]:
             english = part[["english", "english_gain"]].mean()  # retrieval has no English score
             mean = part[["score", "gain", "xtreme"]].mean(skipna=False)
-            named = {"variant": variant, "seed": seed, "target": target}
+            named = dict(zip(RUN, run, strict=True)) | {"target": target}
             rows.append(named | english.to_dict() | mean.to_dict())
     return pd.DataFrame(rows, columns=OUTCOME)
 
@@ -302,6 +360,6 @@ def _sorted(table, column, order):
     place = table[column].map(_place(order)) if len(table) else None
     if place is None:
         return table
-    keys = [(_variant_place(v), s, p) for v, s, p in
-            zip(table["variant"], table["seed"], place, strict=True)]  # fmt: skip
+    keys = [(_variant_place(v), s, d, p) for v, d, s, p in
+            zip(*(table[k] for k in RUN), place, strict=True)]  # fmt: skip
     return table.iloc[sorted(range(len(table)), key=keys.__getitem__)].reset_index(drop=True)

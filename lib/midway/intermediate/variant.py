@@ -15,9 +15,15 @@ from midway.intermediate.mlm import MLM
 from midway.intermediate.predictors import Development, Probes, steps_to
 from midway.study import tasks
 from midway.study.errors import InputError, MissingData
-from midway.study.params import Study, split_variant
+from midway.study.params import Study, at_dose, split_dose, split_variant
 
 OUTPUTS = {"choice": 1, "span": 2}
+
+
+def weights_file(variant: str) -> str:
+    """The file in a variant's folder that holds a dose's weights; ``mnli@0.5`` as in 02."""
+    dose = split_dose(variant)[1]
+    return "encoder.safetensors" if dose == 1 else f"encoder-{dose:g}.safetensors"
 
 
 def inventory(card, rows) -> tuple[str, ...]:
@@ -111,10 +117,11 @@ class Run:
         self.notes: list[dict] = []  # points of the trajectory, best weights so far
         self.selected: int | None = None
         self.fit = training.Fit()
+        self.doses = study.doses(variant)
 
     @property
     def trajectory(self) -> list[dict]:
-        """What was measured so far: {step, fraction, metrics}."""
+        """What was measured so far: {step, fraction, dose if its encoder is kept, metrics}."""
         return [note for note in self.notes if "metrics" in note]
 
     def _training_rows(self, card, suffixes):
@@ -198,6 +205,8 @@ class Run:
         names = sorted({k for m in each.values() for k in m})
         mean = {k: float(np.mean([m[k] for m in each.values() if k in m])) for k in names}
         point = {"step": step, "fraction": step / steps if steps else 0.0}
+        dose = next((d for d in self.doses if steps and step == round(d * steps)), None)
+        point |= {"dose": dose} if dose else {}
         point["metrics"] = mean | self.probes.measure()
         if len(each) > 1:
             point["tasks"] = {n: m["main"] for n, m in each.items()}
@@ -215,6 +224,10 @@ class Run:
         steps = training.steps_of(plan, sum(s.inputs.features.examples for s in made))
         n = min(self.study.intermediate.checkpoints, steps)
         marks = {0, *(round(steps * (i + 1) / n) for i in range(n))}
+        kept = {round(steps * dose): dose for dose in self.doses[:-1]}
+        if len({0, steps, *kept}) < len(self.doses) + 1:
+            raise InputError(f"intermediate.doses: too close for {steps} steps of {key}")
+        marks |= set(kept)
         looks = {round(steps * (i + 1) / plan.selections) for i in range(plan.selections)} - {0}
         save = self.out / "states"
         every = self.study.compute.save_every
@@ -227,6 +240,8 @@ class Run:
                 value = np.mean([dev.measure()["main"] for dev in self.dev.values()])
             if step in looks:
                 best.look(step, value)
+            if step in kept:
+                self._keep(kept[step])
 
         self.fit = training.fit(
             self.model,
@@ -272,8 +287,13 @@ class Run:
         """Write what the variant differs in from its encoder; nothing for ``none``."""
         if not self.fit.losses:
             return []
+        self._keep(1.0)
+        shutil.rmtree(self.out / "states", ignore_errors=True)  # gigabytes of a large encoder
+        return [weights_file(at_dose(self.variant, dose)) for dose in self.doses]
+
+    def _keep(self, dose: float) -> None:
+        # One key: safetensors writes several in any order, and equal weights must be equal files.
         facts = {"encoder": self.encoded.fingerprint, "variant": self.variant}
         meta = {"midway": json.dumps(facts, sort_keys=True)}
-        weights.save_weights(weights.trained(self.model), self.out / "encoder.safetensors", meta)
-        shutil.rmtree(self.out / "states", ignore_errors=True)  # gigabytes of a large encoder
-        return ["encoder.safetensors"]
+        file = self.out / weights_file(at_dose(self.variant, dose))
+        weights.save_weights(weights.trained(self.model), file, meta)

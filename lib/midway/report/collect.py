@@ -18,7 +18,7 @@ from midway.study import names, tasks
 from midway.study.errors import InputError
 from midway.study.files import digest
 
-CELL = {"predictor", "outcome", "n", "rho", "p", "p_maxt", "low", "high"}
+CELL = {"predictor", "outcome", "n", "rho", "p", "p_maxt", "low", "high", "critical"}
 
 
 def page(path: str) -> str:

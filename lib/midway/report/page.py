@@ -19,8 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import midway
-from midway.correlation import tables, words
-from midway.report import collect, drawing, notebooks, pictures
+from midway.correlation import tables
+from midway.report import answer, collect, drawing, notebooks, pictures
 from midway.run.record import now
 from midway.study import names, yamlfile
 from midway.study.files import write_atomic
@@ -47,8 +47,9 @@ SECTIONS = [
 ]  # fmt: skip
 # Tables of 03 and 04 in the section on published evidence, in this order; others are not shown.
 PUBLISHED = {
-    "taskweb": "TaskWeb: own score and what a task gives to others, mean over encoders",
-    "taskweb_encoders": "TaskWeb: the same by encoder",
+    "taskweb_mean": "TaskWeb: own score and what a task gives to others, mean over encoders",
+    "taskweb": "TaskWeb: the same by encoder",
+    "taskweb_choice": "TaskWeb: what choosing by the own score costs",
     "units": "Probing scores and targets: what is left when the task, not the run, is the unit",
     "claims": "Claims of the literature, beside this study",
     "beside": "X-STILTs version 1 and this study, cell by cell",
@@ -106,7 +107,7 @@ def content(study, folder, into=None) -> dict:
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
         "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
-        **answer(study, cells, outcomes, four["results"], len(X), complete),
+        **answer.first_screen(study, cells, outcomes, made, four["results"], len(X), complete),
         "pictures": pictures.all_of(made, cells, predictors, X, Y),
         "gains": collect.gains(study, steps, outcomes, scores),
         "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
@@ -162,30 +163,6 @@ def typeset(text: str) -> str:
 def style() -> str:
     colours = f":root {{ --pos: {drawing.GAIN}; --neg: {drawing.LOSS}; }}\n"
     return colours + (HERE / "style.css").read_text(encoding="utf-8")
-
-
-def answer(study, cells, outcomes, published_: dict, n: int, complete: bool) -> dict:
-    """The first screen's sentences, from the numbers by rules (``words``)."""
-    mini = words.headline(cells)
-    mean = outcomes[outcomes["target"] == "average"].groupby("variant")["gain"].mean()
-    mean = mean[[tables.is_unit(v) for v in mean.index]].dropna()
-    sure = []
-    if len(mean):
-        best, worst = mean.idxmax(), mean.idxmin()
-        sure.append(
-            f"Over {len(study.transfer.targets)} targets, intermediate training changes the "
-            f"zero-shot score by {mean[worst]:+.1f} points ({names.variant(worst)}) to "
-            f"{mean[best]:+.1f} ({names.variant(best)})"
-            f"{'' if complete else ' in what is finished'}."
-        )
-    if cells["p"].notna().any():
-        sure += words.family(cells, most=1)[:2]
-    elif not mini:
-        mini = ["There is no answer yet: too few variants have been carried to all targets."]
-    return {
-        "real": published_.get("answer", [])[:1], "answer": mini, "sure": sure,
-        "limits": words.limits(study.fold(), n, len(study.seeds)) if n else [],
-    }  # fmt: skip
 
 
 def correlation_tables(cells: pd.DataFrame) -> dict:

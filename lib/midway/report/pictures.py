@@ -48,39 +48,46 @@ def all_of(made: dict, cells, predictors, X, Y) -> dict[str, Picture]:
 
 def real(made: dict) -> Picture | None:
     """Published tasks: own score against what the task gives to others (from 04)."""
-    if not {"taskweb", "taskweb_tasks"} <= set(made):
+    if not {"taskweb_mean", "taskweb_tasks"} <= set(made):
         return None
-    points = made["taskweb_tasks"][1].set_index("task")
-    row = made["taskweb"][1].set_index("predictor").loc["own"]
-    facts = {"predictor": "main", "outcome": "other tasks", "rho": row["mean"]}
-    row = pd.Series(facts | {k: row[k] for k in ("low", "high", "p")} | {"p_maxt": row["p"]})
-    points = points.rename(columns={"own": "x", "given": "y"})[["x", "y"]]
-    n = len(points)
-    note = f"n = {n} English tasks, mean over encoders; p {names.p_value(row['p'])}, no correction"
-    fig = figures.scatter(points, row, unit="tasks", note=note)
-    said = f"rho {names.number(row['rho'], 2, True)} for {n} tasks"
+    points = made["taskweb_tasks"][1].groupby("task")[["own", "given"]].mean()
+    row = made["taskweb_mean"][1].set_index("predictor").loc["own"]
+    points = points.set_axis(["x", "y"], axis=1)
+    low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
+    facts = {"predictor": "main", "outcome": "other tasks", "low": low, "high": high}
+    note = f"n = {len(points)} English tasks, means over {row['strata']:.0f} encoders and 8 seeds; "
+    note += f"widest 95 % interval; p {names.p_value(row['p'])}, no correction"
+    fig = figures.scatter(points, pd.Series(facts | {"rho": row["rho"], "p_maxt": None}), note=note)
     return Picture(
-        "real", fig, "Real tasks (TaskWeb, English targets): a dot for each task.",
-        f"Scatter of the own score of published tasks against what they give to others: {said}.",
-        points,
+        "real", fig,
+        "Published real tasks (TaskWeb): a dot for each task, its own score against what it gives "
+        "to other tasks.",
+        f"Scatter of {len(points)} published tasks, rho {row['rho']:+.2f}.", points,
     )  # fmt: skip
 
 
+def own_score(cells) -> pd.Series | None:
+    """The row of the own score (its rise, where that is known) against the average gain."""
+    rows = cells[(cells["outcome"] == "average") & cells["rho"].notna()]
+    for name in ("main_gain", "main"):
+        for _, row in rows[rows["predictor"] == name].iterrows():
+            row.attrs["method"] = cells.attrs.get("method", "spearman")
+            return row
+    return None
+
+
 def miniature(cells, X, Y) -> Picture | None:
-    """This study: the own score, or its rise, against the average gain."""
-    rows = cells[(cells["outcome"] == "average") & cells["rho"].notna()].set_index(
-        "predictor", drop=False
-    )
-    name = next((n for n in ("main_gain", "main") if n in rows.index), None)
-    if name is None or name not in X or "average" not in Y:
+    """This study: the own score against the average gain."""
+    row = own_score(cells)
+    if row is None or row["predictor"] not in X or "average" not in Y:
         return None
+    name = row["predictor"]
     points = X[[name]].join(Y["average"]).dropna().set_axis(["x", "y"], axis=1)
-    row = rows.loc[name].copy()
-    row.attrs["method"] = cells.attrs.get("method", "spearman")
     fig = figures.scatter(points, row, unit="intermediate tasks")
     values = ", ".join(f"{v} {p.x:.3g} and {p.y:+.1f}" for v, p in points.iterrows())
     return Picture(
-        "miniature", fig, "This study: a dot for each intermediate task, mean over seeds.",
+        "miniature", fig,
+        "This study: a dot for each intermediate task, mean over seeds.",
         f"Scatter of {names.predictor(name)} against the average gain of {len(points)} tasks: "
         f"{values}.", points,
     )  # fmt: skip

@@ -132,7 +132,7 @@ def estimate(study: Study) -> list[dict]:
             made = made | {"flops": made["flops"] * 1.5}
         rows.append({"step": "01_intermediate", "name": variant, "runs": 1, **made})
     trained = set()
-    variants = len(study.intermediate.variants)
+    carried = [t for v in study.carried() for part in study.parts(v).values() for t in part]
     for target in study.transfer.targets:
         card = tasks.TARGETS[target]
         made = {"steps": 0, "tokens": 0.0, "flops": 0.0}
@@ -147,7 +147,7 @@ def estimate(study: Study) -> list[dict]:
         tokens = tested * pieces
         made["tokens"] += tokens
         made["flops"] += _flops(study, tokens, pieces, False)
-        rows.append({"step": "02_transfer", "name": target, "runs": variants, **made})
+        rows.append({"step": "02_transfer", "name": target, "runs": carried.count(target), **made})
     return rows
 
 

@@ -137,7 +137,7 @@ def _memory(study) -> list[dict]:
 
 def disk_mb(study) -> tuple[float, float]:
     """Counted MB of all trained encoders, and of the frozen trunk's kept output."""
-    runs = len(study.intermediate.variants) * len(study.seeds)
+    runs = len(study.carried()) * len(study.seeds)
     encoders = runs * (4 * cost.trained(study) / 2**20 + 5)
     if not (study.compute.cache_trunk and study.encoder.frozen_layers):
         return encoders, 0.0

@@ -29,7 +29,7 @@ from midway.study.files import (
     root,
     sha256,
 )
-from midway.study.params import Study, split_variant
+from midway.study.params import LONGER, Study, split_variant
 
 LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
@@ -57,6 +57,8 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
         own = all_["intermediate"]
         base, suffixes = split_variant(sid.variant)
         own.pop("variants")
+        own.pop("dosed")
+        own["doses"] = study.doses(sid.variant)
         own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
         names = {base, *trained_on(sid.variant)}
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in names}
@@ -69,6 +71,9 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
     if sid.step == STEPS[1]:
         own, names = all_["transfer"], targets or targets_of(study, sid)
         own.pop("targets_per_job")
+        own.pop("dose_targets")
+        if sid.variant == LONGER:
+            own["longer"] = study.intermediate.steps
         used = {*names, *(tasks.TARGETS[t].train_key for t in names)}
         own["targets"] = names
         own["languages"] = {t: v for t, v in own["languages"].items() if t in used}

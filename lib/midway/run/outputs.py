@@ -10,9 +10,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from midway.study import params
+from midway.study import params, yamlfile
+from midway.study.errors import InputError
 from midway.study.files import root
 
 ENOUGH = 5  # tasks below which no correlation can be significant
@@ -61,9 +60,9 @@ def latest(study: str | Path | None = None, changes: dict | None = None) -> Sour
 def _tasks(folder: Path) -> int:
     """How many intermediate tasks a study trains, controls and other recipes left out."""
     try:
-        tree = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+        tree = yamlfile.parse((folder / "params.yaml").read_text(encoding="utf-8"))
         variants = {v.partition("@")[0] for v in tree["intermediate"]["variants"]}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
         return 0
     return sum(v not in ("none", "multi") and "+" not in v for v in variants)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from midway.study import tasks
 from midway.study.files import root
-from midway.study.params import Study, split_variant
+from midway.study.params import Study, split_dose, split_variant
 
 STEPS = ("01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report")
 
@@ -33,10 +33,11 @@ class StepId:
 def steps(study: Study) -> list[StepId]:
     """Every job of a study, each after what it reads."""
     runs = [(v, s) for s in study.seeds for v in study.intermediate.variants]
+    carried = [(v, s) for s in study.seeds for v in study.carried()]
     return (
         [StepId(STEPS[3])]
         + [StepId(STEPS[0], v, s) for v, s in runs]
-        + [StepId(STEPS[1], v, s, p) for v, s in runs for p in study.parts()]
+        + [StepId(STEPS[1], v, s, p) for v, s in carried for p in study.parts(v)]
         + [StepId(STEPS[2]), StepId(STEPS[4])]
     )
 
@@ -44,7 +45,7 @@ def steps(study: Study) -> list[StepId]:
 def upstream(study: Study, sid: StepId) -> list[StepId]:
     """The jobs whose records a job reads."""
     if sid.step == STEPS[1]:
-        return [StepId(STEPS[0], sid.variant, sid.seed)]
+        return [StepId(STEPS[0], split_dose(sid.variant)[0], sid.seed)]
     if sid.step == STEPS[2]:
         return [s for s in steps(study) if s.step in STEPS[:2]]
     if sid.step == STEPS[4]:
@@ -60,4 +61,4 @@ def trained_on(variant: str) -> tuple[str, ...]:
 
 def targets_of(study: Study, sid: StepId) -> list[str]:
     """Targets of a 02 job (all of the study's when the part is None)."""
-    return study.parts()[sid.part] if sid.part else list(study.transfer.targets)
+    return study.parts(sid.variant)[sid.part] if sid.part else list(study.transfer.targets)

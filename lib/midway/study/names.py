@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
-from midway.study import tasks
+from midway.study import tasks, yamlfile
 
 
 class Name(NamedTuple):
@@ -18,7 +16,7 @@ class Name(NamedTuple):
 
 PREDICTORS = {
     key: Name(**fields)
-    for key, fields in yaml.safe_load(
+    for key, fields in yamlfile.parse(
         Path(__file__).with_name("names.yaml").read_text(encoding="utf-8")
     ).items()
 }

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from midway.study import tasks, yamlfile
 from midway.study.errors import InputError, meant, one_line  # noqa: F401  (public here)
 
-SUFFIXES = ("shuffled", "mlm", "translated")
+SUFFIXES = ("shuffled", "mlm", "translated", "longer")
+LONGER = "none+longer"  # the baseline with as many more target steps as 01 would have trained
 
 
 class Strict(BaseModel):
@@ -112,6 +113,8 @@ class Intermediate(Training):
 
     variants: list[str] = ["none", "mnli", "squad1"]
     checkpoints: int = Field(5, ge=1, le=100)  # points of training at which metrics are taken
+    doses: list[float] = [1.0]  # shares of training whose encoders are kept and carried to 02
+    dosed: list[str] = []  # variants with doses below 1; [] is all but none
     eval_size: int = Field(200, ge=2)  # development examples per measurement
     probe_size: int = Field(200, ge=2)  # sentence pairs per probe
     probe_languages: list[str] = []  # of cosine gap and P@1; [] is all of XNLI's
@@ -132,11 +135,19 @@ class Intermediate(Training):
             raise ValueError("a variant is named twice")
         return names
 
+    @field_validator("doses")
+    @classmethod
+    def _doses(cls, doses):
+        if not doses or sorted(set(doses)) != doses or doses[0] <= 0 or doses[-1] != 1:
+            raise ValueError("give rising shares of training above 0, the last of them 1.0")
+        return doses
+
 
 class Transfer(Training):
     """Fine-tuning on the target's English data, evaluation in its languages."""
 
     targets: list[str] = list(tasks.TARGETS)
+    dose_targets: list[str] = []  # targets of doses below 1; [] is all
     languages: dict[str, list[str]] = {}  # per target; a target left out takes all there are
     targets_per_job: int = Field(9, ge=1)
     layer_sweep: bool = True  # retrieval scores of every layer beside the chosen one
@@ -145,10 +156,10 @@ class Transfer(Training):
     controls: bool = True  # majority, bag of words, hypothesis-only, question-blind, random
     tasks: dict[str, Override] = {}
 
-    @field_validator("targets")
+    @field_validator("targets", "dose_targets")
     @classmethod
-    def _targets(cls, names):
-        if not names:
+    def _targets(cls, names, info):
+        if not names and info.field_name == "targets":
             raise ValueError("at least one target is needed")
         for name in names:
             near(name, tasks.TARGETS, "target")
@@ -161,6 +172,7 @@ class Correlation(Strict):
     """How predictors are related to outcomes."""
 
     predictors: list[str] = []  # [] is all that were measured
+    primary: list[list[str]] = []  # [predictor, outcome] pairs named before training
     outcome: Literal["gain", "score"] = "gain"
     permutations: int = Field(100_000, ge=999)
     resamples: int = Field(9999, ge=99)
@@ -221,6 +233,19 @@ class Study(Strict):
         for part, label in ((self.intermediate, "intermediate"), (self.transfer, "transfer")):
             if part.steps is None and part.epochs is None:
                 raise ValueError(f"{label}.steps or {label}.epochs is needed")
+        for label, some, all_ in (
+            ("intermediate.dosed", self.intermediate.dosed, self.intermediate.variants),
+            ("transfer.dose_targets", self.transfer.dose_targets, self.transfer.targets),
+        ):
+            for name in some:
+                if name not in all_ or name.split("+")[0] == "none":
+                    raise ValueError(f"{label}: {name!r} is not trained by this study")
+        for pair in self.correlation.primary:
+            if len(pair) != 2:
+                raise ValueError(f"correlation.primary: {pair} is no [predictor, outcome] pair")
+            near(pair[1], [*tasks.TARGETS, "average"], "outcome")
+        if LONGER in self.intermediate.variants and self.intermediate.steps is None:
+            raise ValueError(f"variant {LONGER} needs intermediate.steps: how much longer")
         if self.correlation.outcome == "gain" and "none" not in self.intermediate.variants:
             raise ValueError(
                 "intermediate.variants: gains are measured from none, which is missing; "
@@ -249,8 +274,26 @@ class Study(Strict):
             base["steps"] = None
         return Training(**base | own)
 
-    def parts(self) -> dict[str, list[str]]:
-        """Targets in chunks of ``targets_per_job``; those that share a model stay together."""
+    def doses(self, variant: str) -> list[float]:
+        """Shares of a variant's training that are carried to the targets; the last is 1."""
+        own = variant.split("+")[0] != "none"
+        if own and (not self.intermediate.dosed or variant in self.intermediate.dosed):
+            return list(self.intermediate.doses)
+        return [1.0]
+
+    def carried(self) -> list[str]:
+        """Variants of 02: each of 01's and, as mnli@0.5, its doses below 1."""
+        return [at_dose(v, d) for v in self.intermediate.variants for d in reversed(self.doses(v))]
+
+    def parts(self, variant: str = "") -> dict[str, list[str]]:
+        """Targets in chunks of ``targets_per_job``; those that share a model stay together.
+
+        ``variant``: of 02; a dose below 1 leaves targets out that are not in ``dose_targets``.
+        """
+        some = self.transfer.dose_targets if split_dose(variant)[1] < 1 else []
+        if some:
+            kept = {k: [t for t in ts if t in some] for k, ts in self.parts().items()}
+            return {k: ts for k, ts in kept.items() if ts}
         chunks: list[list[str]] = []
         for name in self.transfer.targets:
             key = tasks.TARGETS[name].train_key
@@ -282,9 +325,22 @@ def split_variant(name: str) -> tuple[str, tuple[str, ...]]:
         raise ValueError(
             f"variant {name!r}: write suffixes once, in the order +{' +'.join(SUFFIXES)}"
         )
-    if base == "none" and suffixes:
-        raise ValueError(f"variant {name!r}: none is the encoder as it is and takes no suffix")
+    if suffixes and ("none" in base or "longer" in suffixes) and name != LONGER:
+        raise ValueError(
+            f"variant {name!r}: none is the encoder as it is and takes no suffix but +longer"
+        )
     return base, tuple(suffixes)
+
+
+def split_dose(name: str) -> tuple[str, float]:
+    """``'mnli@0.5'`` -> ``('mnli', 0.5)``: a variant of 02 and its share of training."""
+    variant, _, dose = name.partition("@")
+    return variant, float(dose or 1)
+
+
+def at_dose(variant: str, dose: float) -> str:
+    """How 02 names a variant at a share of its training; just its name at the end."""
+    return variant if dose == 1 else f"{variant}@{dose:g}"
 
 
 def load(path: str | Path, changes: dict[str, object] | None = None) -> Study:

@@ -33,6 +33,7 @@ class Card:
     metric: str  # main score, in percent
     labels: tuple[str, ...] = ()  # pair classes in index order, or the tag inventory
     languages: tuple[str, ...] = ("en",)  # ISO 639-1, XTREME's full list
+    family: str | None = None  # tasks that share data, labels or makers; None: its own
     train_from: str | None = None  # card whose English training data fine-tunes this target
     train_size: int | None = None  # official number of English training examples
     splits: Mapping[str, str] = field(default_factory=dict)  # official data that plays each split

@@ -14,12 +14,12 @@ from midway.encoder.heads import Model
 from midway.encoder.tokens import encode
 from midway.evaluation import predict
 from midway.intermediate.predictors import Development, logme
-from midway.intermediate.variant import head_size
+from midway.intermediate.variant import head_size, weights_file
 from midway.study import tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.files import plain, write_atomic
-from midway.study.params import Study
-from midway.transfer import controls, retrieval_targets, submission
+from midway.study.params import LONGER, Study
+from midway.transfer import controls, retrieval_targets, submission_files
 
 
 class Run:
@@ -30,7 +30,7 @@ class Run:
     step : records.Step
         Keeps every language's score as soon as it is known and knows those of a cut-off run.
     upstream : Path
-        The variant's 01_intermediate folder; ``encoder.safetensors`` there, or nothing for none.
+        The variant's 01_intermediate folder; its encoder at this dose, or nothing for none.
     """
 
     def __init__(self, study: Study, variant: str, seed: int, part: str, step, upstream: Path):
@@ -38,13 +38,12 @@ class Run:
         self.out = Path(step.out)
         self.machine = setup(study.compute)
         self.cache = self.out.parents[3] / "cache" if study.compute.cache_trunk else None
-        self.targets = study.parts()[part]
+        self.targets = study.parts(variant)[part]
         self.encoded = encoder.load(study.encoder)
         self.layer = study.encoder.retrieval_layer or self.encoded.layers
         self.bare = self._model({})
-        weights = Path(upstream) / "encoder.safetensors"
-        if variant != "none":
-            snapshots.load_weights(self.bare.encoder, weights)
+        if not variant.startswith("none"):
+            snapshots.load_weights(self.bare.encoder, Path(upstream) / weights_file(variant))
         self.start = snapshots.trained(self.bare)
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
@@ -145,6 +144,7 @@ class Run:
         if not blind:
             facts["logme"] = logme(model, inputs, self.layer, self.machine)
         steps = training.steps_of(plan, features.examples)
+        steps += (self.study.intermediate.steps or 0) if self.variant == LONGER else 0
         save = self._states(card.train_key + (".blind" if blind else ""))
         every, log = self.study.compute.save_every, []
         best = snapshots.Best(model, log, save if every else None)
@@ -236,7 +236,9 @@ class Run:
         )
 
     def write(self, card, lang: str, predictions):
-        return submission.write_predictions(self.out / "predictions", card.name, lang, predictions)
+        return submission_files.write_predictions(
+            self.out / "predictions", card.name, lang, predictions
+        )
 
 
 BLIND = {"pair": "hypothesis_only", "span": "question_blind"}
