@@ -126,8 +126,8 @@ def project(verb: str) -> None:
 
     if not (root() / "notebooks").is_dir():
         raise InputError(
-            f"{verb} needs the project's folder (notebooks/, params/), which {root()} is not: use a "
-            "clone's own environment, or set MIDWAY_ROOT to the clone"
+            f"{verb} needs the project's folder (notebooks/, params/), which {root()} is not: use "
+            "a clone's own environment, or set MIDWAY_ROOT to the clone"
         )
 
 
