@@ -1,4 +1,4 @@
-"""A plain install of the light core, outside a clone: what it can do, and what it says it cannot."""
+"""A plain install of the light core, outside a clone: what it does, and what it says it cannot."""
 
 import os
 import shutil
@@ -89,7 +89,7 @@ def test_recommend_reads_a_folder_of_records(installed):
 @pytest.mark.parametrize("verb", ["run", "plan", "doctor", "fetch"])
 def test_what_needs_the_project_says_so(installed, verb):
     """`run` once wrote its outputs into site-packages and failed on a missing file."""
-    (installed[0] / "away" / "x.yaml").write_text("study: x\n")
+    shutil.copy(ROOT / "params" / "smoke.yaml", installed[0] / "away" / "x.yaml")
     done = midway(installed, verb, "x.yaml")
     assert done.returncode == 2 and "needs the project's folder" in done.stderr
     assert done.stderr.count("\n") == 1 and not list(installed[0].glob("env/**/outputs"))

@@ -124,7 +124,7 @@ def project(verb: str) -> None:
     """InputError where a verb needs the project's notebooks and there are none."""
     from midway.study.files import root
 
-    if not (root() / "notebooks").is_dir():
+    if verb in IN_PROJECT and not (root() / "notebooks").is_dir():
         raise InputError(
             f"{verb} needs the project's folder (notebooks/, params/), which {root()} is not: use "
             "a clone's own environment, or set MIDWAY_ROOT to the clone"
@@ -137,6 +137,7 @@ def study_of(args):
     study = params.load(args.params, changes(args.changes))
     if getattr(args, "cores", None) is not None and args.cores < 1:
         raise InputError(f"--cores: found {args.cores}, expected at least 1")
+    project(args.verb)
     return study
 
 
@@ -153,6 +154,7 @@ def folder_of(args) -> Path:
         raise InputError(
             f"{args.folder}: not a study's outputs (there is no params.yaml in it); {hint}"
         )
+    project(args.verb)
     return args.folder.resolve()
 
 
@@ -171,9 +173,9 @@ def plan(args, stages=None) -> int:
     from midway.run import schedule
     from midway.study.files import root
 
-    study = study_of(args)
     if getattr(args, "json", False) and args.cost:
         raise InputError("--cost is text only: leave out --json")
+    study = study_of(args)
     if not getattr(args, "cost", False):  # what a study will cost is asked before it has its data
         schedule.check(study)
     items = planning.plan(study, root() / "outputs" / study.study, tuple(args.force))
@@ -210,17 +212,19 @@ def audit(args) -> int:
 
 
 def doctor(args) -> int:
+    study = study_of(args)
     from midway.run import doctor as checking
 
-    rows = checking.checks(study_of(args))
+    rows = checking.checks(study)
     print(checking.show(rows))
     return 0 if all(row["ok"] is not False for row in rows) else 1
 
 
 def fetch(args) -> int:
+    study = study_of(args)
     from midway.run import fetch as fetching
 
-    return fetching.fetch(study_of(args))
+    return fetching.fetch(study)
 
 
 def score(args) -> int:
@@ -281,8 +285,6 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
     args = read(sys.argv[1:] if argv is None else argv)
     try:
-        if args.verb in IN_PROJECT:
-            project(args.verb)
         return globals()[args.verb](args) or 0
     except ModuleNotFoundError as error:  # the light core is installed alone
         if (name := str(error.name).partition(".")[0]) == "midway":
