@@ -98,6 +98,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("rest", **own).required = False
     p = verb("recommend", "which intermediate task would the metrics have chosen?", folder=True)
     p.add_argument("rest", **own).required = False
+    p = verb(
+        "design", "how many tasks, families, seeds, doses and rows for which power, at which cost",
+        "outputs/mini --effect 0.6 --tests 3",
+    )  # fmt: skip
+    p.add_argument("folder", type=Path, nargs="?", help="a finished study, e.g. outputs/mini")
+    p.add_argument("--effect", type=float, default=0.5, help="true correlation to find (0.5)")
+    p.add_argument("--power", type=float, default=0.8, help="share of studies to find it in (0.8)")
+    p.add_argument("--tests", type=int, default=1, help="pairs that are corrected for (1)")
+    p.add_argument("--alpha", type=float, default=0.05)
+    p.add_argument("--json", action="store_true", help="as JSON")
     p = verb("completion", "print a script that completes commands in your shell")
     p.epilog = 'bash: eval "$(midway completion bash)"\nzsh:  eval "$(midway completion zsh)"'
     p.add_argument("shell", choices=("bash", "zsh", "tcsh"))
@@ -241,10 +251,24 @@ def correlate(args) -> int:
 
 
 def recommend(args) -> int:
-    from midway.correlation import choice
+    from midway.correlation import recommend as choosing
 
     asks = {"-h", "--help"} & set(args.rest)
-    return choice.main(args.folder if asks else folder_of(args), args.rest)
+    return choosing.main(args.folder if asks else folder_of(args), args.rest)
+
+
+def design(args) -> int:
+    from midway.correlation import design as planning
+
+    for name in ("effect", "power", "alpha"):
+        if not 0 < getattr(args, name) < 1:
+            raise InputError(f"--{name}: {getattr(args, name)}; between 0 and 1")
+    if args.tests < 1:
+        raise InputError(f"--tests: {args.tests}; at least 1")
+    parts = planning.of_study(folder_of(args)) if args.folder else planning.Parts()
+    options = {"effect": args.effect, "aim": args.power, "alpha": args.alpha, "tests": args.tests}
+    print(planning.show(parts, args.json, **options))
+    return 0
 
 
 def completion(args) -> int:

@@ -11,7 +11,6 @@ from sklearn.metrics import ndcg_score
 
 import synthetic
 from midway.correlation import choice, tables
-from midway.study.errors import InputError
 
 GAIN = np.array([1.0, 4.0, 2.0, 0.0])
 
@@ -68,19 +67,9 @@ def test_ndcg_equals_scikit_learn(merits, seed):
     assert choice.ndcg(merit, gain) == pytest.approx(expected)
 
 
-def test_the_interval_of_regret_is_that_of_single_draws():
-    """All draws are computed at once; ties among drawn candidates included."""
-    X = pd.DataFrame({"m": [1.0, 2.0, 2.0, 0.0]}, index=list("abcd"))
-    Y = pd.DataFrame({"t": GAIN}, index=list("abcd"))
-    row = choice.quality(X, Y, resamples=199, seed=3).query("kind == 'predictor'").iloc[0]
-    draws = np.random.default_rng(3).integers(0, 4, (199, 4))
-    single = [choice.regret(X["m"].to_numpy()[d], GAIN[d]) for d in draws]
-    assert [row["low"], row["high"]] == pytest.approx(np.quantile(single, [0.025, 0.975]))
-
-
 def test_quality_beside_random_and_fixed(folder):
     X, Y, skip = tables.wide(tables.predictors(folder), tables.outcomes(folder))
-    table = choice.quality(X, Y, skip=skip, resamples=99)
+    table = choice.quality(X, Y, skip=skip)
     rows = table[table["target"] == "average"].set_index("predictor")
     gain = Y["average"].groupby(level=0).mean()
     assert rows.loc["random choice", "regret_1"] == pytest.approx(gain.max() - gain.mean())
@@ -89,7 +78,10 @@ def test_quality_beside_random_and_fixed(folder):
     assert rows.loc["main", "regret_1"] == 0 and rows.loc["main", "ndcg"] > 0.999
     assert rows.loc["loss", "regret_1"] == 0  # less is better
     assert rows.loc["cosine_gap", "ndcg"] < 0.95
-    assert rows.loc["logme", "n"] == 9  # multi is composed of the nine
+    assert rows.loc["logme", "n"] == len(gain)
+    band = rows.loc["random choice", ["low", "high"]].tolist()
+    assert band == pytest.approx(np.quantile(gain.max() - gain, [0.025, 0.975]))
+    assert rows.drop(index="random choice")[["low", "high"]].isna().all(axis=None)
 
 
 def test_early_choice_by_hand(folder):
@@ -107,72 +99,73 @@ def test_early_choice_by_hand(folder):
     assert chance.is_monotonic_decreasing
 
 
-def test_recommendation_of_a_finished_study(folder):
-    table, cost = choice.recommend(folder, resamples=999)
-    assert table["variant"][0] == "multi" and set(table["source"]) == {"measured"}
-    gain = tables.outcomes(folder).set_index(["variant", "target"])["gain"]
-    assert table["gain"][0] == pytest.approx(gain.loc[("multi", "average")].mean())
-    assert ((table["low"] <= table["gain"]) & (table["gain"] <= table["high"])).all()
-    assert 0 <= cost["low"] <= cost["expected"] <= cost["high"] + 1e-9 < cost["random"]
-
-
-def test_recommendation_from_what_is_finished(root, tmp_path):
-    """Variants that are trained but not transferred are placed by the metric, and named so."""
-    some = ["none", "anli", "mnli", "qqp", "squad1", "ccg"]
-    synthetic.write(root, tmp_path / "s", transferred=some, noise=0.1)
-    table, _ = choice.recommend(tmp_path / "s", "xquad", resamples=499)
-    row = table.set_index("variant").loc["csqa"]
-    assert row["source"] == "predicted from main" and row["seeds"] == 0
-    assert table["variant"][0] == "multi" and row["low"] < row["gain"] < row["high"]
-    absent, _ = choice.recommend(tmp_path / "s", "xquad", predictor="no_such", resamples=99)
-    assert set(absent["variant"]) == set(some) - {"none"}
-
-
-def test_too_few_to_predict_from(root, tmp_path):
-    synthetic.write(root, tmp_path / "s", transferred=["none", "anli", "mnli"])
-    table, _ = choice.recommend(tmp_path / "s", resamples=99)
-    rest = table.set_index("variant").loc["csqa"]
-    assert np.isnan(rest["gain"]) and rest["source"] == "trained, not transferred yet"
-    assert table["variant"][0] in ("anli", "mnli")
-
-
-def test_refusals_in_one_line(root, tmp_path, folder):
-    synthetic.study(root, tmp_path / "s")
-    with pytest.raises(InputError, match="none.*finished"):
-        choice.recommend(tmp_path / "s")
-    with pytest.raises(InputError, match="one of"):
-        choice.recommend(folder, "xquat")
-    with pytest.raises(InputError, match="budget"):
-        choice.main(folder, ["--budget", "2"])
-
-
-def test_groups_and_the_verb(folder, capsys):
-    table, _ = choice.recommend(folder, "retrieval", resamples=99)
-    assert table["variant"][0] == "multi"
-    assert choice.main(folder, ["--target", "xnli", "--budget", "0.4"]) == 0
-    out = capsys.readouterr().out
-    assert "none 0.0" in " ".join(out.split())  # stands in the ranking
-    assert "expected regret" in out and "Early choice within 40%" in out
-
-
-@pytest.mark.parametrize(
-    ("gain", "low", "says"),
-    [
-        (-1.5, -2, "Take none for xnli: no intermediate task is expected to help"),
-        (0.4, -1, "Take mnli for xnli: +0.4 points (-1.0 to +1.4)"),
-        (2.0, 1, "Take mnli for xnli"),
-    ],
-)
-def test_a_loss_is_never_recommended(gain, low, says):
-    row = pd.Series({"variant": "mnli", "gain": gain, "low": low, "high": gain + 1})
-    cost = {"expected": 0.0, "low": 0.0, "high": 0.0, "random": 1.0}
-    words = choice.advice(row, "xnli", cost)
-    assert words.startswith(says)
-    assert ("Not shown to be better than none" in words) == (low < 0 < gain)
-
-
 def test_early_choice_of_an_empty_study():
     none = pd.DataFrame(columns=tables.PREDICTORS)
     outcomes = pd.DataFrame(columns=tables.OUTCOME)
     assert choice.early(none, outcomes).empty
     assert choice.quality(pd.DataFrame(), pd.DataFrame()).empty
+
+
+FAMILY = dict(zip("abcdefghij", "NNSSMMMQCX", strict=True))
+
+
+def draw(rng, icc, columns):
+    """Ten tasks in six families whose values share the part ``icc`` within a family."""
+    _, place = np.unique(list(FAMILY.values()), return_inverse=True)
+    common = np.sqrt(icc) * rng.standard_normal((6, columns))[place]
+    return common + np.sqrt(1 - icc) * rng.standard_normal((10, columns))
+
+
+def judged(rng, icc=0.0, rules=12, rho=0.0, **options):
+    gain = draw(rng, icc, 1)
+    merit = rho * gain + np.sqrt(1 - rho**2) * draw(rng, icc, rules)
+    merit, gain = pd.DataFrame(merit, list(FAMILY)), pd.Series(gain[:, 0], list(FAMILY))
+    return choice.nested(merit, gain, FAMILY, permutations=99, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("icc", [0, 0.9])
+def test_noise_is_called_better_than_chance_in_five_percent(icc):
+    """Also where tasks of one family are near copies; 200 studies, error .015."""
+    rng = np.random.default_rng(1)
+    said = [judged(rng, icc)["p"].iloc[0] < 0.05 for _ in range(200)]
+    assert np.mean(said) <= 0.05 + 2 * 0.0154
+
+
+def test_a_real_rule_is_found_on_unseen_tasks():
+    table = judged(np.random.default_rng(0), rho=0.98)
+    row = table.iloc[0]
+    assert row["kind"] == "nested" and row["tried"] == 12 and row["families"] == 6
+    assert row["p"] < 0.05 and row["saved"] > row["high"] > 0 > row["low"]
+    assert row["regret"] == pytest.approx(row["random"] - row["saved"])
+
+
+def test_nested_choice_by_hand():
+    """Four tasks, one rule: it prefers d > c > b > a, the gains are 0, 1, 2, 3 but c and d swap."""
+    merit = pd.DataFrame({"m": [0.0, 1, 2, 3]}, list("abcd"))
+    gain = pd.Series([0.0, 1, 3, 2], list("abcd"))
+    table = choice.nested(merit, gain, rivals=pd.DataFrame({"size": [3.0, 2, 1, 0]}, list("abcd")))
+    lost = 1 / 6  # one point in one of six choices
+    assert table["regret"].iloc[0] == pytest.approx(lost)
+    assert table["random"].iloc[0] == pytest.approx((1 + 3 + 2 + 2 + 1 + 1) / 2 / 6)
+    rival = table[table["kind"] == "rival"].iloc[0]
+    assert rival["rule"] == "size" and rival["saved"] == pytest.approx(-table["saved"].iloc[0])
+    # of 24 ways to deal the gains: the right order, and three with two neighbours swapped
+    assert table["p"].iloc[0] == pytest.approx(4 / 24)
+
+
+def test_the_rule_is_chosen_on_other_families_only():
+    """A rule that knows the answer within the pair alone must not be chosen by it."""
+    gain = pd.Series([0.0, 1, 2, 3], list("abcd"))
+    merit = pd.DataFrame({"good": gain, "bad": -gain, "tie": [0.0, 0, 0, 1]})
+    # where d is left to choose on, good and tie are equally right; tie is a coin for the others
+    assert choice.nested(merit, gain)["regret"].iloc[0] == pytest.approx((1 + 2 + 1) / 4 / 6)
+    copies = dict.fromkeys("ab", "one") | dict.fromkeys("cd", "two")
+    assert choice.nested(merit, gain, copies).empty  # two families: nothing is left to choose on
+
+
+def test_always_the_fixed_task_is_a_coin_elsewhere():
+    gain = pd.Series([4.0, 1, 2, 3], ["mnli", "b", "c", "d"])
+    merit = pd.DataFrame({"m": [0.0, 1, 2, 3]}, gain.index)
+    row = choice.nested(merit, gain).set_index("rule").loc["always mnli"]
+    assert row["saved"] == pytest.approx((3 + 2 + 1) / 2 / 6)

@@ -6,7 +6,6 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from midway.correlation import published
-from midway.study import tasks
 
 FEW = {"permutations": 999, "resamples": 99}
 
@@ -123,20 +122,3 @@ def test_gap_where_settings_match():
     assert row["gap"] == pytest.approx(-0.6) and "dev" in row["note"]
     assert table.loc[("none", "xnli"), "gap"] == pytest.approx(50 - 80.1)
     assert table.loc[("ccg", "xnli"), "note"] == "not measured in this study"
-
-
-def test_ten_claims():
-    table = published.claims(outcomes(), MINI).set_index("number")
-    assert list(table.index) == list(range(1, 11))
-    assert "squad1 +5.0, mnli +4.0" in table.loc[1, "measured"]
-    assert table.loc[2, "verdict"] == "as claimed" and "rank 1 of 3" in table.loc[2, "measured"]
-    assert table.loc[4, "verdict"] == "as claimed"
-    assert table.loc[6, "measured"] == "plain minus +mlm: +1.0"
-    assert "params/xlmr_large.yaml" in table.loc[1, "note"]
-    assert f"{len(tasks.TARGETS)} task cards" in table.loc[8, "measured"]
-
-
-def test_ten_claims_of_a_study_with_nothing_in_it():
-    table = published.claims(outcomes().iloc[:0], MINI)
-    assert len(table) == 10
-    assert (table["verdict"] == published.LARGE).sum() == 6

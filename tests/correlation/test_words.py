@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midway.correlation import words
+from midway.correlation import advice, words
 from midway.correlation.correlate import COLUMNS, correlate
 
 GOOD = {
     "predictor": "accuracy", "outcome": "average", "n": 9, "rho": 0.9, "p": 0.002, "p_maxt": 0.02,
     "q_bh": 0.01, "low": 0.6, "high": 0.98, "loo_low": 0.85, "loo_high": 0.95, "critical": 0.7,
-    "note": "",
+    "note": "", "p_mc_low": 0.019, "p_mc_high": 0.021,
 }  # fmt: skip
 WEAKER = {
     "family-wise p too large": {"p_maxt": 0.06},
@@ -20,42 +20,76 @@ WEAKER = {
     "n cannot reach alpha": {"critical": np.nan},
     "no correlation": {"rho": np.nan, "p": np.nan, "p_maxt": np.nan, "note": "constant outcome"},
     "no interval": {"low": np.nan, "high": np.nan},
+    "p within its own error of alpha": {"p_maxt": 0.0495, "p_mc_low": 0.0483, "p_mc_high": 0.0507},
 }
 
 
 def test_a_strong_result_is_called_one():
     text = words.cell(GOOD)
-    assert text.startswith("accuracy predicts average: rho = +0.90, n = 9 tasks")
+    assert text.startswith("average rises with accuracy: rho = +0.90, n = 9 tasks")
     assert "95 % interval +0.60 to +0.98" in text and "family-wise p = 0.020" in text
-    less = words.cell(GOOD | {"rho": -0.9, "low": -0.98, "high": -0.6})
-    assert "the lower, the better" in less
+    assert "average falls with" in words.cell(GOOD | {"rho": -0.9, "low": -0.98, "high": -0.6})
 
 
 @pytest.mark.parametrize("name", WEAKER)
-def test_predicts_is_not_said_of_less(name):
-    text = words.cell(GOOD | WEAKER[name])
-    assert "predicts" not in text
+def test_holds_is_not_said_of_less(name):
+    row = GOOD | WEAKER[name]
+    assert not words.holds(row) and "rises" not in words.cell(row)
+
+
+@pytest.mark.parametrize("p", [0.0489, 0.05, 0.0511])
+def test_no_verdict_within_the_error_of_the_permutations(p):
+    """Other random numbers would turn 'holds' into 'misses'."""
+    row = GOOD | {"p_maxt": p, "p_mc_low": p - 0.0012, "p_mc_high": p + 0.0012}
+    assert words.verdict(row) == "undecided" and "undecided" in words.cell(row)
+    table = pd.DataFrame([row])
+    assert "0 hold after" in words.family(table)[0] and "1 is undecided" in words.family(table)[0]
+    exact = row | {"p_mc_low": p, "p_mc_high": p}
+    assert words.verdict(exact) == ("holds" if p < 0.05 else "not shown")
+
+
+def test_pairs_named_before_training_come_first():
+    """What was looked at afterwards must not pass for what was asked."""
+    rows = pd.DataFrame([GOOD | {"primary": False}, GOOD | {"primary": True, "p_maxt": 0.7}])
+    lines = words.family(rows)
+    assert lines[0].startswith("Of 1 primary pairs") and "0 hold" in lines[0]
+    assert any(line.startswith("Of 1 exploratory pairs") and "1 holds" in line for line in lines)
+
+
+def test_an_association_is_never_called_a_prediction_and_a_wide_interval_never_an_absence():
+    for change in [{}, *WEAKER.values(), {"p": 0.04, "p_maxt": 0.5}, {"p": 0.6, "p_maxt": 0.9}]:
+        row = GOOD | change
+        text = " ".join([words.cell(row), *words.family(pd.DataFrame([row])),
+                         *words.headline(pd.DataFrame([row | {"predictor": "main"}]))])  # fmt: skip
+        for never in ("predicts", "no relation", "unrelated", "did not go", "does not"):
+            assert never not in text
 
 
 def test_one_unit_that_carries_the_result_is_named():
-    assert "One unit carries it" in words.cell(GOOD | {"loo_low": -0.1})
+    assert "One task carries it" in words.cell(GOOD | {"loo_low": -0.1})
+    assert "One family of tasks carries it" in words.cell(GOOD | {"lofo_low": -0.1, "lofo_high": 1})
+    assert "carries" not in words.cell(GOOD | {"lofo_low": 0.1, "lofo_high": 1})
 
 
-def test_what_could_not_have_been_seen_is_said():
+def test_nothing_shown_is_not_excluded():
     text = words.cell(GOOD | {"p": 0.3, "p_maxt": 0.9, "rho": 0.4, "low": -0.3})
-    assert "|rho| below 0.70 cannot be seen" in text
+    assert "not shown, and not excluded" in text
 
 
 def test_uncorrected_significance_is_not_enough():
     text = words.cell(GOOD | {"p": 0.04, "p_maxt": 0.5})
-    assert "not after correction" in text
+    assert "if taken alone" in text and "not after correction" in text
 
 
 HEADLINES = [
-    ({}, "Yes, in this study: how much a task's own score rises (main_gain)"),
-    ({"p_maxt": 0.2}, "Not shown: how much a task's own score rises (main_gain)"),
+    ({}, "In this study they rise together: how much a task's own score rises (main_gain)"),
+    ({"p_maxt": 0.2}, "Cannot tell: how much a task's own score rises (main_gain)"),
+    (
+        {"p_maxt": 0.05, "p_mc_low": 0.049, "p_mc_high": 0.051},
+        "Undecided: how much a task's own score rises (main_gain)",
+    ),
     ({"critical": np.nan}, "Too few tasks to tell: "),
-    ({"predictor": "main", "low": -0.1}, "Not shown: a task's own score (main) and the average"),
+    ({"predictor": "main", "low": -0.5}, "Cannot tell: a task's own score (main) and the"),
 ]
 
 
@@ -63,6 +97,7 @@ HEADLINES = [
 def test_the_title_of_the_report_is_answered_in_one_sentence(change, start):
     (line,) = words.headline(pd.DataFrame([GOOD | {"predictor": "main_gain"} | change]))
     assert line.startswith(start) and "rho = +0.90" in line and "n = 9 tasks" in line
+    assert ("one to one" in line or "anything from" in line) == (change.get("low", 0) == -0.5)
 
 
 def test_no_headline_without_a_correlation_of_the_tasks_own_score():
@@ -74,27 +109,33 @@ unit = st.floats(0, 1)
 
 
 @given(unit, unit, st.floats(-1, 1), st.floats(-1, 1), st.one_of(unit, st.just(np.nan)))
-def test_predicts_needs_all_three(p, p_maxt, low, high, critical):
+def test_holds_needs_all_three(p, p_maxt, low, high, critical):
     row = GOOD | {"p": p, "p_maxt": p_maxt, "low": low, "high": high, "critical": critical}
-    if "predicts" in words.cell(row):
+    row |= {"p_mc_low": p_maxt, "p_mc_high": p_maxt}
+    if words.holds(row):
         assert p_maxt < 0.05 and (low > 0 or high < 0) and not np.isnan(critical)
 
 
 def test_family_of_noise():
-    """27 x 9 columns of noise over nine units: no sentence may say 'predicts'."""
+    """27 x 9 columns of noise over nine units: nothing holds."""
     rng = np.random.default_rng(1)
     X, Y = pd.DataFrame(rng.random((9, 27))), pd.DataFrame(rng.random((9, 9)))
     lines = words.family(correlate(X, Y, permutations=999, resamples=99))
-    assert "243 predictor-outcome pairs (n = 9 tasks" in lines[0] and "12.2 uncorrected" in lines[0]
-    assert "No metric is shown to predict" in lines[1]
-    assert not any("predicts" in line for line in lines)
+    assert "243 predictor-outcome pairs (n = 9 tasks" in lines[0] and "0 hold" in lines[0]
+    assert "up to 12.2 of the 243" in lines[0]
+    assert "No association is shown, and none is excluded" in lines[1]
+
+
+def test_cells_that_cannot_reach_alpha_are_not_expected_by_chance():
+    rows = [GOOD, GOOD | {"critical": np.nan, "n": 4}]
+    assert "up to 0.1 of the 1 that can reach" in words.family(pd.DataFrame(rows))[0]
 
 
 def test_families_without_enough_data():
     assert "table is empty" in words.family(pd.DataFrame(columns=COLUMNS))[0]
     X, Y = pd.DataFrame({"a": [1.0, 2, 4, 3]}), pd.DataFrame({"b": [1.0, 3, 2, 4]})
     lines = words.family(correlate(X, Y, permutations=99, resamples=99))
-    assert "no correlation at all could reach" in lines[1]
+    assert "no correlation at all could reach" in lines[0]
     X["a"] = 1.0
     assert "constant predictor" in words.family(correlate(X, Y, permutations=99, resamples=99))[0]
 
@@ -108,27 +149,50 @@ def test_comparison_needs_an_interval_without_zero():
     assert words.comparison(pd.DataFrame([other]), "a", "b").startswith("b goes")
 
 
-def test_choice_says_that_it_is_optimistic():
-    rows = [
-        {"predictor": "random choice", "kind": "random", "target": "average", "n": 9,
-         "regret_1": 3},
-        {"predictor": "main", "kind": "predictor", "target": "average", "n": 9, "regret_1": 1.0,
-         "low": 0, "high": 4},
-        {"predictor": "em", "kind": "predictor", "target": "average", "n": 2, "regret_1": 0.0,
-         "low": 0, "high": 0},
-    ]  # fmt: skip
-    text = words.choice(pd.DataFrame(rows))[0]
-    assert "choosing by main costs 1.0" in text and "not shown to be less" in text
-    assert "optimistic" in text
-    rows[1]["n"] = 4
-    assert "too few to judge" in words.choice(pd.DataFrame(rows[:2]))[0]
-    rows.append(rows[0] | {"predictor": "no intermediate task", "kind": "none", "regret_1": -1.0})
-    assert "No intermediate task helped" in words.choice(pd.DataFrame(rows))[0]
-    assert "nothing is finished" in words.choice(pd.DataFrame(rows), "xnli")[0]
+ROWS = [
+    {"predictor": "random choice", "kind": "random", "target": "average", "n": 9, "regret_1": 3},
+    {"predictor": "main", "kind": "predictor", "target": "average", "n": 9, "regret_1": 1.0},
+    {"predictor": "em", "kind": "predictor", "target": "average", "n": 2, "regret_1": 0.0},
+]
+NESTED = {"rule": "best", "kind": "nested", "tried": 12, "regret": 1.0, "random": 1.5,
+          "saved": 0.5, "low": -0.4, "high": 0.4, "p": 0.02}  # fmt: skip
+
+
+def test_choice_has_no_verdict_from_the_data_it_was_chosen_on():
+    (text,) = advice.choice(pd.DataFrame(ROWS))
+    assert "main, costs 1.0 points" in text and "a random choice 3.0" in text
+    assert "0.1 of 1 rules would find the best of 9 tasks by luck" in text
+    few = [ROWS[0] | {"n": 4}, ROWS[1] | {"n": 4}]
+    assert "too few to judge" in advice.choice(pd.DataFrame(few))[0]
+    harm = [*ROWS, ROWS[0] | {"kind": "none", "regret_1": -1.0}]
+    assert "No intermediate task helped" in advice.choice(pd.DataFrame(harm))[0]
+    assert "nothing is finished" in advice.choice(pd.DataFrame(ROWS), "xnli")[0]
+    assert "No predictor covers" in advice.choice(pd.DataFrame(ROWS[:1]))[0]
+
+
+def test_only_a_nested_choice_predicts():
+    table = pd.DataFrame([NESTED])
+    (text,) = advice.nested_choice(table)
+    assert "predicts better than chance" in text and "12 rules tried" in text
+    assert "by chance -0.4 to +0.4, p = 0.020" in text
+    assert "not shown to beat chance" in advice.nested_choice(table.assign(p=0.05))[0]
+    assert "four families" in advice.nested_choice(table.iloc[:0])[0]
+    assert advice.choice(pd.DataFrame(ROWS), nested=table)[-1] == text
+
+
+def test_a_budget_names_the_rules_tried_and_what_luck_gives():
+    runs = pd.DataFrame({"predictor": ["main", "em", "random choice"], "k": [1, 2, 1],
+                         "n": [10, 10, 10], "regret": [0.0, 1.0, 3.0]})  # fmt: skip
+    lines = advice.budget(runs, pd.DataFrame([NESTED | {"p": 0.4}]), 0.4)
+    assert "40% of the compute: 2 rules tried" in lines[0] and "by luck alone 0.3" in lines[0]
+    assert "1 of them keep" in lines[0] and lines[-1].startswith("No rule is recommended")
+    assert not advice.budget(runs, pd.DataFrame([NESTED]), 0.4)[-1].startswith("No rule")
 
 
 def test_limits_name_the_microworld():
     text = " ".join(
         words.limits({"encoder": {"kind": "packaged"}, "data": {"source": "mini"}}, 9, 1)
     )
-    assert "microworld" in text and "n = 9" in text and "One seed" in text
+    assert words.MICROWORLD in text and "rests on 9 tasks" in text and "One seed" in text
+    assert "microworld" not in " ".join(words.limits({"data": {"source": "hub"}}, 9, 2))
+    assert "One seed" not in " ".join(words.limits({"data": {"source": "hub"}}, 9, 2))

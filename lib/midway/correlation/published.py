@@ -20,7 +20,6 @@ VARIANTS = {
     "XLM-R": "none", "ANLI+": "anli", "QQP": "qqp", "SQuAD": "squad1", "HellaSwag": "hellaswag",
     "CCG": "ccg", "CosmosQA": "cosmosqa", "CSQA": "csqa", "Multi-task": "multi",
 }  # fmt: skip
-LARGE = "not testable here, run params/xlmr_large.yaml"
 
 
 def read(name: str) -> pd.DataFrame:
@@ -189,73 +188,3 @@ def beside(outcomes: pd.DataFrame, params: dict) -> pd.DataFrame:
             value["note"] = f"not comparable: {why}" if why else "published on dev, ours on test"
             rows.append(value | ({} if known else {"note": "not measured in this study"}))
     return pd.DataFrame(rows)
-
-
-def claims(outcomes: pd.DataFrame, params: dict) -> pd.DataFrame:
-    """The ten claims this project started from: number, claim, published, measured, verdict.
-
-    outcomes: ``tables.outcomes``. Verdicts are directions of means over seeds, without a test;
-    sizes count only where settings match.
-    """
-    gains = outcomes.groupby(["target", "variant"])["gain"].mean().unstack()
-    gains = gains.drop(columns="none", errors="ignore")
-    plain = gains[[v for v in gains if "+" not in v]].dropna(axis=1, how="all")
-    mean = plain.loc["average"].dropna() if "average" in plain.index else pd.Series(dtype=float)
-    cells = plain.drop(index="average", errors="ignore")
-    scale = "" if not why_not(params) else "direction only; size " + LARGE
-    rows: list[list] = []
-
-    def add(claim, published, measured, holds):
-        verdict = LARGE if measured is None else "as claimed" if holds else "not as claimed"
-        note = "" if measured is None else scale
-        rows.append([len(rows) + 1, claim, published, measured or "not measured", verdict, note])
-
-    named = [v for v in ("squad1", "mnli", "hellaswag") if v in mean]
-    add("SQuAD, MNLI and HellaSwag give large mean gains", "+8.2, +7.5, +7.0",
-        _list(mean[named]) if named else None, bool(named) and (mean[named] > 0).all())  # fmt: skip
-    multi = "multi" in mean and len(mean) > 1
-    add("multi-task training on all tasks is best", "+8.7",
-        f"multi {mean['multi']:+.1f}, rank {mean.rank(ascending=False)['multi']:.0f} of {len(mean)}"
-        if multi else None, multi and mean.idxmax() == "multi")  # fmt: skip
-    by = cells.mean(axis=1).sort_values(ascending=False)
-    both = {"bucc2018", "tatoeba"} & set(by.index)
-    add("BUCC and Tatoeba gain most", "largest", _list(by) if both and len(by) > 2 else None,
-        both == set(by.index[: len(both)]))  # fmt: skip
-    share = (cells > 0).sum(axis=1) / cells.notna().sum(axis=1)
-    have = {"tydiqa", "xnli"} <= set(share.index)
-    add("TyDiQA gains from most tasks, XNLI does not", "direction",
-        f"gains from {share['tydiqa']:.0%} (tydiqa) and {share['xnli']:.0%} (xnli) of variants"
-        if have else None, have and share["tydiqa"] > 0.5 >= share["xnli"])  # fmt: skip
-    best = cells.max(axis=1).clip(lower=0).mean() if cells.size else np.nan
-    add("the best model per target improves XTREME", "+5.4",
-        f"{best:+.1f} over {len(cells)} targets (chosen on the scores shown: optimistic)"
-        if cells.size else None, best > 0)  # fmt: skip
-    differences = {}
-    for suffix in ("+mlm", "+translated"):
-        pairs = [(v, v + suffix) for v in mean.index if v + suffix in gains.columns]
-        if pairs:
-            all_gains = gains.loc["average"]
-            differences[suffix] = np.mean([all_gains[p] - all_gains[q] for p, q in pairs])
-    add("plain English training beats continued MLM and translated data", "direction",
-        "; ".join(f"plain minus {k}: {v:+.1f}" for k, v in differences.items()) or None,
-        bool(differences) and min(differences.values()) > 0)  # fmt: skip
-    rows.append([7, "XLM-R Large is state of the art (2020)", "-", "-", "history: not tested", ""])
-    languages = {lang for card in tasks.TARGETS.values() for lang in card.languages}
-    add("XTREME: diverse tasks, up to 40 languages", "9 tasks, 40 languages",
-        f"{len(tasks.TARGETS)} task cards, {len(languages)} languages",
-        len(tasks.TARGETS) == 9 and len(languages) >= 40)  # fmt: skip
-    single = set(mean.index) & set(tasks.INTERMEDIATE)
-    add("nine intermediate tasks are studied", "9",
-        f"{len(tasks.INTERMEDIATE)} task cards; {len(single)} measured in this study",
-        len(tasks.INTERMEDIATE) == 9)  # fmt: skip
-    kinds = sorted({card.kind for card in tasks.INTERMEDIATE.values()})
-    add("they cover QA, tagging, completion, paraphrase and NLI", "5 kinds",
-        f"cards of kinds {', '.join(kinds)}", len(kinds) >= 4)  # fmt: skip
-    for row in rows[7:]:
-        row[-1] = "structural"
-    columns = ["number", "claim", "published", "measured", "verdict", "note"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _list(series: pd.Series) -> str:
-    return ", ".join(f"{k} {v:+.1f}" for k, v in series.items() if not np.isnan(v))

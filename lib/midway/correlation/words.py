@@ -1,22 +1,39 @@
 """Sentences about results, made from the numbers by rules, so that they never claim more.
 
-A metric 'predicts' only if the family-wise p is below alpha, the interval excludes zero and n can
-reach alpha at all. Every sentence names n, unit and correction.
+README, report and 03 take their sentences from here. The rules: a correlation 'holds' only if the
+family-wise p is below alpha by more than the error of its permutations, its interval excludes zero
+and n can reach alpha at all; where that error straddles alpha the word is 'undecided'. 'Predicts'
+is said only of what was predicted out of sample. A wide interval is never called an absence. Every
+sentence names n, unit and correction.
 """
 
 import numpy as np
 import pandas as pd
 
-ENOUGH = 5  # candidates below which any metric finds the best one by luck
 SYMBOLS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
+MICROWORLD = (
+    "The data are a microworld of our own sentences: nothing here, not even a sign, is evidence "
+    "about the real tasks."
+)
 
 
-def predicts(row, alpha: float = 0.05) -> bool:
-    """Whether a row of :func:`correlate.correlate` may be called a prediction."""
-    values = [row["p_maxt"], row["low"], row["high"], row["critical"]]
-    if any(pd.isna(v) for v in values):
-        return False
-    return bool(row["p_maxt"] < alpha and (row["low"] > 0 or row["high"] < 0))
+def verdict(row, alpha: float = 0.05) -> str:
+    """Of a row of :func:`correlate.correlate`: 'holds', 'undecided', 'not shown', 'none'.
+
+    'undecided': other random permutations may put p on the other side of alpha.
+    """
+    if any(pd.isna(row[name]) for name in ("rho", "p_maxt", "critical")):
+        return "none"
+    ends = row["p_mc_low"], row["p_mc_high"]
+    if ends[0] < ends[1] and ends[0] <= alpha <= ends[1]:
+        return "undecided"
+    clear = row["low"] > 0 or row["high"] < 0  # False for nan
+    return "holds" if row["p_maxt"] < alpha and clear else "not shown"
+
+
+def holds(row, alpha: float = 0.05) -> bool:
+    """Whether a correlation may be called shown, see :func:`verdict`."""
+    return verdict(row, alpha) == "holds"
 
 
 def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> str:
@@ -24,59 +41,85 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
     pair = f"{row['predictor']} and {row['outcome']}"
     if pd.isna(row["rho"]):
         return f"{pair}: no correlation can be computed ({row['note']})."
-    facts = f"{symbol} = {row['rho']:+.2f}, n = {row['n']} {unit}"
+    facts = f"{symbol} = {row['rho']:+.2f}, n = {row['n']:.0f} {unit}"
     if pd.isna(row["critical"]):
         return f"{pair}: {facts}; no correlation of so few could reach p < {alpha:g}."
-    span = f"{100 * (1 - alpha):g} % interval {row['low']:+.2f} to {row['high']:+.2f}"
-    facts += f", {span}, family-wise {_p(row['p_maxt'])}"
-    if predicts(row, alpha):
-        way = "more" if row["rho"] > 0 else "less"
-        sure = ""
-        if row["loo_low"] * row["loo_high"] <= 0:
-            sure = " One unit carries it: without that unit the sign is open."
-        verb = "predicts" if way == "more" else "predicts (the lower, the better)"
-        return f"{row['predictor']} {verb} {row['outcome']}: {facts}.{sure}"
+    if pd.notna(row["low"]):
+        facts += f", {100 * (1 - alpha):g} % interval {row['low']:+.2f} to {row['high']:+.2f}"
+    facts += f", family-wise {p_of(row['p_maxt'])}"
+    said = verdict(row, alpha)
+    if said == "holds":
+        way = "rises" if row["rho"] > 0 else "falls"
+        return f"{row['outcome']} {way} with {row['predictor']}: {facts}.{_carried(row)}"
+    if said == "undecided":
+        return f"{pair}: undecided, p is as near to {alpha:g} as its own error ({facts})."
     if row["p"] < alpha:
-        why = "not after correction for the family" if row["p_maxt"] >= alpha else ""
-        why = why or "but its interval includes zero"
-        return f"{pair} go together alone ({_p(row['p'])}), {why}: {facts}."
-    unseen = f"|{symbol}| below {row['critical']:.2f} cannot be seen"
-    return f"{pair}: nothing shown ({facts}; {unseen})."
+        why = "not after correction for the other pairs"
+        if row["p_maxt"] < alpha:
+            why = "but its interval includes zero"
+        return f"{pair} are associated if taken alone ({p_of(row['p'])}), {why}: {facts}."
+    return f"{pair}: not shown, and not excluded ({facts})."
+
+
+def _carried(row) -> str:
+    """Which single unit or family a correlation rests on."""
+    for low, high, what in (
+        ("loo_low", "loo_high", "task"),
+        ("lofo_low", "lofo_high", "family of tasks"),
+    ):
+        if row.get(low, 1) * row.get(high, 1) <= 0:
+            return f" One {what} carries it: without it the sign is open."
+    return ""
 
 
 def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]:
-    """What follows from a whole family: one sentence of summary, then its strongest cells."""
-    alpha, cells = table.attrs.get("alpha", 0.05), int(table["p"].notna().sum())
-    if not cells:
+    """What follows from a table: per family of tests a summary, then its strongest cells.
+
+    Pairs that were named before training ('primary') are a family of their own, and come first.
+    """
+    if not table["p"].notna().any():
         why = "; ".join(sorted(set(table["note"]) - {""})) or "the table is empty"
         return [f"No cell has enough data for a correlation: {why}."]
-    n = _range(table.loc[table["p"].notna(), "n"])
-    symbol = SYMBOLS.get(table.attrs.get("method"), "rho")
-    good = table[[predicts(row, alpha) for _, row in table.iterrows()]]
-    singles = int((table["p"] < alpha).sum())
-    fdr = int((table["q_bh"] < alpha).sum())
-    base = (
-        f"Of {cells} predictor-outcome pairs (n = {n} {unit}, {table.attrs.get('method', 'rho')})"
+    if "primary" not in table:
+        return _family(table[table["p"].notna()], unit, most, "predictor-outcome")
+    out = []
+    for first, name in ((True, "primary"), (False, "exploratory")):
+        part = table[(table["primary"] == first) & table["p"].notna()]
+        if len(part):
+            part.attrs = table.attrs
+            out += _family(part, unit, most, name)
+    return out
+
+
+def _family(known, unit, most, name) -> list[str]:
+    alpha, n = known.attrs.get("alpha", 0.05), _range(known["n"])
+    symbol = SYMBOLS.get(known.attrs.get("method"), "rho")
+    said = pd.Series([verdict(row, alpha) for _, row in known.iterrows()])
+    good, open_ = int((said == "holds").sum()), int((said == "undecided").sum())
+    able = int(known["critical"].notna().sum())
+    if not able:
+        return [f"With n = {n} no correlation at all could reach p < {alpha:g}."]
+    singles = int((known["p"] < alpha).sum())
+    first = (
+        f"Of {len(known)} {name} pairs (n = {n} {unit}, {known.attrs.get('method', 'rho')}), "
+        f"{good} {_hold(good)} after max-T correction over all of them"
     )
-    hold = "holds" if len(good) == 1 else "hold"
-    parts = [f"{base}, {len(good)} {hold} after max-T correction over all of them"]
-    parts.append(f"{fdr} at a false discovery rate of {alpha:g}, {singles} uncorrected")
-    expected = f"(by chance alone about {alpha * cells:.1f} uncorrected ones are expected)"
-    out = ["; ".join(parts) + f" {expected}."]
-    if table["critical"].isna().all():
-        out.append(f"With n = {n} no correlation at all could reach p < {alpha:g}.")
-    elif not len(good):
-        smallest = table["critical"].min()
+    if open_:
+        first += f", {open_} {'is' if open_ == 1 else 'are'} undecided"
+    first += (
+        f"; {int((known['q_bh'] < alpha).sum())} at a false discovery rate of {alpha:g}, "
+        f"{singles} uncorrected (by chance alone up to {alpha * able:.1f} of the {able} that "
+        f"can reach {alpha:g} are expected)."
+    )
+    out = [first]
+    if not good:
         out.append(
-            f"No metric is shown to predict transfer here. One pair alone would need |{symbol}| of "
-            f"{smallest:.2f} or more at this n; the family needs more."
+            "No association is shown, and none is excluded: with so few points and so many pairs "
+            "even a strong one need not be seen."
         )
-    size = table["rho"].abs()
-    top = table.assign(size=size).sort_values(
-        ["p_maxt", "p", "size"], ascending=[True, True, False]
-    )
-    top = top.head(most)
-    return out + [cell(row, alpha, unit, symbol) for _, row in top.iterrows()]
+    order = known.assign(size=known["rho"].abs())
+    order = order.sort_values(["p_maxt", "p", "size"], ascending=[True, True, False])
+    return out + [cell(row, alpha, unit, symbol) for _, row in order.head(most).iterrows()]
 
 
 def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
@@ -88,18 +131,25 @@ def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
         return []
     row = rows.loc[name]
     what = "how much a task's own score rises" if name == "main_gain" else "a task's own score"
-    facts = f"{what} ({name}) and the {outcome} over all targets have rho = {row['rho']:+.2f}"
-    facts += f" ({row['low']:+.2f} to {row['high']:+.2f})" if pd.notna(row["low"]) else ""
-    facts += f", n = {row['n']} tasks"
-    if pd.isna(row["critical"]):
+    facts = f"{what} ({name}) and the {outcome} gain have rho = {row['rho']:+.2f}"
+    wide = pd.notna(row["low"])
+    facts += f" ({row['low']:+.2f} to {row['high']:+.2f})" if wide else ""
+    facts += f", n = {row['n']:.0f} tasks"
+    said = verdict(row, alpha)
+    if said == "none":
         return [f"Too few tasks to tell: {facts}."]
-    if predicts(row, alpha):
-        return [f"Yes, in this study: {facts}, family-wise {_p(row['p_maxt'])}."]
-    return [f"Not shown: {facts}."]
+    if said == "holds":
+        way = "rise together" if row["rho"] > 0 else "go opposite ways"
+        return [f"In this study they {way}: {facts}, family-wise {p_of(row['p_maxt'])}."]
+    start = "Undecided" if said == "undecided" else "Cannot tell"
+    more = ""
+    if wide and row["low"] < -0.3 and row["high"] > 0.3:
+        more = "; anything from a clear relation one way to one the other way fits"
+    return [f"{start}: {facts}{more}."]
 
 
 def comparison(table: pd.DataFrame, a: str, b: str) -> str:
-    """One sentence about :func:`correlate.compare` (its mean over outcomes)."""
+    """One sentence about :func:`midway.correlation.correlate.compare` (its mean over outcomes)."""
     row = table.set_index("outcome").loc["mean of outcomes"]
     facts = f"difference of mean rho {row['difference']:+.2f}, interval {row['low']:+.2f} to "
     facts += f"{row['high']:+.2f}, n = {row['n']:.0f} tasks"
@@ -111,51 +161,122 @@ def comparison(table: pd.DataFrame, a: str, b: str) -> str:
     return f"{a} and {b} are not shown to differ: {facts}."
 
 
-def choice(table: pd.DataFrame, target: str = "average") -> list[str]:
-    """What choosing by a metric would have cost (:func:`choice.quality`), for one target."""
-    rows = table[table["target"] == target].dropna(subset=["regret_1"])
-    target = "the average" if target == "average" else target
-    if rows.empty:
-        return [f"No choice can be judged for {target}: nothing is finished."]
-    best = rows[rows["kind"] == "predictor"].sort_values("regret_1", kind="stable")
-    best = best[best["n"] == best["n"].max()]  # only metrics that all candidates have compare
-    random = rows[rows["kind"] == "random"].iloc[0]
-    if best.empty:
-        return [f"No predictor covers the variants of {target}."]
-    first = best.iloc[0]
-    none = rows.loc[rows["kind"] == "none", "regret_1"]
-    harm = f"No intermediate task helped {target}: the best is worse than none at all."
-    extra = [harm] if (none < 0).any() else []
-    if first["n"] < ENOUGH:
-        return [*extra, f"{first['n']:.0f} tasks are too few to judge a choice for {target}."]
-    better = bool(first["high"] < random["regret_1"])
-    verdict = "less than" if better else "not shown to be less than"
-    line = (
-        f"For {target}, choosing by {first['predictor']} costs {first['regret_1']:.1f} points "
-        f"against the best of {first['n']:.0f} tasks (interval {first['low']:.1f} to "
-        f"{first['high']:.1f}), {verdict} the {random['regret_1']:.1f} of a random choice. "
-        f"It is the best of {len(best)} predictors on the data it is judged on, so optimistic."
+def within(table: pd.DataFrame, most: int = 3) -> list[str]:
+    """What follows within tasks, of :func:`within.within`; a dose is also just time."""
+    alpha, known = table.attrs.get("alpha", 0.05), table[table["p"].notna()]
+    if not len(known):
+        return ["Within tasks nothing can be said: it takes three tasks with two doses each."]
+    primary = known[known["primary"]] if "primary" in known else known.iloc[:0]
+    out = []
+    for name, part in (("primary", primary), ("exploratory", known.drop(primary.index))):
+        if not len(part):
+            continue
+        said = pd.Series([_within_verdict(row, alpha) for _, row in part.iterrows()])
+        good, open_ = ((said == v).sum() for v in ("holds", "undecided"))
+        also = f", {open_} undecided" if open_ else ""
+        out.append(
+            f"Within tasks, of {len(part)} {name} pairs {good} {_hold(good)} beyond what time does "
+            f"to all tasks (max-T over them){also}."
+        )
+        order = part.sort_values(["p_maxt", "p"]).head(most)
+        out += [_within(row, alpha) for _, row in order.iterrows()]
+    return out
+
+
+def _within_verdict(row, alpha) -> str:
+    ends = {"low": row["partial_low"], "high": row["partial_high"], "rho": row["r_partial"]}
+    found = verdict({**row, **ends, "critical": 0.0}, alpha)
+    lost = row["placebos"] > 0 and not (row["difference_low"] > 0 or row["difference_high"] < 0)
+    return "not shown" if found == "holds" and lost else found
+
+
+def _within(row, alpha) -> str:
+    pair = f"{row['predictor']} and {row['outcome']} within tasks"
+    facts = (
+        f"r = {row['r_within']:+.2f} while {row['tasks']:.0f} tasks train, {row['r_partial']:+.2f} "
+        f"({row['partial_low']:+.2f} to {row['partial_high']:+.2f}) with time removed, family-wise "
+        f"{p_of(row['p_maxt'])}"
     )
-    return [*extra, line]
+    if row["placebos"] > 0 and pd.notna(row["r_placebo"]):
+        facts += f"; with shuffled labels {row['r_placebo']:+.2f}"
+    said = _within_verdict(row, alpha)
+    if said == "holds":
+        return f"{pair} {'rise together' if row['r_partial'] > 0 else 'go opposite ways'}: {facts}."
+    said = "undecided" if said == "undecided" else "not shown, and not excluded"
+    return f"{pair}: {said} ({facts})."
+
+
+def reliability(parts: pd.DataFrame, weak: dict[str, float], floor: float) -> list[str]:
+    """What other seeds and test items would leave of the outcomes, of :mod:`reliability`."""
+    known = parts["total"].fillna(parts["reliability"]).dropna()
+    if parts["reliability"].isna().all():
+        out = ["With one seed the error of training is not known, nor any reliability."]
+        if len(known):
+            out.append(f"Test items alone bound it from above: {_values(known)}.")
+        return out
+    one = parts["one_seed"].dropna()
+    out = [f"Reliability of the outcomes (1: the same with other seeds and test items): "
+           f"{_values(known)}; of a single seed: {_values(one)}."]  # fmt: skip
+    if weak:
+        out.append(f"Below {floor:g} and left out of the average and of all families of tests: "
+                   f"{_values(pd.Series(weak))}.")  # fmt: skip
+    return out
+
+
+def floors(below: pd.DataFrame, idle: pd.DataFrame) -> list[str]:
+    """Cells below their control, tasks that did not learn, of :mod:`floors`."""
+    out = [
+        f"{row['target']}: not above the control {row['control']} ({row['score']:.1f}): "
+        f"{row['below']}."
+        for _, row in below[below["below"] != ""].iterrows()
+    ]
+    if len(idle):
+        shown = [f"{r['variant']} ({r['score']:.1f}, start or chance {r['floor']:.1f})"
+                 for _, r in idle.iterrows()]  # fmt: skip
+        out.append(f"Not clear of chance after training: {', '.join(shown)}.")
+    return out
+
+
+def specification(table: pd.DataFrame, outcome: str = "gain") -> list[str]:
+    """How far each predictor's rho depends on choices, of :func:`specification.curve`."""
+    out = []
+    part = table[(table["outcome"] == outcome) & table["rho"].notna()]
+    for name, rows in part.groupby("predictor", sort=False):
+        usual = rows.loc[rows["default"], "rho"]
+        here = f"; reported: {usual.iloc[0]:+.2f}" if len(usual) else ""
+        out.append(
+            f"{name}: over {len(rows)} specifications rho runs from {rows['rho'].min():+.2f} to "
+            f"{rows['rho'].max():+.2f} (median {rows['rho'].median():+.2f}){here}."
+        )
+    return out
+
+
+def _values(series) -> str:
+    return ", ".join(f"{k} {v:.2f}" for k, v in series.items())
+
+
+def _hold(n: int) -> str:
+    return "holds" if n == 1 else "hold"
+
+
+def scope(study: dict) -> list[str]:
+    """What results are about: one sentence for the miniature, none for real data."""
+    return [MICROWORLD] if study.get("data", {}).get("source") == "mini" else []
 
 
 def limits(study: dict, n: int, seeds: int) -> list[str]:
     """What no number here can show, from a study's parameters."""
-    encoder, data = study.get("encoder", {}), study.get("data", {})
-    out = [f"One encoder ({encoder.get('name') or encoder.get('kind', 'unknown')})."]
-    out[0] = out[0][:-1] + "; another may order the tasks differently."
-    if data.get("source") == "mini":
-        out.append("A microworld of our own sentences: directions may carry over, sizes do not.")
+    encoder = study.get("encoder", {})
+    name = encoder.get("name") or encoder.get("kind", "unknown")
+    out = [f"One encoder ({name}); another may order the tasks differently.", *scope(study)]
     if n:
-        out.append(
-            f"n = {n} intermediate tasks is what the correlation rests on, whatever the seeds."
-        )
+        out.append(f"The correlation rests on {n} tasks; more seeds do not change that.")
     if seeds == 1:
-        out.append("One seed: differences between tasks hold the noise of a single training.")
+        out.append("One seed: how much of a difference is the noise of one training is not known.")
     return out
 
 
-def _p(value):
+def p_of(value):
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 

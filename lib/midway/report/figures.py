@@ -145,7 +145,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
         line = {"color": INK, "solid_capstyle": "butt", "gid": f"title: {about}, n = {row['n']}"}
         ax.plot([row["low"], row["high"]], [i, i], lw=1.2, **line)
         ax.plot([row["loo_low"], row["loo_high"]], [i, i], lw=4, alpha=0.35, **line)
-        fill = INK if words.predicts(row, alpha) else "#ffffff"
+        fill = INK if words.holds(row, alpha) else "#ffffff"
         ax.plot(row["rho"], i, "o", ms=5.5, mfc=fill, **line)
         tests = (f"{k} {names.p_value(row[c])}" for k, c in (("p", "p"), ("max-T", "p_maxt")))
         ax.text(1.06, i, f"n {row['n']}  {'  '.join(tests)}", va="center", fontsize=7.5)

@@ -1,0 +1,122 @@
+"""Error from test items: what each test item contributes to a score, from 02's predictions.
+
+A score is a mean or an F1; ``influence`` is an item's share of its deviation, so that the squares
+of all influences add up to the score's sampling variance (infinitesimal jackknife, Efron 1982).
+The items of a target are clusters: one item's influences in several languages are added before
+they are squared, because XNLI, XQuAD and others ask the same questions in all languages.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from midway.correlation import tables
+from midway.data import sources
+from midway.evaluation import metrics
+from midway.study import params, tasks
+from midway.study.errors import InputError, MissingData
+
+
+def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFrame]:
+    """Per target a table items x (variant, seed): influence on the zero-shot score, points.
+
+    english: on the English score instead. Targets without predictions or without the gold rows
+    are left out; ``InputError`` and missing data are no reason to stop.
+    """
+    folder = Path(folder)
+    known = tables.scores(folder)
+    try:
+        data = params.Data(**tables.settings(folder)["data"])
+    except (KeyError, ValueError):  # no study, or one of another version
+        return {}
+    out = {}
+    for target in targets or dict.fromkeys(known["target"]):
+        card = tasks.get(target)
+        part = known[(known["target"] == target) & (known["metric"] == card.metric)]
+        part = part[(part["lang"] == "en") == english]
+        languages = part["lang"].nunique()
+        columns: dict[tuple, pd.Series] = {}
+        for lang, runs in part.groupby("lang"):
+            try:
+                gold = _gold(card, lang, sources.load(target, "test", lang, data, data.test_size))
+            except (InputError, MissingData):
+                columns = {}
+                break
+            for run in runs.itertuples():
+                one = _influence(card, lang, gold, folder / run.record)
+                if one is not None:
+                    key = run.variant, run.seed
+                    columns[key] = pd.concat([columns.get(key), one / languages])
+        if columns:
+            merged = {k: v.groupby(level=0).sum() for k, v in columns.items()}
+            out[target] = pd.DataFrame(merged).fillna(0.0)
+    return out
+
+
+def covariance(influence: pd.DataFrame) -> pd.DataFrame:
+    """Sampling covariance between variants (means over seeds) from items x (variant, seed)."""
+    mean = influence.T.groupby(level=0).mean()
+    return mean @ mean.T
+
+
+def between_units(cov: pd.DataFrame, units) -> float:
+    """Variance that other test items would put between the units, of a variants' covariance."""
+    units = [u for u in units if u in cov.index]
+    c = cov.loc[units, units].to_numpy()
+    n = len(units)
+    return float((np.trace(c) - c.sum() / n) / (n - 1)) if n > 1 else np.nan
+
+
+def _gold(card, lang, rows) -> dict:
+    """Item -> gold: label, answers, tags, place or set of translations."""
+    if card.kind == "pair":
+        return {r["id"]: card.labels[r["label"]] for r in rows}
+    if card.kind == "span":
+        return {r["id"]: r["answers"]["text"] for r in rows}
+    if card.kind == "tags":
+        return {r["id"]: r["tags"] for r in rows}
+    if card.kind == "mining":
+        return {f"{lang} {r['id']}": set(r["gold"]) for r in rows if r["side"] == "source"}
+    return {f"{lang} {r['id']}": str(i) for i, r in enumerate(rows)}
+
+
+def _influence(card, lang, gold: dict, record: Path) -> pd.Series | None:
+    try:
+        name = json.loads(record.read_text(encoding="utf-8"))["predictions"]
+        text = (record.parents[1] / name).read_text(encoding="utf-8")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    ids = list(gold)
+    if card.kind == "span":
+        said = json.loads(text)
+        both = [metrics.qa_scores(said, {i: gold[i]}, lang, card.name) for i in ids]
+        values = np.array([(s["exact_match"] + s["f1"]) / 2 for s in both])
+    elif card.kind == "mining":
+        pairs: dict = {i: set() for i in ids}
+        for line in text.splitlines():
+            a, b = line.split("\t")
+            pairs.setdefault(f"{lang} {a}", set()).add(b)
+        return _f1([(pairs[i], gold.get(i, set())) for i in pairs], list(pairs))
+    elif card.kind == "tags":
+        said = [block.splitlines() for block in text.strip("\n").split("\n\n")]
+        if len(said) != len(ids):
+            return None
+        both = zip(said, gold.values(), strict=True)
+        return _f1([[metrics.chunks([tags]) for tags in pair] for pair in both], ids)
+    else:
+        said = text.splitlines()
+        if len(said) != len(ids):
+            return None
+        values = 100.0 * np.array([s == g for s, g in zip(said, gold.values(), strict=True)])
+    return pd.Series((values - values.mean()) / len(values), ids)
+
+
+def _f1(pairs, ids) -> pd.Series | None:
+    """Linearised F1 = 200 T / (P + G): each item's (2 t - F (p + g)) / (P + G)."""
+    counts = np.array([[len(a & b), len(a) + len(b)] for a, b in pairs], float)
+    both, size = counts.sum(0)
+    if size == 0:
+        return None
+    return pd.Series(100 * (2 * counts[:, 0] - 2 * both / size * counts[:, 1]) / size, ids)

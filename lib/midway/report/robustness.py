@@ -1,0 +1,59 @@
+"""Figures of what a study can show and what would change its answer."""
+
+import seaborn as sns
+
+from midway.report.drawing import COLOURS, GRID, INK, MUTED, empty, footnote, new_axes, styled
+from midway.study import names
+
+
+@styled
+def power(curves, effect: float = 0.5, aim: float = 0.8, note: str = ""):
+    """Power against the true correlation, a line per design.
+
+    curves: columns design, rho, between, within (shares of simulated studies), of
+    :func:`design.power`.
+    """
+    if curves.empty:
+        return empty("no design")
+    fig, axes = new_axes(2, (3.6, 2.8))
+    for ax, column in zip(axes, ("between", "within"), strict=True):
+        sns.lineplot(curves, x="rho", y=column, hue="design", ax=ax, lw=1.4, legend=ax is axes[1])
+        ax.axhline(aim, color=MUTED, lw=0.8, ls="--")
+        ax.axvline(effect, color=MUTED, lw=0.8, ls=":")
+        ax.set(title=f"{column} tasks", xlabel="true correlation", ylim=(0, 1.02))
+        ax.set_ylabel("share of studies that find it" if ax is axes[0] else "")
+    if axes[1].get_legend():
+        axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return footnote(fig, note or f"simulated; dashed: {aim:.0%} power")
+
+
+@styled
+def specifications(table, predictor: str, outcome: str = "gain"):
+    """The specification curve of one predictor: rho in order, and which choices made it.
+
+    table: of :func:`specification.curve`. Filled: the specification that 03 reports.
+    """
+    part = table[(table["predictor"] == predictor) & (table["outcome"] == outcome)]
+    part = part.dropna(subset=["rho"]).sort_values("rho", kind="stable", ignore_index=True)
+    if part.empty:
+        return empty("no specification can be computed")
+    choices = ["average", "multi", "targets", "layer", "method"]
+    rows = [(c, v) for c in choices for v in dict.fromkeys(part[c]) if part[c].nunique() > 1]
+    fig, axes = new_axes(2, (5.6, 1.6 + 0.09 * len(rows)), across=1)
+    axes[0].axhline(0, color=GRID, lw=0.8)
+    axes[0].plot(part.index, part["rho"], ".", ms=3, color=INK)
+    usual = part[part["default"]]
+    axes[0].plot(usual.index, usual["rho"], "o", ms=7, color=COLOURS["qa"])
+    axes[0].set(ylabel="rho", ylim=(-1.05, 1.05), xticks=[])
+    axes[0].set_title(f"{names.predictor(predictor)} and the average {outcome}")
+    for i, (choice, value) in enumerate(rows):
+        at = part.index[part[choice] == value]
+        axes[1].plot(at, [i] * len(at), "|", ms=4, color=INK, alpha=0.6)
+    said = {True: "with multi", False: "without multi"}
+    axes[1].set_yticks(range(len(rows)), [str(said.get(v, v)) for _, v in rows], fontsize=7)
+    axes[1].set(xlabel=f"{len(part)} specifications, in the order of rho", xticks=[])
+    return footnote(fig, f"n = {_range(part['n'])} tasks; large dot: as reported; no test")
+
+
+def _range(n):
+    return str(n.min()) if n.min() == n.max() else f"{n.min()} to {n.max()}"
