@@ -168,6 +168,10 @@ def check(study) -> None:
 
         path = root() / Path(study.encoder.path).expanduser()
         checkpoints.check_folder(path, "encoder.path")
+    if study.encoder.kind == "hub":
+        from midway.encoder import checkpoints
+
+        checkpoints.check_cached(study.encoder.name, study.encoder.revision)
     if study.data.source != "mini":
         from midway.data import sources
 
