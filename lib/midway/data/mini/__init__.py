@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+from midway import kinds
 from midway.study.errors import InputError, MissingData
 
 LANGUAGES = ("en", "de", "es", "fr", "ru", "zh", "ar", "hi", "tr")
@@ -40,19 +41,14 @@ def features(kind: str):
     """Types of a canonical schema's columns; others are inferred."""
     from datasets import List, Value
 
-    text, number = Value("string"), Value("int64")
-    return {
-        "pair": {"text_a": text, "text_b": text, "label": number},
-        "choice": {"context": text, "choices": List(text), "label": number},
-        "span": {
-            "context": text,
-            "question": text,
-            "answers": {"text": List(text), "answer_start": List(number)},
-        },
-        "tags": {"tokens": List(text), "tags": List(text)},
-        "parallel": {"source": text, "target": text},
-        "mining": {"side": text, "text": text, "gold": List(text)},
-    }[kind] | {"id": text, "lang": text}
+    def typed(given):
+        if isinstance(given, dict):
+            return {name: typed(value) for name, value in given.items()}
+        if isinstance(given, list):
+            return List(typed(given[0]))
+        return Value({"text": "string", "number": "int64"}[given])
+
+    return typed(kinds.get(kind).features | {"id": "text", "lang": "text"})
 
 
 def rows(task: str, split: str, lang: str, size: int | None = None, seed: int = 0) -> list[dict]:
