@@ -12,6 +12,7 @@ from midway.encoder import encoder, predict, training
 from midway.encoder import weights as snapshots
 from midway.encoder.device import Inputs, setup
 from midway.encoder.heads import Model
+from midway.encoder.progress import bar
 from midway.intermediate.predictors import Development, logme
 from midway.intermediate.variant import weights_file
 from midway.kinds import encode
@@ -73,7 +74,7 @@ class Run:
             with_controls = self._controls(card)
         except MissingData as error:  # of the English training rows: the other targets go on
             no_training = error
-        for lang in self._order(languages):
+        for lang in bar(self._order(languages), f"{target} by language"):
             if done[lang] is None:
                 try:
                     if no_training:
