@@ -4,8 +4,9 @@ Members of a family share data, labels and makers, so nine tasks of five familie
 independent points. Tests permute the family means of the outcome between families and the
 deviations from them within families, since each level is exchangeable on its own (Anderson & ter
 Braak 2003; blocks, Winkler et al. 2015), and give the observed values in the order that results:
-then a sum of two parts is no likelier to be extreme than what was seen. Intervals are widened to the effective number of units of two
-variables that are both correlated within families (Clifford, Richardson & Hemon 1989).
+then a sum of two parts is no likelier to be extreme than what was seen. Intervals are widened to
+the effective number of units of two variables that are both correlated within families (Clifford,
+Richardson & Hemon 1989).
 """
 
 import numpy as np
