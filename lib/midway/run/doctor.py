@@ -83,7 +83,6 @@ def _encoder(study, ask: bool) -> list[dict]:
     where, place = (enc.name, enc.revision), f"{enc.name} at {enc.revision[:12]}"
     try:
         if repository.here(*where, checkpoints.wanted, "model"):
-            checkpoints.check_cached(*where)
             facts = _checkpoint(repository.snapshot(*where, "model"), "encoder.name")
             return [_row("encoder", True, f"{place}, in the cache: {facts}")]
         if (sizes := repository.listing(*where, "model", ask)) is None:
