@@ -108,6 +108,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tests", type=int, default=1, help="pairs that are corrected for (1)")
     p.add_argument("--alpha", type=float, default=0.05)
     p.add_argument("--json", action="store_true", help="as JSON")
+    p = verb("compare", "put two studies side by side: settings, gains, correlations",
+             "outputs/mini outputs/other", folder=True)  # fmt: skip
+    p.add_argument("other", type=Path, help="the other study's outputs")
     p = verb("completion", "print a script that completes commands in your shell")
     p.epilog = 'bash: eval "$(midway completion bash)"\nzsh:  eval "$(midway completion zsh)"'
     p.add_argument("shell", choices=("bash", "zsh", "tcsh"))
@@ -248,6 +251,18 @@ def correlate(args) -> int:
     from midway.correlation import any_table
 
     return any_table.main(args.table, args.rest)
+
+
+def compare(args) -> int:
+    from midway.report import compare as side
+
+    first, args.folder = folder_of(args), args.other
+    other = folder_of(args)
+    found = side.compare(first, other)
+    print(side.text(found))
+    path = first.parent / f"compare_{first.name}_{other.name}.html"
+    print(side.write(found, first, other, path))
+    return 0
 
 
 def recommend(args) -> int:
