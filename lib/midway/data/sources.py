@@ -96,7 +96,6 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
 def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
     """Which files (or hub tables) play this split, and which of their rows. Raises as load does."""
     if data.source == "mini":
-
         return [{"made by": "midway.data.mini", "seed": data.seed}]
     card = _card(task, split, lang)
     if source(card, data) == "local":
