@@ -39,6 +39,11 @@ def main(argv: list[str] | None = None) -> int:
     except Unreachable as error:
         print(f"midway: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:  # the light core is installed alone
+        if (name := str(error.name).partition(".")[0]) == "midway":
+            raise
+        print(f"midway: this needs {name}: pip install 'midway[all]'", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

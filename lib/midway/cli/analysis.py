@@ -1,4 +1,4 @@
-"""Verbs that read results: score, correlate, recommend, design, list."""
+"""Verbs that read results: recommend, design, compare, correlate, score, list."""
 
 from itertools import takewhile
 
@@ -87,6 +87,20 @@ def design(folder, effect, power, tests, alpha, as_json):
 
     parts = planning.of_study(folder_of(folder)) if folder else planning.Parts()
     print(planning.show(parts, as_json, effect=effect, aim=power, alpha=alpha, tests=tests))
+
+
+@verb("compare outputs/mini outputs/other")
+@a_folder
+@argument("other", type=FILE)
+def compare(folder, other):
+    """Put two studies side by side: settings, gains, correlations."""
+    first, other = folder_of(folder), folder_of(other)
+    from midway.report import compare as side
+
+    found = side.compare(first, other)
+    print(side.text(found))
+    path = first.parent / f"compare_{first.name}_{other.name}.html"
+    print(side.write(found, first, other, path))
 
 
 @verb("list tasks", "list encoders", "list params", name="list")

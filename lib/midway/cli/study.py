@@ -81,6 +81,7 @@ def show_plan(study, force, stages=None, as_json=False, summary=False):
 def status(folder, as_json):
     """Show how every step of a study ended."""
     folder = folder_of(folder)
+    in_project("status")
     from midway.run import plan as planning
 
     rows = planning.status(folder)

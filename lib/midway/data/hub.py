@@ -33,7 +33,9 @@ def load(card: Card, split: str, lang: str, size: int | None = None, seed: int =
     try:
         tables = [_table(part) for part in parts]
         if size is not None and split == "train":
-            share = 2 * size / max(1, sum(map(len, tables)))  # twice: rows without labels drop out
+            share = (
+                4 * size / max(1, sum(map(len, tables)))
+            )  # rows without labels, another role's half
             if share < 0.5:
                 draw = random.Random(f"hub {seed}")
                 tables = [

@@ -18,7 +18,7 @@ from midway.study import names, tasks
 from midway.study.errors import InputError
 from midway.study.files import digest
 
-CELL = {"predictor", "outcome", "n", "rho", "p", "p_maxt", "low", "high", "critical"}
+CELL = set("predictor outcome n rho p p_maxt p_mc_low p_mc_high low high critical".split())
 
 
 def page(path: str) -> str:
@@ -194,8 +194,10 @@ def languages(study, scores, steps) -> list[dict]:
         ]
         beside: dict[str, dict[str, list]] = {}
         missing: dict[str, str] = {}
+        note = ""
         for (name, _), results in by.items():
             for _, result in results if name == target else []:
+                note = note or result.get("note", "")
                 missing |= result.get("missing") or {}
                 for lang, controls in (result.get("controls") or {}).items():
                     for control, values in controls.items():
@@ -213,6 +215,7 @@ def languages(study, scores, steps) -> list[dict]:
         found.append({
             "target": target, "title": card.title, "metric": card.metric, "rows": rows,
             "languages": list(table.columns), "controls": controls, "missing": missing,
+            "note": note,
             "n": [n.get(lang) for lang in table.columns],
         })  # fmt: skip
     return found
@@ -223,6 +226,8 @@ def layers(study, folder: Path, steps) -> list[dict]:
     found: dict[str, dict[str, dict[int, list]]] = {}
     chosen: dict[str, set] = {}
     for s in steps:
+        if s["variant"] not in study.intermediate.variants:  # a dose
+            continue
         for path in sorted((folder / s["path"] / "scores").glob("*.json")):
             extra = read(path).get("extra") or {}
             for layer, values in (extra.get("layers") or {}).items():
