@@ -19,6 +19,7 @@ from pathlib import Path
 from midway.run import machine, notebook, slurm
 from midway.run import plan as planning
 from midway.run.kernels import forking
+from midway.run.missing import without
 from midway.run.progress import Watch, die_with_parent, environment, say
 from midway.run.status import alive, me, read_state, send
 from midway.run.steps import STEPS, steps
@@ -167,6 +168,10 @@ def check(study) -> None:
 
         path = root() / Path(study.encoder.path).expanduser()
         checkpoints.check_folder(path, "encoder.path")
+    if study.encoder.kind == "hub":
+        from midway.encoder import checkpoints
+
+        checkpoints.check_cached(study.encoder.name, study.encoder.revision)
     if study.data.source != "mini":
         from midway.data import sources
 
@@ -210,6 +215,8 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
     page = folder / "index.html"
     if not todo:
         say(f"nothing to do: all {sum(i.sid.step in wanted for i in items)} steps are done")
+        for line in without(study, folder):
+            say(line)
         print(page if page.exists() else folder)
         return 0
     slots = max(1, (cores or os.cpu_count() or 1) // study.compute.threads)
@@ -236,6 +243,8 @@ def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
         say(f"Snakemake ended with code {code}; the end of {folder}/snakemake.log:")
         tail = (folder / "snakemake.log").read_text(encoding="utf-8", errors="replace")
         say("\n".join(f"    {line}" for line in tail.splitlines()[-12:]))
+    for line in without(study, folder):
+        say(line)
     print(page if page.exists() else folder)
     return 1 if missing else 0
 
