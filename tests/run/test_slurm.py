@@ -83,7 +83,7 @@ def test_what_a_step_asks_for_is_in_its_script_and_in_no_other(tmp_path, cluster
     ],
 )  # fmt: skip
 def test_a_job_that_is_gone_without_a_word(tmp_path, cluster, monkeypatch, state, end, again):
-    """A kill is a death and tried again; scancel is somebody's wish; a time limit can be resumed."""
+    """A kill is tried again, and a time limit; scancel is somebody's wish."""
     monkeypatch.setattr(slurm, "POLL", 0.05)
     monkeypatch.setattr(slurm, "LATE", 0.1)
     with made(tmp_path / "mini") as engine:

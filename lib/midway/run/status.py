@@ -54,7 +54,8 @@ def alive(out: Path, state: dict) -> bool:
             with open(out / ".lock", encoding="utf-8") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-        return time.time() - (out / "state.json").stat().st_mtime < SILENT
+        age = time.time() - (out / "state.json").stat().st_mtime
+        return "host" in state and age < SILENT
     except BlockingIOError:
         return True
     except OSError:
