@@ -7,7 +7,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from midway.correlation import (
@@ -108,15 +107,8 @@ def within(data: Data, setting, **options) -> pd.DataFrame:
                                value=setting.outcome)  # fmt: skip
     if Y.empty or X.empty:
         X, Y = (pd.DataFrame(index=pd.MultiIndex.from_arrays([[], [], []])) for _ in "XY")
-    placebo = {}
-    for frame in (X, Y):
-        if frame.index.nlevels == 4:
-            shuffled, name, *rest = (frame.index.get_level_values(i) for i in range(4))
-            name = np.where(shuffled.astype(bool), name + "+shuffled", name)
-            placebo |= {n: n.removesuffix("+shuffled") for n in name if n.endswith("+shuffled")}
-            frame.index = pd.MultiIndex.from_arrays([name, *rest])
-    units = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
-    return within_tasks.within(X, Y, placebo=placebo, families=tables.families(units), skip=skip,
+    units = X.index.get_level_values(-3).union(Y.index.get_level_values(-3)).unique()
+    return within_tasks.within(X, Y, families=tables.families(units), skip=skip,
                                primary=data.primary, **options)  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from midway.correlation import families as fm
 from midway.correlation import large
 from midway.correlation import resampling as rs
 
-PILOT = 4999  # draws that give the scale and the critical values where no formula does
+PILOT = 4999  # draws that give critical values where no formula does
 
 
 def affordable(blocks, permutations, resamples, method):
@@ -22,7 +22,7 @@ def affordable(blocks, permutations, resamples, method):
     for rows, ps, os in blocks:
         k, p, o = len(rows), len(ps), len(os)
         if large.many(k, method):
-            draw += p * o * (p + o + 20)
+            draw += p * o * (p + o + 20) + 1000
         else:
             width = k * (k - 1) // 2 if method == "kendall" else k
             draw += width * o * (p + 20)
@@ -66,14 +66,12 @@ class Null:
     def scale(self, rows, ps, os, alpha):
         """1 / null deviation, and the critical value, of every cell of a block."""
         shape, n = (len(ps), len(os)), len(rows)
+        unit = np.full(shape, 1 / rs.null_sd(n, self.method))
         if self.family is None:
-            reach = critical(n, alpha, self.method)
-            return np.full(shape, 1 / rs.null_sd(n, self.method)), np.full(shape, reach)
+            return unit, np.full(shape, critical(n, alpha, self.method))
         some = min(self.count, max(999, min(PILOT, 5 * rs.BLOCK // (shape[0] * shape[1]))))
         sizes = np.abs(np.concatenate([v for _, v in self.draws(rows, ps, os, some)]))
-        sizes = np.nan_to_num(sizes)
-        spread = np.sqrt((sizes**2).mean(0))
-        return 1 / np.maximum(spread, rs.TIE), fm.critical(sizes, alpha)
+        return unit, fm.critical(np.nan_to_num(sizes), alpha)
 
 
 @lru_cache
