@@ -59,7 +59,7 @@ def take(part: dict, made: list[dict]) -> list[dict]:
 def fill(part: dict, names: dict[str, str]) -> dict:
     """The part with ``{lang}`` and ``{code}`` replaced in what names or selects something."""
     whole = dict(part)
-    for key in ("config", "split"):
+    for key in ("config", "split", "files"):
         if whole.get(key):
             whole[key] = whole[key].format(**names)
     if "where" in whole:

@@ -210,8 +210,10 @@ def languages(study, scores, steps) -> list[dict]:
         ]
         beside: dict[str, dict[str, list]] = {}
         missing: dict[str, str] = {}
+        note = ""
         for (name, _), results in by.items():
             for _, result in results if name == target else []:
+                note = note or result.get("note", "")
                 missing |= result.get("missing") or {}
                 for lang, controls in (result.get("controls") or {}).items():
                     for control, values in controls.items():
@@ -229,6 +231,7 @@ def languages(study, scores, steps) -> list[dict]:
         found.append({
             "target": target, "title": card.title, "metric": card.metric, "rows": rows,
             "languages": list(table.columns), "controls": controls, "missing": missing,
+            "note": note,
             "n": [n.get(lang) for lang in table.columns],
         })  # fmt: skip
     return found

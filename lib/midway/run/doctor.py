@@ -84,7 +84,7 @@ def _encoder(study, ask: bool) -> list[dict]:
     where, place = (enc.name, enc.revision), f"{enc.name} at {enc.revision[:12]}"
     try:
         if repository.here(*where, checkpoints.wanted, "model"):
-            checkpoints.check_folder(repository.snapshot(*where, "model"), "encoder.name")
+            checkpoints.check_cached(*where)
             return [_row("encoder", True, f"{place}, in the cache")]
         if (sizes := repository.listing(*where, "model", ask)) is None:
             return [_row("encoder", False, f"{place}: {AWAY}")]
