@@ -324,18 +324,14 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
     args = read(sys.argv[1:] if argv is None else argv)
     try:
-<<<<<<< HEAD
         code = globals()[args.verb](args) or 0
         sys.stdout.flush()
         return code
-=======
-        return globals()[args.verb](args) or 0
     except ModuleNotFoundError as error:  # the light core is installed alone
         if (name := str(error.name).partition(".")[0]) == "midway":
             raise
         print(f"midway {args.verb} needs {name}: pip install 'midway[all]'", file=sys.stderr)
         return 2
->>>>>>> main
     except InputError as error:
         print(f"midway: {error}", file=sys.stderr)
         return 2

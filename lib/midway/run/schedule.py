@@ -15,25 +15,15 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-import yaml
-
 from midway.run import engine as engines
 from midway.run import plan as planning
-<<<<<<< HEAD
 from midway.run.hashes import INDEX
+from midway.run.missing import without
 from midway.run.progress import Progress, say
 from midway.run.status import Outcome, Stop, me, read_state
 from midway.run.step import on_signals, run_step, settle
 from midway.run.steps import STEPS, StepId, steps, upstream
-from midway.study import params
-=======
-from midway.run.kernels import forking
-from midway.run.missing import without
-from midway.run.progress import Watch, die_with_parent, environment, say
-from midway.run.status import alive, me, read_state, send
-from midway.run.steps import STEPS, steps
 from midway.study import params, yamlfile
->>>>>>> main
 from midway.study.errors import InputError
 from midway.study.files import root, write_atomic
 
@@ -149,7 +139,6 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
         return Run(study, folder, held, engine, stop).run(stages(until), tuple(force))
 
 
-<<<<<<< HEAD
 @contextlib.contextmanager
 def _stoppable(stop: Stop):
     """Signals stop the steps; before and after, they end the program as they always do."""
@@ -159,56 +148,6 @@ def _stoppable(stop: Stop):
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-=======
-def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
-    if profile == "slurm":
-        slurm.cancel(folder)
-    else:
-        elsewhere(study, folder)
-    clear_up(study, folder)
-    items = planning.plan(study, folder, force)
-    wanted = stages(until)
-    text = yamlfile.dump(study.fold())
-    if not (folder / "params.yaml").exists() or (folder / "params.yaml").read_text() != text:
-        write_atomic(folder / "params.yaml", text)
-    retire(study, folder, items)
-    todo = [i for i in items if not i.ready and i.sid.step in wanted]
-    page = folder / "index.html"
-    if not todo:
-        say(f"nothing to do: all {sum(i.sid.step in wanted for i in items)} steps are done")
-        for line in without(study, folder):
-            say(line)
-        print(page if page.exists() else folder)
-        return 0
-    slots = max(1, (cores or os.cpu_count() or 1) // study.compute.threads)
-    if profile in (None, "local") and (devices := len(machine.gpus(study.compute))):
-        slots = max(1, min(slots, devices))
-        cores = slots * study.compute.threads
-    say(f"{len(todo)} of {len(items)} steps to run, {slots} at a time; log: {folder}/snakemake.log")
-    watch = Watch(study, folder, [i for i in items if i.ready or i in todo], slots)
-    targets = [f"{i.sid.path}/record.json" for i in todo]
-    cmd = command(folder, targets, cores, profile)
-    with forking(study.compute, profile):
-        code = _watch_over(study, folder, held, watch, cmd, profile)
-    if code == 130:
-        say("interrupted; what is finished is kept, and the next run goes on from there")
-        return code
-    finished = (folder / STEPS[4] / "record.json").exists()
-    if not finished:
-        watch.report(last=True)
-    failed = [(s, e) for s, e in watch.failed if not (folder / s.path / "record.json").exists()]
-    for sid, end in failed:  # a cluster may have run one again, and well
-        say(f"{end['state']}: {folder / sid.path / 'notebook.ipynb'}\n    {end['error']}")
-    missing = [i for i in todo if not (folder / i.sid.path / "record.json").exists()]
-    if missing and not failed:
-        say(f"Snakemake ended with code {code}; the end of {folder}/snakemake.log:")
-        tail = (folder / "snakemake.log").read_text(encoding="utf-8", errors="replace")
-        say("\n".join(f"    {line}" for line in tail.splitlines()[-12:]))
-    for line in without(study, folder):
-        say(line)
-    print(page if page.exists() else folder)
-    return 1 if missing else 0
->>>>>>> main
 
 
 def urgency(sid: StepId) -> tuple:
@@ -232,13 +171,15 @@ class Run:
     def run(self, wanted, force) -> int:
         folder, page = self.folder, self.folder / "index.html"
         items = planning.plan(self.study, folder, force)
-        text = yaml.safe_dump(self.study.fold(), sort_keys=False, allow_unicode=True)
+        text = yamlfile.dump(self.study.fold())
         path = folder / "params.yaml"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_atomic(path, text)
         todo = [i.sid for i in items if not i.ready and i.sid.step in wanted]
         if not todo:
             say(f"nothing to do: all {sum(i.sid.step in wanted for i in items)} steps are done")
+            for line in without(self.study, folder):
+                say(line)
             say(page if page.exists() else folder, sys.stdout)
             return 0
         self.good = {i.sid for i in items if i.ready}
@@ -258,6 +199,8 @@ class Run:
                 say(f"{end.state}: {folder / sid.path / 'notebook.ipynb'}\n    {end.error}")
         if skipped := sum(end is None for end in self.bad.values()):
             say(f"{skipped} steps were not run: they need what is missing above")
+        for line in without(self.study, folder):
+            say(line)
         say(page if page.exists() else folder, sys.stdout)
         return 1 if self.bad else 0
 
