@@ -135,12 +135,12 @@ def _file(path: Path, _stamp) -> tuple[str, frozenset[Path]]:
     return digest(data.decode()), frozenset(_imported(data.decode(), path))
 
 
-def library(notebook: Path, source: str = "") -> dict[str, str]:
+def library(notebook: Path, *sources: str) -> dict[str, str]:
     """Library files below a notebook -> hash; data beside a package's code counts as its code.
 
-    ``source``: where the step's data come from, if it reads any; other sources' code is left out.
+    ``sources``: where the step's data come from, if it reads any; other sources' code is left out.
     """
-    others = {"mini", "local", "hub"} - {source, *(["local"] if source == "hub" else [])}
+    others = {"mini", "local", "hub"} - set(sources)
     unused = {LIB / "data" / f"{o}.py" for o in others} | {LIB / "data" / o for o in others}
     todo = set().union(*(_imported(c, None) for c in cells(notebook)))
     seen: dict[Path, str] = {}
@@ -152,7 +152,7 @@ def library(notebook: Path, source: str = "") -> dict[str, str]:
         todo |= more
     folders = {p.parent for p in seen} - {LIB}
     by_name = {LIB / "kinds"}  # packages whose modules are imported by name: they count as a whole
-    if LIB / "data" / "sources.py" in seen and source == "mini":
+    if LIB / "data" / "sources.py" in seen and "mini" in sources:
         by_name |= {LIB / "data" / "mini"}
         folders |= by_name
     if LIB / "report" / "page.py" not in seen:
@@ -193,7 +193,8 @@ def hashes(
     # the report shows what there is; the others need all they read
     above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4])
     heavy = sid.step in STEPS[:2]
-    lib = library(sid.notebook, study.data.source if heavy else "")
+    own = ["local"] if study.data.root or study.data.source == "hub" else []
+    lib = library(sid.notebook, *([study.data.source, *own] if heavy else []))
     return {
         "params": digest(relevant(study, sid)),
         "lib": {k: v for k, v in lib.items() if not (heavy and k in DRAWING)},
@@ -284,14 +285,18 @@ def encoder_hash(study: Study, index: Path | None = None) -> str:
 
 def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
     """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
-    if study.data.source == "mini":
-        packs = {"tatoeba": _packs(), "bucc2018": _packs()}
-        return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
     from midway.data import local, sources
 
     base, hashes = root() / Path(study.data.root or "").expanduser(), {}
     for name in names:
-        if name != "mlm" and sources.source(tasks.get(name), study.data) == "hub":
+        where = study.data.source
+        if name != "mlm":
+            where = sources.source(tasks.get(name), study.data)
+        if where == "mini":
+            packs = _packs() if name in ("tatoeba", "bucc2018") else None
+            hashes[name] = digest(["mini", study.data.seed, packs])
+            continue
+        if where == "hub" and name != "mlm":
             facts = {k: v for k, v in (tasks.get(name).hub or {}).items() if k != "note"}
             hashes[name] = digest(facts)
             continue

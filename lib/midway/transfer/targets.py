@@ -230,15 +230,16 @@ class Run:
         )
         inputs = Inputs(features, model, self.machine, self.cache)
         self.tokens += int(features.lengths.sum())
-        return predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
+        answers = predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
+        return answers, features
 
     def _labelled(self, card, lang: str, rivals):
         rows, kind = self.rows(card, "test", lang), kinds.get(card.kind)
         model_state, _, blinds = self.tuned[card.train_key]
-        a = self._answers(card, model_state, rows)
+        a, features = self._answers(card, model_state, rows)
         beside = rivals.evaluate(rows, lang) if rivals else {}
         for name, blind in blinds.items():
-            b = self._answers(card, blind, controls.blind(rows, card.kind))
+            b, _ = self._answers(card, blind, controls.blind(rows, card.kind))
             beside[name] = kind.score(card, b.predictions, rows, lang)
         return self.step.score(
             card.name,
@@ -248,7 +249,8 @@ class Run:
             main=card.metric,
             controls=beside,
             predictions=self.write(card, lang, kind.submission(card, a.predictions, rows)),
-            extra=by_row_kind(kind, card, a.predictions, rows, lang),
+            extra=by_row_kind(kind, card, a.predictions, rows, lang)
+            | kind.about(card, features, rows, lang),
         )
 
     def write(self, card, lang: str, predictions):
