@@ -26,7 +26,9 @@ def completion(shell):
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
     try:
-        return verbs.main(argv, prog_name="midway", standalone_mode=False) or 0
+        code = verbs.main(argv, prog_name="midway", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except click.ClickException as error:  # an unknown option, a missing argument
         error.show()
         return error.exit_code
@@ -46,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except OSError as error:  # a folder that cannot be written, a disk that is full
         if error.filename is None:
             raise

@@ -33,10 +33,10 @@ def run(params, changes_, cores, profile, until, force, dry_run):
     study = study_of(params, changes_, "run")
     if cores is not None and cores < 1:
         raise InputError(f"--cores: found {cores}, expected at least 1")
-    from midway.run import schedule
+    from midway.run import engine, schedule
 
     if dry_run:  # what run would refuse is refused
-        schedule.check_run(study, cores, profile, until, force)
+        engine.profile(profile)
         return show_plan(study, force, schedule.stages(until))
     return schedule.run(study, cores, profile, until, force)
 
