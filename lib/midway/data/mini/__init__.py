@@ -13,8 +13,6 @@ from midway.study.files import cache_folder, digest, sha256, write_atomic
 
 LANGUAGES = ("en", "de", "es", "fr", "ru", "zh", "ar", "hi", "tr")
 SIZES = {"train": 800, "dev": 200, "test": 300}
-#: Bump when any task's rows change.
-VERSION = "5"
 
 #: task -> (module of this package, kind of canonical schema)
 REGISTRY = {
@@ -33,7 +31,10 @@ SHARED_TRAINING = {"mlqa": "xquad"}
 def module(task: str):
     """The module that makes a task (imported when first asked for)."""
     if task not in REGISTRY:
-        raise InputError(f"mini: no task {task!r}; known: {', '.join(REGISTRY)}")
+        raise InputError(
+            f"the miniature does not make {task!r}; name the folder of its files in data.root, or "
+            f"take one of {', '.join(REGISTRY)}"
+        )
     return import_module(f"midway.data.mini.{REGISTRY[task][0]}")
 
 
