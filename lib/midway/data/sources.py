@@ -11,6 +11,7 @@ Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.sour
 network, and only for files at a pinned revision.
 """
 
+import contextlib
 import hashlib
 import random
 from pathlib import Path
@@ -73,6 +74,16 @@ def evaluated(study: params.Study, target: str) -> tuple[str, ...]:
     return tuple(lang for lang in known if chosen is None or lang in chosen)
 
 
+def first_rows(study: params.Study, target: str, most: int = 4) -> list[dict]:
+    """A target's first test row in each of its first languages that have one, to look at."""
+    found: list[dict] = []
+    for lang in evaluated(study, target):
+        if len(found) < most:
+            with contextlib.suppress(MissingData):
+                found.append(load(target, "test", lang, study.data, 1)[0])
+    return found
+
+
 def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
     """Plain sentences per language for continued masked-language modelling (X-STILTs: Wikipedia).
 
@@ -101,9 +112,7 @@ def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
     """Which files (or hub tables) play this split, and which of their rows. Raises as load does."""
     card, where = _read(task, split, lang, data)
     if where == "mini":
-        from midway.data import mini
-
-        return [{"made by": "midway.data.mini", "version": mini.VERSION, "seed": data.seed}]
+        return [{"made by": "midway.data.mini", "seed": data.seed}]
     if where == "local":
         from midway.data import local
 
