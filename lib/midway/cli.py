@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "params/smoke.yaml --force 02_transfer/mnli --until 03_correlation", study=True,
     )  # fmt: skip
     p.add_argument("--cores", type=int, help="default: all; a job takes compute.threads")
-    p.add_argument("--profile", help="folder of profiles/ for Snakemake, e.g. slurm")
+    p.add_argument("--profile", help="a file of profiles/, e.g. slurm")
     p.add_argument("--until", metavar="STEP", help="stop after this stage, e.g. 02_transfer")
     again = {"metavar": "STEP", "action": "append", "default": []}
     p.add_argument("--force", **again, help=f"run again {steps}")
@@ -172,11 +172,11 @@ def folder_of(args) -> Path:
 
 
 def run(args) -> int:
-    from midway.run import schedule
+    from midway.run import engine, schedule
 
     study = study_of(args)
     if args.dry_run:  # what run would refuse is refused
-        schedule.command(schedule.outputs(study), [], args.cores, args.profile)
+        engine.profile(args.profile)
         return plan(args, schedule.stages(args.until))
     return schedule.run(study, args.cores, args.profile, args.until, args.force)
 
@@ -324,7 +324,9 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
     args = read(sys.argv[1:] if argv is None else argv)
     try:
-        return globals()[args.verb](args) or 0
+        code = globals()[args.verb](args) or 0
+        sys.stdout.flush()
+        return code
     except ModuleNotFoundError as error:  # the light core is installed alone
         if (name := str(error.name).partition(".")[0]) == "midway":
             raise
@@ -341,7 +343,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except OSError as error:  # a folder that cannot be written, a disk that is full
         if error.filename is None:
             raise
