@@ -103,7 +103,7 @@ class Run:
         found = []
         for lang in sources.evaluated(self.study, target)[:most]:
             with contextlib.suppress(MissingData):
-                found += sources.load(target, "test", lang, self.study.data, 1).to_list()
+                found += sources.load(target, "test", lang, self.study.data, 1).to_list()[:1]
         return found
 
     def sweeps(self, target: str) -> dict[str, dict]:
