@@ -58,7 +58,7 @@ def test_a_large_table_is_thinned_before_it_is_read(serve):
 
     card = tasks.get("mnli")
     first, again = (hub.load(card, "train", "en", 50, 1) for _ in range(2))
-    assert 50 <= len(first) < 200 and first == again
+    assert 100 <= len(first) < 250 and first == again  # half may be for the targets
     assert first != hub.load(card, "train", "en", 50, 2)
 
 

@@ -38,15 +38,6 @@ def split(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs.filter(regex="_PRB$"), runs.filter(regex="_TRG$")
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm-Bonferroni adjusted p values of a whole array."""
-    order = np.argsort(p, axis=None)
-    steps = p.ravel()[order] * (p.size - np.arange(p.size))
-    out = np.empty(p.size)
-    out[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return out.reshape(p.shape)
-
-
 def as_published(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
     """Their analysis: Spearman of every row, p by Student's t, Holm over targets x all columns.
 
@@ -54,11 +45,13 @@ def as_published(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
     probe, n, rho, p, p_holm, significant. Holm's family is the displayed 10 x 35 matrix, which
     holds targets against targets, too.
     """
+    from statsmodels.stats.multitest import multipletests
+
     probes, targets = split(table)
     columns = [*targets, *probes]
     result = spearmanr(table[columns])
     rho, p = (np.asarray(v)[: targets.shape[1]] for v in (result.statistic, result.pvalue))
-    adjusted = holm(p)
+    adjusted = multipletests(p.ravel(), method="holm")[1].reshape(p.shape)
     rows = [
         {"target": t, "probe": c, "n": len(table), "rho": rho[i, j], "p": p[i, j],
          "p_holm": adjusted[i, j], "significant": adjusted[i, j] < alpha}

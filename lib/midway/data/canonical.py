@@ -33,6 +33,8 @@ def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> 
     left = part.get("broken", 0)
     for place, row in raw:
         try:
+            if isinstance(row, Broken):  # a reader that can go on behind it
+                raise row
             if not all(matches(get(row, key), value) for key, value in wanted.items()):
                 continue
             made = read(card, part, row)

@@ -8,11 +8,12 @@ checkpointing one more forward (Kaplan et al. 2020, 2001.08361, section 2.1; att
 products are added). A task without a measured size, such as one of your own, counts as USUAL.
 """
 
+import json
 from pathlib import Path
 
 from midway.data import sources
 from midway.encoder import checkpoints
-from midway.study import tasks
+from midway.study import repository, tasks
 from midway.study.errors import InputError
 from midway.study.files import root
 from midway.study.params import Study, split_variant
@@ -60,18 +61,22 @@ OPEN = {"squad2": 130_319, "mnli": 392_702}  # training rows that v1's table 1 d
 
 def _sizes(study: Study) -> tuple[int, int, int, int]:
     """Layers, hidden size, intermediate size and weights of the word embedding."""
-    enc, names = study.encoder, ("num_hidden_layers", "hidden_size", "intermediate_size")
+    enc, config = study.encoder, None
     if enc.kind == "path":
-        folder = root() / Path(enc.path).expanduser()
-        config = checkpoints.check_folder(folder, "encoder.path")
-        try:
-            sizes = [config[k] for k in (*names, "vocab_size")]
-        except KeyError as error:
-            raise InputError(f"encoder.path: config.json has no {error.args[0]}") from None
-        width = config.get("input_embedding_size")
-    else:
+        config = checkpoints.check_folder(root() / Path(enc.path).expanduser(), "encoder.path")
+    elif enc.kind == "hub":
+        cached = repository.snapshot(enc.name, enc.revision, "model") / "config.json"
+        config = json.loads(cached.read_text(encoding="utf-8")) if cached.is_file() else None
+    if config is None:
         name = (enc.name or "multilingual-e5-small").rsplit("/", 1)[-1]
         *sizes, width = (*SHAPES.get(name, SHAPES["xlm-roberta-large"]), None)[:5]
+    else:
+        names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
+        try:
+            sizes, width = [config[k] for k in names], config.get("input_embedding_size")
+        except KeyError as error:
+            key = "encoder.path" if enc.kind == "path" else "encoder.name"
+            raise InputError(f"{key}: config.json has no {error.args[0]}") from None
     return *sizes[:3], sizes[3] * (width or sizes[1])
 
 
