@@ -166,7 +166,7 @@ def test_choice_has_no_verdict_from_the_data_it_was_chosen_on():
     assert "too few to judge" in advice.choice(pd.DataFrame(few))[0]
     harm = [*ROWS, ROWS[0] | {"kind": "none", "regret_1": -1.0}]
     assert "No intermediate task helped" in advice.choice(pd.DataFrame(harm))[0]
-    assert "nothing is finished" in advice.choice(pd.DataFrame(ROWS), "xnli")[0]
+    assert "fewer than two tasks" in advice.choice(pd.DataFrame(ROWS), "xnli")[0]
     assert "No predictor covers" in advice.choice(pd.DataFrame(ROWS[:1]))[0]
 
 

@@ -20,7 +20,7 @@ def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05
     rows = table[table["target"] == target].dropna(subset=["regret_1"])
     target = "the average" if target == "average" else target
     if rows.empty:
-        return [f"No choice can be judged for {target}: nothing is finished."]
+        return [f"No choice can be judged for {target}: fewer than two tasks are finished."]
     best = rows[rows["kind"] == "predictor"].sort_values("regret_1", kind="stable")
     best = best[best["n"] == best["n"].max()]  # only metrics that all candidates have compare
     random = rows[rows["kind"] == "random"].iloc[0]

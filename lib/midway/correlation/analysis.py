@@ -104,10 +104,12 @@ def within(data: Data, setting, **options) -> pd.DataFrame:
     """While a task trains: repeated-measures correlation over doses, with placebo."""
     predictors = tables.predictors(data.folder, doses=True)
     outcomes = reliability.without(tables.outcomes(data.folder, doses=True), data.weak)
-    X, Y, skip = tables.within(predictors, outcomes, names=list(setting.predictors),
-                               value=setting.outcome)  # fmt: skip
-    if Y.empty or X.empty:
+    if predictors.empty or outcomes.empty:
         X, Y = (pd.DataFrame(index=pd.MultiIndex.from_arrays([[], [], []])) for _ in "XY")
+        skip: set = set()
+    else:
+        names, value = list(setting.predictors), setting.outcome
+        X, Y, skip = tables.within(predictors, outcomes, names=names, value=value)
     placebo = {}
     for frame in (X, Y):
         if frame.index.nlevels == 4:

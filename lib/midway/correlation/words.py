@@ -269,7 +269,7 @@ def limits(study: dict, n: int, seeds: int) -> list[str]:
     encoder = study.get("encoder", {})
     name = encoder.get("name") or encoder.get("kind", "unknown")
     out = [f"One encoder ({name}); another may order the tasks differently.", *scope(study)]
-    if n:
+    if n > 2:
         out.append(f"The correlation rests on {n} tasks; more seeds do not change that.")
     if seeds == 1:
         out.append("One seed: how much of a difference is the noise of one training is not known.")

@@ -54,7 +54,7 @@ def here(cells: pd.DataFrame) -> str:
     row = pictures.own_score(cells)
     if row is None:
         return "There is no answer yet: too few variants have been carried to all targets."
-    way = (1 if row["rho"] > 0 else -1) * int(words.predicts(row, cells.attrs.get("alpha", 0.05)))
+    way = (1 if row["rho"] > 0 else -1) * int(words.holds(row, cells.attrs.get("alpha", 0.05)))
     said = SAID[way].format("helps transfer to other languages")
     what = "" if row["predictor"] == "main" else "; score: its rise in training"
     facts = _rho(row, row["low"], row["high"])
