@@ -1,9 +1,11 @@
-"""Do the tests and intervals keep their promises at nine units? Simulation with known truth.
+"""Do the tests and intervals keep their promises with nine tasks? Simulation with known truth.
 
-python benchmarks/calibration.py [--studies 2000] [--seed 1]    (about 3 minutes on one core)
+python benchmarks/calibration.py [--studies 1000] [--seed 1]    (about 8 minutes on one core)
 
-A study: 9 tasks x 3 seeds, predictors and outcomes with the noise of a seed and with ties (scores
-of small test sets come in steps). Under the null the tasks' true values are independent.
+A study: nine tasks in five families (1, 1, 2, 2 and 3), a composite of all nine, three seeds that
+are crossed (what seed k adds is added to all tasks) with noise of their own for every run, scores
+in steps (ties). ICC: how alike the tasks of a family are, in predictors and in outcomes. Under the
+null the tasks' true values are independent. ``ignored``: the same without families.
 """
 
 # ruff: noqa: E402  (threads are set before NumPy is imported)
@@ -24,125 +26,166 @@ from scipy.stats import spearmanr
 sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 
 from midway.correlation.correlate import compare, correlate
+from midway.correlation.within import within
 
-TASKS, RUNS, NOISE, STEP = 9, 3, 0.5, 0.5
-
-
-def study(rng, rho, predictors=1, outcomes=1, tasks=TASKS, runs=RUNS, noise=NOISE, step=STEP):
-    """Runs of tasks: X, Y indexed (task, run). All columns share one latent pair's rho.
-
-    noise: standard deviation of a seed against 1 between tasks; step: scores are rounded to it.
-    """
-    x = rng.standard_normal((tasks, 1, predictors))
-    e = rng.standard_normal((tasks, 1, outcomes))
-    y = rho * x[..., :1] + np.sqrt(1 - rho**2) * e
-    x, y = (v + noise * rng.standard_normal((tasks, runs, v.shape[2])) for v in (x, y))
-    x, y = (np.round(v / step) * step if step else v for v in (x, y))
-    index = pd.MultiIndex.from_product([range(tasks), range(runs)])
-    return tuple(pd.DataFrame(v.reshape(tasks * runs, -1), index) for v in (x, y))
+SIZES, RUNS, NOISE, STEP = (1, 1, 2, 2, 3), 3, 0.5, 0.5
+ICC = (0.0, 0.7, 0.9)
 
 
-def truth(rho, **kwargs):
+def values(rng, sizes, icc, *shape):
+    """Unit variance, alike within families: (tasks, *shape)."""
+    family = np.repeat(range(len(sizes)), sizes)
+    shared, own = (
+        rng.standard_normal((len(sizes), *shape)),
+        rng.standard_normal((sum(sizes), *shape)),
+    )
+    return np.sqrt(icc) * shared[family] + np.sqrt(1 - icc) * own
+
+
+def study(rng, icc, rho=0.0, predictors=1, outcomes=1, sizes=SIZES, runs=RUNS, composite=True):
+    """X, Y indexed (task, run) and the families; all columns share one latent pair's rho."""
+    x = values(rng, sizes, icc, predictors)
+    y = rho * x[:, :1] + np.sqrt(1 - rho**2) * values(rng, sizes, icc, outcomes)
+    names = [f"task{i}" for i in range(sum(sizes))]
+    family = pd.Series([f"family{k}" for k in np.repeat(range(len(sizes)), sizes)], names)
+    if composite:  # "multi": trained on a mixture of all tasks
+        x, y = (np.vstack([v, v.mean(0) + 0.3 * rng.standard_normal(v.shape[1])]) for v in (x, y))
+        names, family["multi"] = [*names, "multi"], None
+    index, made = pd.MultiIndex.from_product([names, range(runs)]), []
+    for v in (x, y):
+        seed = rng.standard_normal((1, runs, v.shape[1]))
+        noisy = v[:, None] + seed + NOISE * rng.standard_normal((len(v), runs, v.shape[1]))
+        made.append(pd.DataFrame((np.round(noisy / STEP) * STEP).reshape(len(index), -1), index))
+    return *made, family
+
+
+def truth(rho):
     """Spearman of the means over runs in a very large population of tasks."""
-    x, y = study(np.random.default_rng(0), rho, **kwargs | {"tasks": 200_000})
-    mean = [v.groupby(level=0).mean()[0] for v in (x, y)]
-    return spearmanr(*mean).statistic
+    x, y, _ = study(np.random.default_rng(0), 0, rho, sizes=(1,) * 200_000, composite=False)
+    return spearmanr(*(v.groupby(level=0).mean()[0] for v in (x, y))).statistic
 
 
-def null(rng, studies):
-    """Share of p <= .05 for one cell: tasks as units, and runs as units; uniformity by tenths."""
-    tasks, runs = [], []
+def some(rng, permutations=999, resamples=99):
+    seed = int(rng.integers(2**31))
+    return {"permutations": permutations, "resamples": resamples, "seed": seed}
+
+
+def null(rng, studies, icc):
+    """Shares of studies of nothing in which something is called significant at .05."""
+    found = []
+    for i in range(studies):
+        X, Y, family = study(rng, icc)
+        tasks = [v.drop("multi", level=0) for v in (X, Y)]
+        row = {"one test": correlate(X, Y, families=family, **some(rng))["p"][0]}
+        row["ignored"] = correlate(*tasks, **some(rng))["p"][0]
+        row["with multi"] = correlate(X, Y, **some(rng))["p"][0]
+        runs = [v.set_axis(range(len(v))) for v in tasks]
+        row["runs as units"] = correlate(*runs, **some(rng))["p"][0]
+        if i % 2 == 0:  # 27 x 9 pairs, of which three are primary; columns share a part
+            X, Y, family = study(rng, icc, 0, 27, 9)
+            common = [values(rng, SIZES, icc) for _ in (X, Y)]
+            for v, add in zip((X, Y), common, strict=True):
+                v.iloc[: 9 * RUNS] += np.repeat(add, RUNS)[:, None]
+            first = [(0, 0), (1, 0), (2, 0)]
+            table = correlate(X, Y, families=family, primary=first, **some(rng))
+            row["max-T, 3 primary"] = table.loc[table["primary"], "p_maxt"].min()
+            row["max-T, 240 others"] = table.loc[~table["primary"], "p_maxt"].min()
+            tasks = [v.drop("multi", level=0) for v in (X, Y)]
+            row["max-T, ignored"] = correlate(*tasks, **some(rng))["p_maxt"].min()
+        found.append(row)
+    table = pd.DataFrame(found)
+    return (table <= 0.05).sum() / table.notna().sum()
+
+
+def coverage(rng, studies, icc, rho, true):
+    """Share of 95 % intervals that hold the truth, mean width: over tasks, and two levels."""
+    found = []
     for _ in range(studies):
-        X, Y = study(rng, 0.0)
-        few = {"permutations": 999, "resamples": 99, "seed": int(rng.integers(2**31))}
-        tasks.append(correlate(X, Y, **few)["p"][0])
-        flat = [v.set_axis(range(len(v))) for v in (X, Y)]
-        runs.append(correlate(*flat, **few)["p"][0])
-    tasks, runs = np.array(tasks), np.array(runs)
-    return {
-        "tasks": np.nanmean(tasks <= 0.05),
-        "runs": np.nanmean(runs <= 0.05),
-        "largest deviation from uniform": max(
-            abs(np.nanmean(tasks <= a) - a) for a in np.arange(0.1, 1, 0.1)
-        ),
-    }
+        X, Y, family = study(rng, icc, rho)
+        row = correlate(X, Y, families=family, **some(rng, 99, 999)).iloc[0]
+        plain = correlate(*(v.drop("multi", level=0) for v in (X, Y)), **some(rng, 99, 999)).iloc[0]
+        ends = {"tasks": row[["low", "high"]], "two levels": row[["run_low", "run_high"]],
+                "ignored": plain[["low", "high"]]}  # fmt: skip
+        found.append({k: (a - 1e-9 <= true <= b + 1e-9, b - a) for k, (a, b) in ends.items()})
+    return pd.Series({k: tuple(np.mean([row[k] for row in found], 0)) for k in found[0]})
 
 
-def family(rng, studies, predictors=27, outcomes=9, missing=False):
-    """Share of null families of 243 cells in which anything is called significant.
+def curves(rng, icc, r, doses=3, runs=RUNS, sizes=SIZES):
+    """Metric and outcome over the doses of every task; both rise, their own parts correlate r."""
+    u, v = (values(rng, sizes, icc, doses) for _ in "uv")
+    index = pd.MultiIndex.from_product([[f"task{i}" for i in range(sum(sizes))], range(runs),
+                                        range(doses)])  # fmt: skip
+    made = []
+    for own in (u, r * u + np.sqrt(1 - r**2) * v):
+        level = 3 * rng.standard_normal((len(own), 1, 1)) + np.arange(doses)
+        seed = 0.5 * rng.standard_normal((1, runs, doses))
+        noise = NOISE * rng.standard_normal((len(own), runs, doses))
+        made.append(pd.DataFrame({0: (own[:, None] + level + seed + noise).ravel()}, index))
+    names = [f"task{i}" for i in range(sum(sizes))]
+    return *made, pd.Series([f"family{k}" for k in np.repeat(range(len(sizes)), sizes)], names)
 
-    Predictors go together, and so do outcomes, as in life. missing: every third predictor is there
-    for six tasks only (accuracy is not measured on span tasks).
-    """
-    any_ = {"p": 0, "q_bh": 0, "p_maxt": 0}
+
+def inside(rng, studies, icc, r):
+    """Within tasks: share of p <= .05, and coverage of both intervals."""
+    X, Y, _ = curves(np.random.default_rng(0), 0, r, sizes=(1,) * 20_000)
+    left = [v[0].groupby(level=[0, 2]).mean().unstack().to_numpy() for v in (X, Y)]
+    left = [v - v.mean(1, keepdims=True) for v in left]
+    true = np.corrcoef(*(v.ravel() for v in left))[0, 1]
+    partial = np.corrcoef(*((v - v.mean(0)).ravel() for v in left))[0, 1]
+    found = []
     for _ in range(studies):
-        X, Y = study(rng, 0.0, predictors, outcomes)
-        X, Y = (
-            v.add(rng.standard_normal(TASKS)[v.index.get_level_values(0)], axis=0) for v in (X, Y)
+        X, Y, family = curves(rng, icc, r)
+        row = within(X, Y, families=family, **some(rng, 999, 499)).iloc[0]
+        held = (
+            row["low"] <= true <= row["high"],
+            row["partial_low"] <= partial <= row["partial_high"],
         )
-        if missing:
-            X.loc[6:, ::3] = np.nan
-        table = correlate(X, Y, permutations=999, resamples=99, seed=int(rng.integers(2**31)))
-        for name in any_:
-            any_[name] += bool((table[name] <= 0.05).any())
-    return {k: v / studies for k, v in any_.items()}
+        found.append((row["p"] <= 0.05, *held))
+    return true, partial, np.mean(found, 0)
 
 
-def coverage(rng, studies, rho, **kwargs):
-    """Share of 95 % intervals that hold the truth, and their mean width: units, and two levels."""
-    true, hits, widths = truth(rho, **kwargs), [], []
-    for _ in range(studies):
-        X, Y = study(rng, rho, **kwargs)
-        row = correlate(X, Y, permutations=99, resamples=1999, seed=int(rng.integers(2**31))).iloc[
-            0
-        ]
-        ends = [(row["low"], row["high"])]
-        if "run_low" in row:
-            ends.append((row["run_low"], row["run_high"]))
-        hits.append([low - 1e-9 <= true <= high + 1e-9 for low, high in ends])
-        widths.append([high - low for low, high in ends])
-    return true, np.mean(hits, 0), np.nanmean(widths, 0)
-
-
-def difference(rng, studies):
+def difference(rng, studies, icc):
     """Share of paired comparisons of two equally good predictors that call one better."""
     wrong = 0
     for _ in range(studies):
-        X, Y = study(rng, 0.0)
+        _, Y, family = study(rng, icc)
         y = Y.groupby(level=0).mean()
-        X = pd.DataFrame({k: y[0] + rng.standard_normal(TASKS) for k in "ab"})
-        row = compare(X, y, "a", "b", resamples=999, seed=int(rng.integers(2**31))).iloc[0]
+        X = pd.DataFrame({k: y[0].to_numpy() + rng.standard_normal(len(y)) for k in "ab"}, y.index)
+        seed = int(rng.integers(2**31))
+        row = compare(X, y, "a", "b", families=family, resamples=499, seed=seed).iloc[0]
         wrong += bool(row["low"] > 0 or row["high"] < 0)
     return wrong / studies
 
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--studies", type=int, default=2000)
+    p.add_argument("--studies", type=int, default=1000)
     p.add_argument("--seed", type=int, default=1)
     args = p.parse_args()
-    rng, start = np.random.default_rng(args.seed), time.process_time()
-    n = args.studies
-    print(f"{n} studies of {TASKS} tasks x {RUNS} seeds; seed noise {NOISE}, steps of {STEP}")
-    found = null(rng, n)
-    error = 2 * np.sqrt(0.05 * 0.95 / n)
-    print(f"null, one cell, alpha .05 (simulation error +-{error:.3f}):")
-    for name, value in found.items():
-        print(f"  {name:32s} {value:.3f}")
-    for missing in (False, True):
-        some = family(rng, n // 4, missing=missing)
-        name = "a third of the predictors at n = 6" if missing else "complete"
-        print(f"null, family of 27 x 9 cells, {name} ({n // 4} studies), any cell significant:")
-        print("  " + ", ".join(f"{k} {v:.3f}" for k, v in some.items()))
-    print(f"two equal predictors, one called better: {difference(rng, n // 2):.3f}")
-    print("coverage of 95 % intervals (mean width): BCa over tasks | two levels, percentile")
-    plans = [{}, {"runs": 1}, {"noise": 0.0, "step": 0, "runs": 1}, {"tasks": 7}, {"tasks": 11}]
-    for rho in (0.0, 0.5, 0.8, 0.95):
-        for plan in plans:
-            true, hit, width = coverage(rng, n // 2, rho, **plan)
-            ends = " | ".join(f"{h:.3f} ({w:.2f})" for h, w in zip(hit, width, strict=True))
-            name = ", ".join(f"{k} {v}" for k, v in plan.items()) or "as above"
-            print(f"  latent rho {rho:.2f}, true {true:+.2f}, {name:28s} {ends}")
+    rng, start, n = np.random.default_rng(args.seed), time.process_time(), args.studies
+    pd.set_option("display.width", 160, "display.max_columns", 20, "display.precision", 3)
+    print(f"{n} studies of nine tasks in families {SIZES}, a composite, {RUNS} crossed seeds")
+    print(f"noise of a run {NOISE}, steps of {STEP}; simulation error of a .05: "
+          f"{np.sqrt(0.0475 / n):.3f}, of max-T {np.sqrt(0.0475 / (n // 2)):.3f}")  # fmt: skip
+    print("\nnothing is there: share of studies in which something is significant at .05")
+    table = {f"ICC {icc}": null(rng, n, icc) for icc in ICC}
+    for icc in ICC:
+        table[f"ICC {icc}"]["two equal predictors differ"] = difference(rng, n // 2, icc)
+    print(pd.DataFrame(table).to_string(), flush=True)
+    print("\ncoverage of 95 % intervals (mean width)")
+    rows = {}
+    for rho in (0.0, 0.5, 0.8):
+        true = truth(rho)
+        for icc in ICC:
+            held = coverage(rng, n // 2, icc, rho, true)
+            rows[f"true {true:+.2f}, ICC {icc}"] = held.map(lambda v: f"{v[0]:.3f} ({v[1]:.2f})")
+    print(pd.DataFrame(rows).T.to_string(), flush=True)
+    print("\nwithin tasks, three doses: share of p <= .05, coverage of r_within and of r_partial")
+    for r in (0.0, 0.6):
+        for icc in ICC:
+            true, partial, (p, a, b) = inside(rng, n // 2, icc, r)
+            name = f"true {true:+.2f} and {partial:+.2f}, ICC {icc}"
+            print(f"  {name:34s} {p:.3f}  {a:.3f}  {b:.3f}", flush=True)
     print(f"{time.process_time() - start:.0f} CPU seconds")
 
 

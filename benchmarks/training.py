@@ -28,7 +28,7 @@ from midway.data import mini
 from midway.encoder import encoder, heads, training
 from midway.encoder.batches import evaluation_batches, training_order
 from midway.encoder.device import Inputs, setup
-from midway.encoder.tokens import encode
+from midway.kinds import encode
 from midway.study import params
 
 STEPS, BATCH, WIDTH = 40, 16, 128

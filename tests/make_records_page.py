@@ -28,7 +28,8 @@ record back without being run. `state.json` says how the last execution ended (d
 interrupted), also when there is no record.
 
 `results` of `01_intermediate`: `task`, `train_n`, `steps`, `trajectory` (a list of `step`,
-`fraction`, `metrics`; step 0 is the baseline), `controls`, `label_shuffled`, `summary`.
+`fraction`, `metrics` and, where the encoder was kept, `dose`; step 0 is the baseline), `controls`,
+`label_shuffled`, `summary`. The `variant` of `02_transfer` has its dose behind it: `mnli@0.33`.
 `results` of `02_transfer`: `targets`, by name: `train_key`, `train_n`, `steps`, `english`,
 `zero_shot`, `xtreme_mean`, `logme`, `languages`, `controls`, `missing`.
 Scores are in percent; loss is in nats; calibration error, contrasts and gaps in natural units.

@@ -12,7 +12,7 @@ from midway.study.errors import InputError
 FEW = {"permutations": 999, "resamples": 999}
 
 
-def curves(tasks=9, doses=3, seeds=1, r=0.0, trend=0.0, seed=0, noise=0.0, names="t"):
+def curves(tasks=9, doses=3, seeds=1, r=0.0, trend=0.0, seed=0, noise=0.0):
     """X, Y by (task, seed, dose): task levels, a common trend, and own curves that correlate r."""
     rng = np.random.default_rng(seed)
     u, v = rng.standard_normal((2, tasks, 1, doses))
@@ -21,7 +21,7 @@ def curves(tasks=9, doses=3, seeds=1, r=0.0, trend=0.0, seed=0, noise=0.0, names
     y = level[1] + trend * np.arange(doses) + r * u + np.sqrt(1 - r**2) * v
     y = y + noise * rng.standard_normal((tasks, seeds, doses))
     index = pd.MultiIndex.from_product(
-        [[f"{names}{i}" for i in range(tasks)], range(1, seeds + 1), np.arange(1, doses + 1) * 20]
+        [[f"t{i}" for i in range(tasks)], range(1, seeds + 1), np.arange(1, doses + 1) * 20]
     )
     return pd.DataFrame({"x": x.ravel()}, index), pd.DataFrame({"y": y.ravel()}, index)
 
@@ -100,9 +100,9 @@ def test_p_is_exact_over_permuted_curves():
 def test_placebo_and_difference():
     """Doses of shuffled labels rise with time, too; what is left is the difference."""
     X, Y = curves(r=0.9, trend=0.3, seed=1)
-    PX, PY = curves(tasks=4, r=0.0, trend=0.3, seed=2, names="shuffled")
-    names = {f"shuffled{i}": f"t{i}" for i in range(4)}
-    row = within(pd.concat([X, PX]), pd.concat([Y, PY]), placebo=names, **FEW).iloc[0]
+    PX, PY = curves(tasks=4, r=0.0, trend=0.3, seed=2)
+    both = [pd.concat({False: v, True: w}) for v, w in ((X, PX), (Y, PY))]
+    row = within(*both, **FEW).iloc[0]
     alone, control = within(X, Y, **FEW).iloc[0], within(PX, PY, **FEW).iloc[0]
     assert row["r_within"] == alone["r_within"] and row["p"] == alone["p"]
     assert row["tasks"] == 9 and row["placebos"] == 4
@@ -110,6 +110,7 @@ def test_placebo_and_difference():
     assert row["difference"] == pytest.approx(row["r_within"] - row["r_placebo"])
     assert row["difference_low"] < row["difference"] < row["difference_high"]
     assert np.isnan(alone["r_placebo"]) and np.isnan(alone["difference_low"])
+    assert mixed(*both, "x", "y") == mixed(X, Y, "x", "y")
 
 
 def test_seeds_are_drawn_jointly():

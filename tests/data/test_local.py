@@ -473,6 +473,27 @@ def test_size_and_seed(tmp_path):
     assert rows["text_a"] == ["a0", "a1", "a2"]
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_intermediate_task_and_its_target_draw_apart(tmp_path, seed):
+    """XNLI was fine-tuned on the very rows that MNLI and ANLI+ had been trained on."""
+    head = "index\tsentence1\tsentence2\tgold_label\n"
+    mnli = head + "".join(f"{i}\tpremise {i // 2}\thyp {i}\tneutral\n" for i in range(400))
+    anli = '{{"context": "c{0}", "hypothesis": "h", "label": "n"}}\n'
+    snli = '{{"sentence1": "s{0}", "sentence2": "h", "gold_label": "neutral"}}\n'
+    files = {f"anli/anli_v1.0/R{r}/train.jsonl": (anli, 30) for r in (1, 2, 3)}
+    files |= {"snli/snli_1.0_train.jsonl": (snli, 60)}
+    made = {f"intermediate/{p}": "".join(map(t.format, range(n))) for p, (t, n) in files.items()}
+    lay_out(tmp_path, made | {"intermediate/mnli/train.tsv": mnli})
+    drawn = {
+        task: {row["text_a"] for row in load(tmp_path, task, "train", "en", size=150, seed=seed)}
+        for task in ("mnli", "anli", "xnli")
+    }
+    assert not drawn["xnli"] & drawn["mnli"] and not drawn["xnli"] & drawn["anli"]
+    assert any(text[0] == "p" for text in drawn["anli"])  # MultiNLI's rows among them
+    more = load(tmp_path, "xnli", "train", "en", size=390, seed=seed)
+    assert len(more) == 390  # half of them do not suffice
+
+
 def test_nothing_there_says_where_to_get_it(tmp_path):
     with pytest.raises(MissingData, match=r"looked for intermediate/qqp/train.tsv.*QQP-clean.zip"):
         load(tmp_path, "qqp", "train", "en")

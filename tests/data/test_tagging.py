@@ -118,7 +118,7 @@ def test_languages_are_parallel(task):
     for lang in LANGUAGES[1:]:
         other = [people(row) for row in rows(task, "test", lang)]
         same = sum(a == b for a, b in zip(english, other, strict=True))
-        assert same >= 0.95 * len(english), lang
+        assert same >= 0.9 * len(english), lang  # a twentieth is of frames of its own
 
 
 @pytest.mark.parametrize("task", (*TARGETS, "ccg"))
@@ -150,6 +150,22 @@ def test_same_seed_same_rows_and_smaller_is_a_beginning(task, lang):
     """Records would not be reproducible, and a smaller test set not comparable."""
     assert tagging.make(task, "test", lang, 30, 5) == tagging.make(task, "test", lang, 60, 5)[:30]
     assert tagging.make(task, "test", lang, 30, 5) != tagging.make(task, "test", lang, 30, 6)
+
+
+def test_no_sentence_is_in_two_splits_of_any_tagging_task():
+    """Supertagging would have shown the very test sentences of POS and NER."""
+    size = {"train": 800, "dev": 200, "test": 300}
+    texts = {
+        split: {
+            " ".join(row["tokens"])
+            for task in ("ccg", *TARGETS)
+            for seed in ((1, 2) if split == "train" else (0,))
+            for row in rows(task, split, "en", n, seed)
+        }
+        for split, n in size.items()
+    }
+    assert not texts["train"] & texts["dev"] and not texts["train"] & texts["test"]
+    assert not texts["dev"] & texts["test"] and len(texts["test"]) > 500
 
 
 def test_ccg_is_english_only():

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 import shapes
-from midway.encoder import architectures, checkpoints, encoder, heads, training
-from midway.encoder import tokens as features
+from midway.encoder import architectures, checkpoints, encoder, heads, predict, training
 from midway.encoder.device import Inputs, setup
-from midway.evaluation import predict
+from midway.kinds import tokens as features
 from midway.study import params
 from midway.study.errors import InputError
 

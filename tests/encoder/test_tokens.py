@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from midway.encoder import encoder
 from midway.encoder.batches import evaluation_batches, training_order
-from midway.encoder.tokens import encode, texts
+from midway.kinds import encode
+from midway.kinds.tokens import texts
 from midway.study import params
 from midway.study.errors import InputError
 from tiny import checkpoint

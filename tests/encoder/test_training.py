@@ -8,7 +8,7 @@ from datasets import Dataset
 from midway.encoder import device, encoder, heads, training
 from midway.encoder import weights as snapshots
 from midway.encoder.device import Inputs, setup
-from midway.encoder.tokens import encode
+from midway.kinds import encode
 from midway.study import params
 from tiny import checkpoint
 

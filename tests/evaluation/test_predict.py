@@ -5,10 +5,10 @@ import pytest
 import torch
 from datasets import Dataset
 
-from midway.encoder import heads
-from midway.encoder.tokens import Features
-from midway.evaluation import predict
-from midway.intermediate.variant import shuffle_labels
+from midway import kinds
+from midway.kinds.choice import by_example
+from midway.kinds.kind import decided
+from midway.kinds.tokens import Features
 
 
 def windows(context, *starts, n=4):
@@ -32,7 +32,7 @@ def test_best_span_wins_over_all_windows():
     values = flat(f)
     values[0][3] = 2.0  # "b"
     values[1][4] = 3.0  # "g": second window, third character
-    assert predict._spans(values, f, rows, False).predictions == ["g"]
+    assert kinds.get("span").answer(values, f, rows, (), False).predictions == ["g"]
 
 
 def test_span_never_runs_backwards_nor_leaves_the_context():
@@ -40,7 +40,7 @@ def test_span_never_runs_backwards_nor_leaves_the_context():
     values = flat(f)
     values[0][5, 0] = values[0][2, 1] = 9.0  # best start behind best end
     values[0][1] = 50.0  # the question itself
-    text = predict._spans(values, f, rows, False).predictions[0]
+    text = kinds.get("span").answer(values, f, rows, (), False).predictions[0]
     assert text and text in "abcd"
 
 
@@ -48,8 +48,8 @@ def test_no_answer_only_where_it_is_allowed():
     f, rows = windows("abcd", 0)
     values = flat(f)
     values[0][0] = 9.0
-    assert predict._spans(values, f, rows, True).predictions == [""]
-    assert predict._spans(values, f, rows, False).predictions != [""]
+    assert kinds.get("span").answer(values, f, rows, (), True).predictions == [""]
+    assert kinds.get("span").answer(values, f, rows, (), False).predictions != [""]
 
 
 def test_confidence_is_that_of_the_given_answer():
@@ -57,8 +57,8 @@ def test_confidence_is_that_of_the_given_answer():
     f, rows = windows("abcd", 0)
     values = flat(f)
     values[0][0] = 9.0
-    assert predict._spans(values, f, rows, True).confidence[0] > 0.99
-    assert predict._spans(values, f, rows, False).confidence[0] < 0.01
+    assert kinds.get("span").answer(values, f, rows, (), True).confidence[0] > 0.99
+    assert kinds.get("span").answer(values, f, rows, (), False).confidence[0] < 0.01
 
 
 def test_margin_is_gold_against_the_strongest_rival():
@@ -66,7 +66,7 @@ def test_margin_is_gold_against_the_strongest_rival():
     f.spans[0] = [3, 3]
     values = flat(f)
     values[0][3], values[0][4] = 2.0, 1.5
-    answers = predict._spans(values, f, rows, False)
+    answers = kinds.get("span").answer(values, f, rows, (), False)
     assert answers.margin[0] == pytest.approx(0.5)  # rival: "bc", 2.0 + 1.5 against 4.0
     assert answers.loss > 0 and 0 < answers.confidence[0] < 1
 
@@ -76,18 +76,18 @@ def test_every_word_gets_a_tag():
     f = Features("tags", [np.zeros(4, int)], np.array([0]), 1)
     f.words, f.tags = [np.array([[1, 0], [2, 2]])], [np.array([1, 0])]
     values = [np.eye(4, 2, k=-1, dtype=np.float32) * 5]
-    out = predict._tags(values, f, {"tokens": [["a", "\x00", "b"]]}, ("O", "B-PER"))
+    out = kinds.get("tags").answer(values, f, {"tokens": [["a", "\x00", "b"]]}, ("O", "B-PER"))
     assert [len(t) for t in out.predictions] == [3] and out.predictions[0][1] == "O"
 
 
 def test_options_are_compared_within_their_example():
     scores, owner = torch.tensor([1.0, 3, 2, 9, 8]), torch.tensor([0, 0, 0, 1, 1])
-    table = heads.by_example(scores, owner)
+    table = by_example(scores, owner)
     assert table.argmax(1).tolist() == [1, 0] and table[1, 2] == -1e4
 
 
 def test_unlabelled_rows_do_not_count():
-    answers = predict._decided(np.log([[0.9, 0.1], [0.5, 0.5]]), np.array([0, -1]))
+    answers = decided(np.log([[0.9, 0.1], [0.5, 0.5]]), np.array([0, -1]))
     assert answers.loss == pytest.approx(-np.log(0.9)) and np.isnan(answers.margin[1])
 
 
@@ -105,9 +105,9 @@ def test_shuffled_labels_keep_the_text_and_the_label_counts(kind):
         },
     }[kind]
     rows = Dataset.from_dict(table)
-    made = shuffle_labels(rows, kind, seed=1)
+    made = kinds.shuffle_labels(rows, kind, seed=1)
     assert made.features == rows.features and made.to_dict() != rows.to_dict()
-    assert made.to_dict() == shuffle_labels(rows, kind, seed=1).to_dict()
+    assert made.to_dict() == kinds.shuffle_labels(rows, kind, seed=1).to_dict()
     if kind == "pair":
         assert sorted(made["label"]) == sorted(rows["label"])
     if kind == "tags":

@@ -10,8 +10,8 @@ import repositories
 import server
 from huggingface_hub import _tree_cache, constants
 
-from midway.data import repository
 from midway.data.hub import chooser  # noqa: F401  (imported before the clients are pointed)
+from midway.study import repository
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import pytest
 import repositories
 from huggingface_hub import _tree_cache, constants
 
-from midway.data import repository, sources
-from midway.study import params, tasks
+from midway.data import sources
+from midway.study import params, repository, tasks
 from midway.study.errors import MissingData, Unreachable
 
 HUB = params.Data(source="hub")

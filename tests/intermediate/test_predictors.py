@@ -7,11 +7,14 @@ import pytest
 import torch
 from datasets import Dataset
 
-from midway.encoder import encoder, heads
+from midway import kinds
+from midway.encoder import encoder, heads, predict
 from midway.encoder.device import Inputs, setup
-from midway.encoder.tokens import encode, texts
-from midway.evaluation import predict, retrieval
+from midway.evaluation import retrieval
 from midway.intermediate import predictors
+from midway.kinds import encode, kind
+from midway.kinds.kind import Answers
+from midway.kinds.tokens import texts
 from midway.study import params, tasks
 from tiny import checkpoint
 
@@ -37,7 +40,7 @@ def development(task, rows, answers, monkeypatch, labels=None):
 
 
 def decided(probabilities, gold):
-    return predict._decided(np.log(np.array(probabilities)), np.array(gold))
+    return kind.decided(np.log(np.array(probabilities)), np.array(gold))
 
 
 def test_classes_by_hand(monkeypatch):
@@ -71,7 +74,7 @@ def test_only_nli_has_an_entailment_contrast(monkeypatch):
 
 
 def answered(texts_, right=(1.0, -2.0, np.nan), sure=(0.9, 0.8, 0.5)):
-    return predict.Answers(list(texts_), 1.5, np.array(right), None, np.array(sure), None)
+    return Answers(list(texts_), 1.5, np.array(right), None, np.array(sure), None)
 
 
 def test_spans_by_hand(monkeypatch):
@@ -94,7 +97,7 @@ def test_spans_by_hand(monkeypatch):
 def test_tags_by_hand(monkeypatch):
     """CCG's main score is token accuracy, PAN-X's is F1 of entities."""
     gold, given = [["B-PER", "O", "B-LOC"]], [["B-PER", "O", "O"]]
-    a = predict.Answers(given, 0.5, np.array([1.0, 2.0, -3.0]), None, np.array([1.0, 1.0, 1.0]))
+    a = Answers(given, 0.5, np.array([1.0, 2.0, -3.0]), None, np.array([1.0, 1.0, 1.0]))
     a.right = np.array([True, True, False])
     found, _ = development("panx", {"tags": gold}, a, monkeypatch)
     assert found["main"] == found["tag_f1"] == pytest.approx(100 * 2 / 3)
@@ -102,8 +105,8 @@ def test_tags_by_hand(monkeypatch):
     found, _ = development("ccg", {"tags": gold}, a, monkeypatch)
     assert found["main"] == found["accuracy"] == pytest.approx(200 / 3)
     scores = {"accuracy": 10.0, "tag_f1": 20.0}
-    assert predictors.main_score(tasks.get("ccg"), scores) == 10.0
-    assert predictors.main_score(tasks.get("udpos"), scores) == 20.0
+    assert kinds.get("tags").main(tasks.get("ccg"), scores) == 10.0
+    assert kinds.get("tags").main(tasks.get("udpos"), scores) == 20.0
 
 
 def points(*pairs):

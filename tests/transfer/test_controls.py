@@ -7,9 +7,10 @@ import time
 
 import pytest
 
+from midway.evaluation import lexical
 from midway.study import tasks
 from midway.study.errors import InputError
-from midway.transfer import controls, lexical
+from midway.transfer import controls
 
 PAIR, CHOICE, SPAN = tasks.get("xnli"), tasks.get("hellaswag"), tasks.get("xquad")
 

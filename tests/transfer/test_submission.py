@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from midway.kinds import submitted
 from midway.study import tasks
 from midway.study.errors import InputError
 from midway.transfer import submission
@@ -187,8 +188,8 @@ def test_written_predictions_are_read_back(tmp_path):
     for task, predictions in given.items():
         path = files.write_predictions(tmp_path, task, "zh", predictions)
         assert path == files.path_of(tmp_path, task, "zh")
-    assert files.tags_of(tmp_path / "panx/test-zh.tsv") == given["panx"]
-    assert files.answers_of(tmp_path / "xquad/test-zh.json") == given["xquad"]
+    assert submitted.tags_of(tmp_path / "panx/test-zh.tsv") == given["panx"]
+    assert submitted.answers_of(tmp_path / "xquad/test-zh.json") == given["xquad"]
     assert (tmp_path / "bucc2018/test-zh.tsv").read_text() == "de-1\ten-2\nde-3\ten-4\n"
     assert (tmp_path / "tatoeba/test-zh.tsv").read_text() == "1\n0\n"
 

@@ -14,7 +14,7 @@ from midway.run import record
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.files import plain
-from midway.transfer import retrieval_targets, targets
+from midway.transfer import targets
 from tiny import checkpoint
 
 TARGETS = ["xnli", "udpos", "xquad", "mlqa", "bucc2018", "tatoeba"]
@@ -257,7 +257,7 @@ def test_attention_over_layers_trains(study, tmp_path):
 @pytest.mark.parametrize("most", [0, 4 * 3 * 16 * 60])
 def test_layers_are_not_swept_beyond_memory(study, tmp_path, monkeypatch, most):
     """All layers of BUCC's half a million sentences would not fit; the chosen one must still do."""
-    monkeypatch.setattr(retrieval_targets, "SWEEP_BYTES", most)
+    monkeypatch.setattr(targets, "SWEEP_BYTES", most)
     train(study, tmp_path, "none")
     run = begin(study, tmp_path, "none")
     assert run.evaluate("bucc2018")["zero_shot"] is not None

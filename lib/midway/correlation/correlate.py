@@ -89,12 +89,18 @@ def correlate(
     rng = np.random.default_rng(seed)
     permutations, resamples = affordable(blocks, permutations, resamples, method)
     null = Null(x, y, family, blocks, method, permutations, rng)
+    beyond = any(large.many(len(rows), method) for rows, _, _ in blocks)
+    closed = large.Table(x, y, method) if beyond else None
     out = {k: np.full(shape, np.nan) for k in NUMBERS}
     out["note"], score = np.full(shape, "", dtype=object), np.full(shape, np.nan)
     largest = np.zeros((2, null.count))  # of every permutation, over exploratory and primary cells
     for rows, ps, os in blocks:
         cell, part = np.ix_(ps, os), [x[np.ix_(rows, ps)], y[np.ix_(rows, os)]]
-        found = _coefficients(*part, method)
+        many = large.many(len(rows), method)
+        found = (
+            closed.block(*part, rows, ps, os, alpha) if many
+            else {"rho": rs.rho_of(*part, method)}
+        )  # fmt: skip
         found["rho"][off[cell]] = np.nan
         unit, found["critical"] = null.scale(rows, ps, os, alpha)
         hits, score[cell] = np.zeros(unit.shape), np.abs(found["rho"]) * unit
@@ -105,9 +111,10 @@ def correlate(
                 scaled = np.where(first[cell] == group, size * unit, 0)
                 largest[group, at] = np.fmax(largest[group, at], np.fmax.reduce(scaled, (1, 2)))
         found.setdefault("p", rs.p_value(hits, null.count, null.exact))
-        runs = xs[rows][..., ps], ys[rows][..., os]
-        rest = method, alpha, resamples, rng, crossed
-        found |= _intervals(*part, *runs, found["rho"], *rest)
+        if not many:
+            runs = xs[rows][..., ps], ys[rows][..., os]
+            rest = method, alpha, resamples, rng, crossed
+            found |= _intervals(*part, *runs, found["rho"], *rest)
         if family is not None:
             found["p"] = rs.p_value(hits, null.count, null.exact)
             found |= fm.beside(*part, family[rows], found, method, permutations, rng)
@@ -140,18 +147,9 @@ def correlate(
     return table
 
 
-def _coefficients(x, y, method):
-    """rho of a block and, where it has many units, p."""
-    if large.many(len(x), method):
-        return dict(zip(("rho", "p"), large.correlations(x, y, method), strict=True))
-    return {"rho": rs.rho_of(x, y, method)}
-
-
 def _intervals(x, y, runs_x, runs_y, rho, method, alpha, resamples, rng, crossed):
     """Intervals and leave-one-out ranges of a block, some predictors at a time."""
-    n, shape = len(x), (*rho.shape,)
-    if large.many(n, method):
-        return large.intervals(x, y, rho, method, alpha)
+    n, shape = len(x), rho.shape
     names = ["low", "high", "loo_low", "loo_high", *RUNS * (runs_x.shape[1] > 1)]
     out = {k: np.full(shape, np.nan) for k in names} | {"note": np.empty(shape, object)}
     others = np.array([np.delete(np.arange(n), i) for i in range(n)])

@@ -9,7 +9,7 @@ of their predictors' and their outcomes' correlations.
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import kendalltau, rankdata, t
+from scipy.stats import kendalltau, t
 
 from midway.correlation import resampling as rs
 
@@ -23,23 +23,56 @@ def many(n, method):
     return n > LIMIT[method]
 
 
-def correlations(x, y, method):
-    """rho and p (P, O); p is never 0."""
-    if method == "kendall":
-        cells = [[kendalltau(a, b) for b in y.T] for a in x.T]
-        rho, p = (np.array([[getattr(c, k) for c in r] for r in cells])
-                  for k in ("statistic", "pvalue"))  # fmt: skip
-    else:
-        rho, n = rs.rho_of(x, y, method), len(x)
-        with np.errstate(divide="ignore"):
-            p = 2 * t.sf(np.abs(rho) * np.sqrt((n - 2) / (1 - rho**2)), n - 2)
-    return rho, np.maximum(p, np.finfo(float).tiny)
+class Table:
+    """All columns' orders, sorted once: a block with missing values only picks from them."""
+
+    def __init__(self, x, y, method):
+        self.method = method
+        self.orders = [np.argsort(a, 0) for a in (x, y)] if method == "spearman" else None
+
+    def block(self, x, y, rows, ps, os, alpha):
+        """rho, p (never 0), interval, leave-one-out range (P, O) and note of one block's values."""
+        if self.method == "kendall":
+            found = _kendall(x, y, alpha)
+        else:
+            scores = [_Scores(a, None) for a in (x, y)]
+            if self.orders:
+                chosen = zip((x, y), self.orders, (ps, os), strict=True)
+                scores = [_Scores(a, _pick(o[:, c], rows)) for a, o, c in chosen]
+            found = _moments(*scores, self.method, alpha)
+        return found | {"p": np.maximum(found["p"], np.finfo(float).tiny)}
+
+
+def _kendall(x, y, alpha):
+    cells = [[kendalltau(a, b) for b in y.T] for a in x.T]
+    rho, p = (np.array([[getattr(c, k) for c in r] for r in cells])
+              for k in ("statistic", "pvalue"))  # fmt: skip
+    half = ndtri(1 - alpha / 2) * rs.fisher_error(rho, len(x), "kendall")
+    z = rs.fisher_z(rho, len(x), "kendall")
+    ends = {"low": np.tanh(z - half), "high": np.tanh(z + half)}
+    return ends | {"rho": rho, "p": p, "note": NOTE_KENDALL}
+
+
+def _moments(x, y, method, alpha):
+    n = len(x.z)
+    rho = np.clip(x.z.T @ y.z / n, -1, 1)
+    error, least, most = np.empty((3, *rho.shape))
+    for i, values in enumerate(_influence(x, y, rho)):
+        error[i] = np.sqrt((values**2).sum(0) / (n * (n - 1)))
+        least[i], most[i] = values.min(0), values.max(0)
+    with np.errstate(all="ignore"):
+        p = 2 * t.sf(np.abs(rho) * np.sqrt((n - 2) / (1 - rho**2)), n - 2)
+        error = np.where(1 - rho**2 > rs.TIE, error / (1 - rho**2), rs.fisher_error(rho, n, method))
+    z, half = rs.fisher_z(rho, n, method), ndtri(1 - alpha / 2) * error
+    ends = {"low": np.tanh(z - half), "high": np.tanh(z + half)}
+    ends |= {"loo_low": rho - most / (n - 1), "loo_high": rho - least / (n - 1)}
+    return ends | {"rho": rho, "p": p, "note": NOTE}
 
 
 def null(x, y, draws, rng, method):
     """Yield (slice, correlations (b, P, O)) from the normal limit of the permutation null."""
     scores = "pearson" if method == "pearson" else "spearman"
-    left, right = (_root(np.nan_to_num(rs.vectors(a, scores))) for a in (x, y))
+    left, right = (_root(a, scores) for a in (x, y))
     shape = len(left), len(right)
     step = max(1, rs.BLOCK // (shape[0] * shape[1]))
     for start in range(0, draws, step):
@@ -48,51 +81,57 @@ def null(x, y, draws, rng, method):
         yield slice(start, start + b), left @ noise @ right.T * rs.null_sd(len(x), method)
 
 
-def _root(vectors):
+def _root(a, method):
     """Symmetric square root of the columns' correlation matrix."""
-    values, axes = np.linalg.eigh(vectors.T @ vectors)
+    if a.shape[1] == 1:
+        return np.ones((1, 1), np.float32)
+    v = np.nan_to_num(rs.vectors(a, method))
+    values, axes = np.linalg.eigh(v.T @ v)
     return ((axes * np.sqrt(np.maximum(values, 0))) @ axes.T).astype(np.float32)
 
 
-def intervals(x, y, rho, method, alpha):
-    """Ends (P, O) of the interval, and of the range when any one unit is left out; note."""
-    n, z, q = len(x), rs.fisher_z(rho, len(x), method), ndtri(1 - alpha / 2)
-    half = q * rs.fisher_error(rho, n, method)
-    if method == "kendall":
-        return {"low": np.tanh(z - half), "high": np.tanh(z + half), "note": NOTE_KENDALL}
-    error, least, most = np.empty((3, *rho.shape))
-    for i, values in enumerate(_influence(x, y, rho, method)):
-        error[i] = np.sqrt((values**2).sum(0) / (n * (n - 1)))
-        least[i], most[i] = values.min(0), values.max(0)
-    with np.errstate(all="ignore"):
-        half = np.where(1 - rho**2 > rs.TIE, q * error / (1 - rho**2), half)
-    ends = {"low": np.tanh(z - half), "high": np.tanh(z + half), "note": NOTE}
-    return ends | {"loo_low": rho - most / (n - 1), "loo_high": rho - least / (n - 1)}
-
-
-def _influence(x, y, rho, method):
+def _influence(x, y, rho):
     """Per predictor: influence of every unit on its correlations, (n, O)."""
-    n, ranked = len(x), method == "spearman"
-    (zx, ox, lx, hx, sx), (zy, oy, ly, hy, sy) = (_scores(a, ranked) for a in (x, y))
     for i, r in enumerate(rho):
-        u = zx[:, i : i + 1]
-        values = u * zy - r / 2 * (u**2 + zy**2)
-        if ranked:  # removing a unit moves the ranks of those above it
-            above = _suffix((zy - r * u)[ox[:, i]])
-            values += (above[lx[:, i]] + above[hx[:, i]]) / (2 * n * sx[i])
-            above = _suffix(np.take_along_axis(u - r * zy, oy, 0))
-            both = np.take_along_axis(above, ly, 0) + np.take_along_axis(above, hy, 0)
-            values += both / (2 * n * sy)
+        u = x.z[:, i : i + 1]
+        values = u * y.z - r / 2 * (u**2 + y.z**2)
+        if x.order is not None:  # removing a unit moves the ranks of those above it
+            above = _suffix((y.z - r * u)[x.order[:, i]])
+            values += (above[x.low[:, i]] + above[x.high[:, i]]) / (2 * x.deviation[i])
+            above = _suffix(np.take_along_axis(u - r * y.z, y.order, 0))
+            both = np.take_along_axis(above, y.low, 0) + np.take_along_axis(above, y.high, 0)
+            values += both / (2 * y.deviation)
         yield values - values.mean(0)
 
 
-def _scores(a, ranked):
-    """Standardised scores, order, first and last place of each value's ties, deviation of F."""
-    v = rankdata(a, axis=0) / len(a) if ranked else a
-    with np.errstate(all="ignore"):
-        z = (v - v.mean(0)) / v.std(0)
-    low, high = (rankdata(a, k, axis=0).astype(int) for k in ("min", "max"))
-    return z, np.argsort(a, 0), low - 1, high, v.std(0)
+class _Scores:
+    """Standardised values, or ranks where there is an order, with the places of their ties."""
+
+    def __init__(self, a, order):
+        self.order, v = order, a
+        if order is not None:
+            ranked, place = np.take_along_axis(a, order, 0), np.arange(1, len(a))[:, None]
+            new = ranked[1:] > ranked[:-1]
+            first = np.zeros(a.shape, int)
+            first[1:] = np.maximum.accumulate(np.where(new, place, 0), 0)
+            last = np.full(a.shape, len(a))
+            last[:-1] = np.minimum.accumulate(np.where(new, place, len(a))[::-1], 0)[::-1]
+            self.low, self.high = np.empty_like(first), np.empty_like(last)
+            np.put_along_axis(self.low, order, first, 0)
+            np.put_along_axis(self.high, order, last, 0)
+            v = (self.low + self.high + 1) / 2
+        self.deviation = v.std(0)
+        constant = a.max(0) == a.min(0)
+        with np.errstate(all="ignore"):
+            self.z = np.where(constant, np.nan, (v - v.mean(0)) / self.deviation)
+
+
+def _pick(order, rows):
+    """The order (k, C) of some rows, as places among them."""
+    place = np.full(len(order), -1)
+    place[rows] = np.arange(len(rows))
+    kept = place[order].T
+    return kept[kept >= 0].reshape(order.shape[1], len(rows)).T
 
 
 def _suffix(a):

@@ -22,7 +22,7 @@ def affordable(blocks, permutations, resamples, method):
     for rows, ps, os in blocks:
         k, p, o = len(rows), len(ps), len(os)
         if large.many(k, method):
-            draw += p * o * (p + o + 20)
+            draw += p * o * (p + o + 20) + 1000
         else:
             width = k * (k - 1) // 2 if method == "kendall" else k
             draw += width * o * (p + 20)

@@ -26,8 +26,9 @@ WORK = 1e10  # multiplications that a null distribution may cost; fewer permutat
 
 def blocks(x, y):
     """Yield (rows, predictor columns, outcome columns) that share the same units with data."""
+    outcomes = _patterns(y)
     for mx, ps in _patterns(x):
-        for my, os in _patterns(y):
+        for my, os in outcomes:
             rows = np.flatnonzero(mx & my)
             if len(rows) >= MIN_UNITS:
                 yield rows, ps, os
@@ -42,8 +43,10 @@ def narrow(blocks, cells):
 
 
 def _patterns(a):
-    masks, where = np.unique(~np.isnan(a), axis=1, return_inverse=True)
-    return [(masks[:, k], np.flatnonzero(where.ravel() == k)) for k in range(masks.shape[1])]
+    there, columns = ~np.isnan(a), {}
+    for k in range(a.shape[1]):
+        columns.setdefault(there[:, k].tobytes(), []).append(k)
+    return [(there[:, ks[0]], np.array(ks)) for ks in columns.values()]
 
 
 def arrays(X, Y, crossed=None):

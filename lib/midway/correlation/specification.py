@@ -103,8 +103,9 @@ def _values(outcomes) -> dict[str, pd.DataFrame]:
 def _at_layer(outcomes, part) -> pd.DataFrame:
     """Outcomes with the retrieval targets as another layer scores them."""
     part = part.set_index(["variant", "seed", "target"])["score"]
-    keys = pd.MultiIndex.from_frame(outcomes[["variant", "seed", "target"]])
-    base = keys.set_levels(["none"], level=0).set_codes([0] * len(keys), level=0)
+    columns = outcomes[["variant", "seed", "target"]]
+    keys = pd.MultiIndex.from_frame(columns)
+    base = pd.MultiIndex.from_frame(columns.assign(variant="none"))
     gain = part.reindex(keys).to_numpy() - part.reindex(base).to_numpy()
     return outcomes.assign(gain=np.where(np.isnan(gain), outcomes["gain"], gain))
 

@@ -25,7 +25,6 @@ def within(
     X: pd.DataFrame,
     Y: pd.DataFrame,
     *,
-    placebo: dict | None = None,
     families: pd.Series | None = None,
     primary=(),
     skip=(),
@@ -36,8 +35,9 @@ def within(
 ) -> pd.DataFrame:
     """Correlate metrics with outcomes over the doses within tasks; one row per pair of columns.
 
-    X, Y: indexed by (unit, seed, dose); doses are matched by their order within a unit, seeds are
-    averaged. placebo: unit trained on shuffled labels -> its task; such units are no tasks.
+    X, Y: indexed by (unit, seed, dose) or, as from :func:`tables.within`, by (placebo, unit, seed,
+    dose), where placebo marks the doses of shuffled labels; doses are matched by their order within
+    a unit, seeds are averaged.
     families, primary, skip: as in :func:`midway.correlation.correlate`.
 
     ``low``, ``high`` (also of r_partial and the difference): resampled tasks (whole families where
@@ -45,13 +45,7 @@ def within(
     two-sided, curves permuted between tasks; ``p_maxt``, ``p_mc_low``, ``p_mc_high``, ``q_bh`` as
     between tasks. A pair needs three tasks with the same number of doses, two at least.
     """
-    placebo, composites = placebo or {}, []
-    units = X.index.get_level_values(0)
-    real, control = (
-        tuple(v[v.index.get_level_values(0).isin(list(placebo)) == side] for v in (X, Y))
-        for side in (False, True)
-    )
-    control = tuple(v.rename(index=placebo, level=0) for v in control)
+    composites, (real, control) = [], _sides(X, Y)
     if families is not None:
         *real, composites = fm.without_composites(*real, families)
     names, xs, ys = _curves(*real)
@@ -109,7 +103,7 @@ def within(
     table[["tasks", "rows"]] = table[["tasks", "rows"]].fillna(0).astype(int)
     table.attrs = {"alpha": alpha, "cells": int(known.sum()), "permutations": len(orders),
                    "exact": exact, "doses": xs.shape[2], "seeds": xs.shape[1],
-                   "composites": composites, "units": len(set(units))}  # fmt: skip
+                   "composites": composites, "units": len(names)}  # fmt: skip
     return table
 
 
@@ -124,7 +118,7 @@ def mixed(X: pd.DataFrame, Y: pd.DataFrame, predictor: str, outcome: str) -> dic
 
     from statsmodels.regression.mixed_linear_model import MixedLM
 
-    names, xs, ys = _curves(X[[predictor]], Y[[outcome]])
+    names, xs, ys = _curves(*_sides(X[[predictor]], Y[[outcome]])[0])
     x, y = _mean(xs)[..., 0], _mean(ys)[..., 0]
     whole = ~np.isnan(x + y).any(1)
     x, y = x[whole], y[whole]
@@ -138,6 +132,16 @@ def mixed(X: pd.DataFrame, Y: pd.DataFrame, predictor: str, outcome: str) -> dic
     low, high = fit.conf_int()[0]
     return {"predictor": predictor, "outcome": outcome, "tasks": len(x), "slope": fit.params[0],
             "low": low, "high": high, "p": fit.pvalues[0], "converged": fit.converged}  # fmt: skip
+
+
+def _sides(X, Y):
+    """(X, Y) of the doses of real labels, and of shuffled ones; indexed by (unit, seed, dose)."""
+    if X.index.nlevels == 3:
+        return (X, Y), (X.iloc[:0], Y.iloc[:0])
+    sides = [[v.index.get_level_values(0).astype(bool) == side for v in (X, Y)] for side in (0, 1)]
+    return tuple(
+        tuple(v[k].droplevel(0) for v, k in zip((X, Y), side, strict=True)) for side in sides
+    )
 
 
 def _curves(X, Y):

@@ -13,10 +13,12 @@ import random
 import re
 from fnmatch import filter as matching
 
-from midway.data import canonical, repository
-from midway.data.canonical import Broken
-from midway.data.repository import Absent
+from midway.data import canonical
+from midway.kinds import raw as cells
+from midway.kinds.raw import Broken
+from midway.study import repository
 from midway.study.errors import MissingData, meant
+from midway.study.repository import Absent
 from midway.study.tasks import Card
 
 
@@ -31,7 +33,9 @@ def load(card: Card, split: str, lang: str, size: int | None = None, seed: int =
     try:
         tables = [_table(part) for part in parts]
         if size is not None and split == "train":
-            share = 2 * size / max(1, sum(map(len, tables)))  # twice: rows without labels drop out
+            share = (
+                4 * size / max(1, sum(map(len, tables)))
+            )  # rows without labels, another role's half
             if share < 0.5:
                 draw = random.Random(f"hub {seed}")
                 tables = [
@@ -128,7 +132,7 @@ def _rows(card: Card, part: dict, table):
     for column, value in part.get("where", {}).items():  # by column: far faster than by row
         if column not in table.column_names:
             raise Broken(f"{name}: no column {column!r} (found: {', '.join(table.column_names)})")
-        found = [canonical.matches(v, value) for v in table[column]]
+        found = [cells.matches(v, value) for v in table[column]]
         table = table.select([i for i, keep in enumerate(found) if keep])
     names = {c: _names(f) for c, f in table.features.items()}
     names = {c: n for c, n in names.items() if n}
@@ -157,10 +161,10 @@ def _pairs(part: dict, table, name: str):
     columns, sides = part["columns"], {"source": {}, "target": {}}
     links: dict[str, list[str]] = {}
     for number, row in enumerate(table):
-        keys = [str(canonical.get(row, columns[f"{side}_id"])) for side in sides]
+        keys = [str(cells.get(row, columns[f"{side}_id"])) for side in sides]
         links.setdefault(keys[0], []).append(keys[1])
         for side, key in zip(sides, keys, strict=True):
-            sides[side].setdefault(key, (number, canonical.get(row, columns[side])))
+            sides[side].setdefault(key, (number, cells.get(row, columns[side])))
     for side, found in sides.items():
         for key, (number, sentence) in sorted(found.items()):
             row = {"id": key, "side": side, "text": sentence}

@@ -25,7 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from midway.data import canonical, readers
-from midway.data.canonical import Broken
+from midway.kinds.raw import Broken
 from midway.study.errors import InputError, MissingData
 from midway.study.tasks import Card
 

@@ -2,7 +2,7 @@
 
 Text is UTF-8; a byte-order mark and CRLF line ends are accepted, lines end at LF only (not at the
 other line ends of Unicode, which occur inside sentences). Any fault is a
-:class:`~midway.data.canonical.Broken` that names the file and the line.
+:class:`raw.Broken` that names the file and the line.
 """
 
 import csv
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from midway.data.canonical import Broken
+from midway.kinds.raw import Broken
 
 #: Bump when what a reader gives for the same bytes changes.
 VERSION = 1

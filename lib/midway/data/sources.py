@@ -11,6 +11,7 @@ Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.sour
 network, and only for files at a pinned revision.
 """
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def load(
     """One split of a task in one language as a ``datasets.Dataset`` (schema above).
 
     size: train: a random subset that depends on ``seed`` only; dev: a fixed one; test: the first
-    rows.
+    rows. Subsets of intermediate tasks and of targets are of different premises or contexts (MNLI
+    and XNLI, SQuAD and XQuAD), as long as half of them suffice.
     Targets that are fine-tuned on another task's English data (XNLI on MNLI, XQuAD and MLQA on
     SQuAD) have that task's train, and its dev where they have none themselves.
 
@@ -50,7 +52,9 @@ def load(
         from midway.data import hub
 
         made = hub.load(card, split, lang, size, seed)
-    return _dataset(card.kind, _subset(card.kind, made, split, size, seed))
+    if split == "train" and size is not None and size < len(made):
+        return _dataset(card.kind, _draw(card.kind, made, size, seed, tasks.get(task).role))
+    return _dataset(card.kind, _subset(card.kind, made, split, size))
 
 
 def languages(task: str, data: params.Data) -> tuple[str, ...]:
@@ -166,13 +170,32 @@ def _card(task: str, split: str, lang: str) -> Card:
     return card
 
 
-def _subset(kind: str, made: list[dict], split: str, size: int | None, seed: int) -> list[dict]:
+def _draw(kind: str, made: list[dict], size: int, seed: int, role: str) -> list[dict]:
+    """A random subset, of the half of all premises that is the role's while that suffices.
+
+    By content: ANLI+ holds the very rows that XNLI is fine-tuned on, at other places.
+    """
+
+    def place(i: int) -> tuple[bool, float]:
+        row = made[i]
+        shared = {"pair": "text_a", "span": "context"}.get(kind)
+        other = bool(shared) and (_hash(f"{seed}/{row[shared]}") < 0.5) == (role == "target")
+        return other, _hash(f"{seed}/{i}")
+
+    return [made[i] for i in sorted(sorted(range(len(made)), key=place)[:size])]
+
+
+def _hash(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest()) / 2**56
+
+
+def _subset(kind: str, made: list[dict], split: str, size: int | None) -> list[dict]:
     if size is None or size >= len(made):
         return made
-    if split == "train" or (split == "dev" and kind not in ("parallel", "mining")):
-        # Some files are sorted by label. Dev: the same rows always, and in every language alike.
-        draw = f"train {seed}" if split == "train" else "dev"
-        keep = random.Random(draw).sample(range(len(made)), size)
+    if split == "dev" and kind not in ("parallel", "mining"):
+        # Some files are sorted by label. The same rows always, and in every language alike.
+        keep = random.Random("dev").sample(range(len(made)), size)
         return [made[i] for i in sorted(keep)]
     if kind != "mining":
         return made[:size]

@@ -6,8 +6,8 @@ import math
 import re
 from pathlib import Path
 
-from midway.data import repository
 from midway.encoder import architectures
+from midway.study import repository
 from midway.study.errors import InputError
 
 TOKENIZER_FILES = (

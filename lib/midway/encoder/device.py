@@ -11,15 +11,14 @@ import torch
 import xxhash
 from filelock import FileLock
 
+from midway import kinds
 from midway.encoder.batches import evaluation_batches, pad
 from midway.encoder.heads import Model, pool
-from midway.encoder.tokens import Features
+from midway.kinds.tokens import Features
 from midway.study.errors import InputError
 
 #: what the kept output of frozen layers comes from; a study's folder may outlive a version
-CODE = [
-    Path(__file__).with_name(f"{n}.py") for n in "device encoder architectures tokens heads".split()
-]
+CODE = [Path(__file__).with_name(f"{n}.py") for n in "device encoder architectures heads".split()]
 
 
 @dataclass(frozen=True)
@@ -181,33 +180,12 @@ class Inputs:
     def training(self, examples) -> dict:
         """A training batch of these examples: tensors and targets."""
         f, device = self.features, self.model.device
-        groups = f.of(examples)
-        if f.kind == "span" and any(len(g) > 1 for g in groups):
-            # One window per example and step: the one with the answer, else the first.
-            groups = [[next((s for s in g if f.spans[s].any()), g[0])] for g in groups]
+        kind = kinds.get(f.kind)
+        groups = kind.groups(f, examples)
         sequences = np.concatenate([np.asarray(g, np.int64) for g in groups])
         batch = self.tensors(sequences)
-        if f.kind in ("pair", "choice"):
-            batch["labels"] = torch.from_numpy(f.labels[np.asarray(examples)]).to(device)
-            owner = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
-            batch["owner"] = torch.from_numpy(owner).to(device)
-        elif f.kind == "span":
-            batch["spans"] = torch.from_numpy(f.spans[sequences]).to(device)
-            batch["allowed"] = self.allowed(sequences, batch["mask"].shape[1])
-        elif f.kind == "tags":
-            rows = np.repeat(np.arange(len(sequences)), [len(f.words[s]) for s in sequences])
-            places = np.concatenate([f.words[s][:, 0] for s in sequences])
-            batch["where"] = torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)
-            batch["tags"] = torch.from_numpy(np.concatenate([f.tags[s] for s in sequences])).to(
-                device
-            )
+        for name, value in kind.targets(f, examples, sequences, batch["mask"].shape[1]).items():
+            each = value if isinstance(value, tuple) else (value,)
+            moved = tuple(torch.from_numpy(v).to(device) for v in each)
+            batch[name] = moved if isinstance(value, tuple) else moved[0]
         return batch
-
-    def allowed(self, sequences, width: int) -> torch.Tensor:
-        """(n, width) bool: pieces of the context, and the first token, which means no answer."""
-        table = np.zeros((len(sequences), width), bool)
-        table[:, 0] = True
-        for row, s in enumerate(sequences):
-            where = self.features.offsets[s]
-            table[row, : len(where)] |= where[:, 0] >= 0
-        return torch.from_numpy(table).to(self.model.device)

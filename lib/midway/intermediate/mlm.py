@@ -6,7 +6,7 @@ import torch
 from midway.data import sources
 from midway.encoder.device import Inputs
 from midway.encoder.heads import loss
-from midway.encoder.tokens import texts
+from midway.kinds.tokens import texts
 
 
 class MLM:

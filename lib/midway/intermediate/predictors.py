@@ -7,12 +7,16 @@ error and the cosine gap keep their natural units.
 import numpy as np
 import torch
 
+from midway import kinds
 from midway.data import sources
+from midway.encoder import predict
 from midway.encoder.batches import evaluation_batches
 from midway.encoder.device import Inputs, Machine
 from midway.encoder.heads import Model, pool
-from midway.encoder.tokens import encode, texts
-from midway.evaluation import metrics, predict, retrieval
+from midway.evaluation import metrics, retrieval
+from midway.kinds import encode
+from midway.kinds.kind import Answers
+from midway.kinds.tokens import texts
 from midway.study import tasks
 from midway.study.errors import MissingData
 
@@ -37,7 +41,7 @@ class Development:
         self.inputs, self.model = Inputs(features, model, machine, cache), model
         self.head = head or task  # XNLI is answered by MNLI's head
 
-    def answers(self) -> predict.Answers:
+    def answers(self) -> Answers:
         return predict.answer(
             self.model,
             self.head,
@@ -51,42 +55,13 @@ class Development:
     def measure(self) -> dict[str, float]:
         """Every predictor that the task's kind allows."""
         a, card, rows = self.answers(), self.card, self.rows
-        gold = self.inputs.features.labels
         out = {"loss": a.loss, "contrast": float(np.nanmean(a.margin))}
-        if card.kind in ("pair", "choice"):
-            out |= metrics.class_scores(a.predictions, gold, a.scores.shape[1])
-        elif card.kind == "tags":
-            scores = metrics.tag_scores(a.predictions, list(rows["tags"]))
-            out |= {"accuracy": scores["accuracy"], "tag_f1": scores["f1_xtreme"]}
-        else:
-            references = {i: g["text"] for i, g in zip(rows["id"], rows["answers"], strict=True)}
-            given = dict(zip(rows["id"], a.predictions, strict=True))
-            scores = metrics.qa_scores(given, references, "en", card.name)
-            out |= {"em": scores["exact_match"], "f1": scores["f1"]}
-            a.right = np.array(
-                [
-                    metrics.qa_scores({i: given[i]}, {i: references[i]}, "en", card.name)[
-                        "exact_match"
-                    ]
-                    > 0
-                    for i in given
-                ]
-            )
+        scores = kinds.get(card.kind).measure(card, a, rows)
+        out |= scores
         # One column, the chosen answer's probability; label 0 says that it was right.
         out["ece"] = metrics.ece(a.confidence[:, None], ~np.asarray(a.right))
-        if card.labels[:1] == ("entailment",):
-            out["entailment_contrast"] = metrics.entailment_contrast(
-                np.exp(a.scores[:, 0]), gold == 0
-            )
-        out["main"] = main_score(card, out)
+        out["main"] = kinds.get(card.kind).main(card, scores)
         return out
-
-
-def main_score(card, scores: dict[str, float]) -> float:
-    """The task's main score in percent: accuracy, tag F1, or (EM + F1) / 2."""
-    if card.kind == "span":
-        return (scores["em"] + scores["f1"]) / 2
-    return scores["tag_f1"] if card.kind == "tags" and card.metric == "f1" else scores["accuracy"]
 
 
 class Probes:
@@ -169,26 +144,22 @@ def logme(model: Model, inputs: Inputs, layer: int, machine: Machine) -> float |
     context and whether they belong to the answer. At most 2,000 vectors.
     """
     f, frozen = inputs.features, model.options.frozen_layers
+    kind = kinds.get(f.kind)
     first = frozen if model.options.frozen_embeddings else 0
     model.eval()
     x, y = [], []
-    enough = 512 if f.kind == "pair" else int(np.searchsorted(f.lengths.cumsum(), 2000)) + 1
+    enough = 512 if kind.pooled else int(np.searchsorted(f.lengths.cumsum(), 2000)) + 1
     some = np.arange(min(len(f.sequences), enough))
     for chosen in evaluation_batches(f.lengths[some], machine.eval_tokens):
         batch = inputs.tensors(chosen)
         with machine.autocast():
             hidden = model.states(batch)[max(0, layer - first)].float()
-        if f.kind == "pair":
+        if kind.pooled:
             x.append(pool(hidden, batch["mask"], model.options.head_pooling).cpu().numpy())
             y.append(f.labels[f.owner[chosen]])
             continue
         for row, s in enumerate(chosen):
-            if f.kind == "tags":
-                at, label = f.words[s][:, 0], f.tags[s]
-            else:
-                at = np.flatnonzero(f.offsets[s][:, 0] >= 0)
-                begin, end = f.spans[s]
-                label = ((at >= begin) & (at <= end) & (end > 0)).astype(int)
+            at, label = kind.probed(f, s)
             x.append(hidden[row, at].cpu().numpy())
             y.append(label)
     x, y = np.concatenate(x)[:2000], np.concatenate(y)[:2000]

@@ -6,72 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
+from midway import kinds
 from midway.data import sources
 from midway.encoder import encoder, training, weights
 from midway.encoder.device import Inputs, setup
 from midway.encoder.heads import Model
-from midway.encoder.tokens import encode
 from midway.intermediate.mlm import MLM
 from midway.intermediate.predictors import Development, Probes, steps_to
+from midway.kinds import encode
 from midway.study import tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.params import Study, at_dose, split_dose, split_variant
-
-OUTPUTS = {"choice": 1, "span": 2}
 
 
 def weights_file(variant: str) -> str:
     """The file in a variant's folder that holds a dose's weights; ``mnli@0.5`` as in 02."""
     dose = split_dose(variant)[1]
     return "encoder.safetensors" if dose == 1 else f"encoder-{dose:g}.safetensors"
-
-
-def inventory(card, rows) -> tuple[str, ...]:
-    """The card's labels or, for tag sets that no card lists (CCG), those of the training rows."""
-    if card.kind == "tags" and not card.labels:
-        return tuple(sorted({tag for tags in rows["tags"] for tag in tags}))
-    return card.labels
-
-
-def head_size(kind: str, labels) -> int:
-    """Outputs of a task's head: classes, tags, 1 per option, or 2 (first and last piece)."""
-    return OUTPUTS.get(kind) or len(labels)
-
-
-def shuffle_labels(rows, kind: str, seed: int):
-    """The same text with labels that carry nothing: the control for what labels teach.
-
-    Classes are permuted over examples, gold options drawn at random, tags permuted over all
-    words, answers replaced by a random span of as many words (or characters) in the same context.
-    """
-    rng = np.random.default_rng([seed, 5])
-    table = rows.to_dict()
-    if kind == "pair":
-        table["label"] = rng.permutation(table["label"]).tolist()
-    elif kind == "choice":
-        table["label"] = [int(rng.integers(len(c))) for c in table["choices"]]
-    elif kind == "tags":
-        flat = iter(rng.permutation([t for tags in table["tags"] for t in tags]).tolist())
-        table["tags"] = [[next(flat) for _ in tags] for tags in table["tags"]]
-    else:
-        table["answers"] = [
-            _random_span(c, a, rng) for c, a in zip(table["context"], table["answers"], strict=True)
-        ]
-    return type(rows).from_dict(table, features=rows.features)
-
-
-def _random_span(context: str, answers: dict, rng) -> dict:
-    if not answers["text"]:
-        return answers
-    if " " not in context:  # written without spaces: characters instead of words
-        length = min(len(answers["text"][0]), len(context))
-        at = int(rng.integers(len(context) - length + 1))
-        return {"text": [context[at : at + length]], "answer_start": [at]}
-    starts = [0] + [i + 1 for i, c in enumerate(context) if c == " "]
-    words = len(answers["text"][0].split()) or 1
-    at = int(rng.integers(max(1, len(starts) - words + 1)))
-    end = starts[at + words] - 1 if at + words < len(starts) else len(context)
-    return {"text": [context[starts[at] : end]], "answer_start": [starts[at]]}
 
 
 class Run:
@@ -103,8 +54,12 @@ class Run:
             self.cards = [c for c in self.cards if c.name in self.rows]
         if self.names and not any(r is not None for r in self.rows.values()):
             raise InputError("; ".join(self.missing.values()))
-        self.labels = {c.name: inventory(c, self.rows[c.name]) for c in self.cards}
-        outputs = {c.name: (c.kind, head_size(c.kind, self.labels[c.name])) for c in self.cards}
+        self.labels = {
+            c.name: kinds.get(c.kind).inventory(c, self.rows[c.name]) for c in self.cards
+        }
+        outputs = {
+            c.name: (c.kind, kinds.get(c.kind).head_size(self.labels[c.name])) for c in self.cards
+        }
         if "mlm" in suffixes:
             outputs["mlm"] = ("mlm", 0)
         self.model = Model(
@@ -136,7 +91,7 @@ class Run:
         if "translated" in suffixes:
             rows = self._translated(card, rows, size)
         if "shuffled" in suffixes:
-            rows = shuffle_labels(rows, card.kind, self.seed)
+            rows = kinds.shuffle_labels(rows, card.kind, self.seed)
         return rows
 
     def _translated(self, card, english, size):

@@ -13,26 +13,38 @@ SAID = {  # by the sign of what is shown
 }
 
 
-def first_screen(study, cells, outcomes, made, published: dict, n: int, complete: bool) -> dict:
-    """Answer, certainty and basis, from the numbers by rules (``words``, ``taskweb``)."""
-    sure = [*published.get("answer", [])[:2], *words.headline(cells)]
-    mean = outcomes[outcomes["target"] == "average"].groupby("variant")["gain"].mean()
-    mean = mean[[tables.is_unit(v) for v in mean.index]].dropna()
-    if len(mean):
-        best, worst = mean.idxmax(), mean.idxmin()
-        sure.append(
-            f"Over {len(study.transfer.targets)} targets, intermediate training changes the "
-            f"zero-shot score by {mean[worst]:+.1f} points ({names.variant(worst)}) to "
-            f"{mean[best]:+.1f} ({names.variant(best)})"
-            f"{'' if complete else ' in what is finished'}."
-        )
-    if cells["p"].notna().any():
-        sure += words.family(cells, most=1)[:2]
+def first_screen(study, cells, outcomes, made, three: dict, four: dict, complete: bool) -> dict:
+    """Answer, certainty and basis, from the numbers by rules (``words``, ``taskweb``).
+
+    three, four: results of 03 and 04, {} while they are unfinished.
+    """
+    said = three.get("sections") or {
+        "answer": words.headline(cells),
+        "between": words.family(cells, most=1)[:2] if cells["p"].notna().any() else [],
+        "limits": words.limits(study.fold(), len(set(outcomes["variant"])), len(study.seeds)),
+    }
+    sure = four.get("answer", [])[:2] + said["answer"] + _range(study, outcomes, complete)
+    sure += [
+        line for part in ("reliability", "between", "within") for line in said.get(part, [])[:1]
+    ]
     return {
         "answer": {k: v for k, v in (("Real tasks", real(made)), (mini(study), here(cells))) if v},
-        "sure": sure,
-        "limits": words.limits(study.fold(), n, len(study.seeds)) if n else [],
+        "sure": sure, "limits": said["limits"] if len(outcomes) else [],
     }  # fmt: skip
+
+
+def _range(study, outcomes, complete: bool) -> list[str]:
+    """How far intermediate training moves the average score."""
+    mean = outcomes[outcomes["target"] == "average"].groupby("variant")["gain"].mean()
+    mean = mean[[tables.is_unit(v) for v in mean.index]].dropna()
+    if not len(mean):
+        return []
+    best, worst = mean.idxmax(), mean.idxmin()
+    return [
+        f"Over {len(study.transfer.targets)} targets, intermediate training changes the zero-shot "
+        f"score by {mean[worst]:+.1f} points ({names.variant(worst)}) to {mean[best]:+.1f} "
+        f"({names.variant(best)}){'' if complete else ' in what is finished'}."
+    ]
 
 
 def mini(study) -> str:

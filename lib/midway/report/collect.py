@@ -18,7 +18,7 @@ from midway.study import names, tasks
 from midway.study.errors import InputError
 from midway.study.files import digest
 
-CELL = {"predictor", "outcome", "n", "rho", "p", "p_maxt", "low", "high", "critical"}
+CELL = set("predictor outcome n rho p p_maxt p_mc_low p_mc_high low high critical".split())
 
 
 def page(path: str) -> str:
@@ -223,6 +223,8 @@ def layers(study, folder: Path, steps) -> list[dict]:
     found: dict[str, dict[str, dict[int, list]]] = {}
     chosen: dict[str, set] = {}
     for s in steps:
+        if s["variant"] not in study.intermediate.variants:  # a dose
+            continue
         for path in sorted((folder / s["path"] / "scores").glob("*.json")):
             extra = read(path).get("extra") or {}
             for layer, values in (extra.get("layers") or {}).items():

@@ -60,11 +60,15 @@ def _file(fig, end: str) -> bytes:
 
 @styled
 def inline(fig, name: str, label: str) -> str:
-    """A figure as SVG for a page: its ids begin with ``name``, values show on hover, and ink and
-    paper take the page's colours (--ink, --muted, --line, --bg)."""
+    """A figure as SVG for a page, see :func:`themed`."""
     buffer = io.StringIO()
     fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
+    return themed(buffer.getvalue(), name, label)
+
+
+def themed(text: str, name: str, label: str) -> str:
+    """An SVG file of :func:`save` as part of a page: its ids begin with ``name``, values show on
+    hover, and ink and paper take the page's colours (--ink, --muted, --line, --bg)."""
     text = re.sub(r"(?s)^.*?(?=<svg)|<metadata>.*?</metadata>|<!--.*?-->", "", text)
     text = re.sub(r'<g id="title: ([^"]*)">', r'<g class="mark"><title>\1</title>', text)
     text = re.sub(r'(id="|href="#|url\(#)(?=[\w-])', rf"\1{name}-", text)
@@ -72,9 +76,8 @@ def inline(fig, name: str, label: str) -> str:
         text = text.replace(colour, variable)
     size = re.search(r'viewBox="0 0 ([\d.]+)', text)[1]
     head = f'<svg class="figure" role="img" aria-label="{escape(label)}" style="max-width:{size}pt"'
-    return re.sub(r'<svg(.*?) width="[^"]*"', rf"{head}\1", text, count=1, flags=re.S).replace(
-        " height=", " data-height=", 1
-    )
+    text = re.sub(r'<svg(.*?) width="[^"]*"', rf"{head}\1", text, count=1, flags=re.S)
+    return text.replace(" height=", " data-height=", 1)
 
 
 def show(fig, what: str) -> None:

@@ -1,4 +1,6 @@
-"""Figures of the course: what a training, a score and chance look like."""
+"""What the course shows and asks: figures of a training and of chance, rows to read, exercises."""
+
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -64,3 +66,114 @@ def chance(values, seen: float, what: str, where: str = ""):
     ax.axvline(seen, color=INK, lw=2)
     ax.set(xlabel=what, ylabel="shuffles", title=where)
     return footnote(fig, f"n = {len(values)} shuffles; line: what was seen ({seen:+.2f}); no test")
+
+
+@styled
+def power(found: pd.Series, rho: float, here: int):
+    """Share of studies that find a true correlation, by the number of tasks (index)."""
+    fig, (ax,) = new_axes(1, (5.2, 2.6))
+    ax.plot(found.index, found, "o-", color=INK, lw=1.4, ms=4)
+    ax.axvline(here, color=MUTED, ls=":")
+    ax.axhline(0.8, color=MUTED, ls="--", lw=0.8)
+    ax.set(xlabel="tasks", ylabel="share of studies that find it", ylim=(0, 1.02))
+    ax.set_title(f"a true rho of {rho:g}")
+    return footnote(fig, f"n = 500 simulated studies a point; dotted: this study ({here} tasks); "
+                         "tasks of different families, one test")  # fmt: skip
+
+
+def table(frame: pd.DataFrame):
+    """A table for reading: text starts at its side and wraps; columns in attrs["html"] are HTML."""
+    html = [c for c in frame.attrs.get("html", ()) if c in frame]
+    css = {"text-align": "start", "vertical-align": "top", "white-space": "normal",
+           "unicode-bidi": "plaintext", "max-width": "34em"}  # fmt: skip
+    look = frame.style.hide(axis="index").set_properties(**css).format(precision=1, escape="html")
+    heads = [{"selector": "th", "props": "text-align: start"}]
+    return look.format(None, subset=html).set_table_styles(heads)
+
+
+def evidence(rows, card, labels=(), around: int = 90) -> pd.DataFrame:
+    """Rows as a reader wants them: labels by name, contexts around the answer, right ones bold.
+
+    rows: canonical rows of a task; card: its card; labels: names where the card lists none.
+    """
+    out, labels = [], labels or card.labels
+    for row in rows.to_list() if hasattr(rows, "to_list") else rows:
+        if card.kind == "span":
+            shown = {"context": _around(row["context"], row["answers"], around)}
+            shown |= {"question": row["question"]}
+        elif card.kind == "choice":
+            right = row["label"]
+            choices = [f"<b>{escape(c)}</b>" if i == right else escape(c)
+                       for i, c in enumerate(row["choices"])]  # fmt: skip
+            shown = {"context": escape(row["context"]), "choices": "<br>".join(choices)}
+        elif card.kind == "tags":
+            words = zip(row["tokens"], row["tags"], strict=True)
+            shown = {"words": " ".join(f"{escape(w)}<sub>{escape(str(t))}</sub>" for w, t in words)}
+        elif "text_a" in row:
+            known = 0 <= row["label"] < len(labels)
+            shown = {"first": row["text_a"], "second": row["text_b"]}
+            shown |= {"label": labels[row["label"]] if known else "–"}
+        else:
+            shown = {k: row[k] for k in ("source", "target", "text") if k in row}
+        extra = {k: row[k] for k in ("lang", "kind") if k in row}
+        out.append({**extra, **shown})
+    frame = pd.DataFrame(out)
+    frame.attrs["html"] = ["context", "choices", "words"]
+    return frame
+
+
+def mistakes(dev, card, labels=(), most: int = 3) -> pd.DataFrame:
+    """Development rows that a model gets wrong, as in :func:`evidence`, with what it said.
+
+    dev: an ``intermediate.predictors.Development``.
+    """
+    given, rows = dev.answers(), dev.rows.to_list()
+    wrong = np.flatnonzero(given.margin < 0) if len(given.margin) == len(rows) else range(len(rows))
+    picked = [int(i) for i in wrong[:most]]
+    frame = evidence([rows[i] for i in picked], card, labels)
+    names = dict(enumerate(labels)) if card.kind == "pair" else {}
+    if len(frame):
+        said = [given.predictions[i] for i in picked]
+        if card.kind == "choice":
+            said = [rows[i]["choices"][s] for i, s in zip(picked, said, strict=True)]
+        frame["said"] = [" ".join(s) if isinstance(s, list) else names.get(s, s) for s in said]
+    return frame
+
+
+def _around(text: str, answers: dict, width: int) -> str:
+    """The part of a context around its first answer, which is bold; HTML."""
+    if not answers["text"]:
+        return f"{escape(text[: 2 * width])} … (no answer in this text)"
+    start = answers["answer_start"][0]
+    end = start + len(answers["text"][0])
+    left, right = max(0, start - width), min(len(text), end + width)
+    before, after = ("… " if left else ""), (" …" if right < len(text) else "")
+    return (
+        f"{before}{escape(text[left:start])}<b>{escape(text[start:end])}</b>"
+        f"{escape(text[end:right])}{after}"
+    )
+
+
+def first(rows, given, card) -> dict:
+    """The first row: what is asked, what is right, and what the model said."""
+    row, said = rows[0], given[0]
+    if card.kind == "span":
+        return {"asked": row["question"], "right": "; ".join(row["answers"]["text"]), "said": said}
+    if card.kind == "tags":
+        asked, right = " ".join(row["tokens"]), " ".join(map(str, row["tags"]))
+        return {"asked": asked, "right": right, "said": " ".join(map(str, said))}
+    names = dict(enumerate(card.labels))
+    asked = f"{row['text_a']} / {row['text_b']}"
+    return {"asked": asked, "right": names[row["label"]], "said": names.get(said, said)}
+
+
+def check(given, right, tolerance: float = 0.0) -> None:
+    """Print whether the answer to an exercise is right; None: not answered yet."""
+    if given is None:
+        print("Put your answer in place of None and run this cell again.")
+        return
+    if isinstance(right, str):
+        good = str(given).strip().lower() == right.lower()
+    else:
+        good = abs(float(given) - float(right)) <= tolerance
+    print(f"Right: {right if isinstance(right, str) else f'{right:.4g}'}." if good else "Not yet.")

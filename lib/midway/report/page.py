@@ -99,6 +99,7 @@ def content(study, folder, into=None) -> dict:
     states = Counter(s["state"] for s in steps)
     at = {s["path"]: s for s in steps}
     origins, four = collect.origins(steps), at["04_published"]
+    three = at["03_correlation"]["results"]
     X, Y = collect.units(study, predictors, outcomes)
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
     complete = states["done"] == len(steps)
@@ -107,8 +108,9 @@ def content(study, folder, into=None) -> dict:
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
         "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
-        **answer.first_screen(study, cells, outcomes, made, four["results"], len(X), complete),
-        "pictures": pictures.all_of(made, cells, predictors, X, Y),
+        **answer.first_screen(study, cells, outcomes, made, three if csv else {}, four["results"],
+                              complete),
+        "pictures": pictures.all_of(folder, made, cells, predictors, X, Y),
         "gains": collect.gains(study, steps, outcomes, scores),
         "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
         **correlation_tables(cells), "explore": explore(X, Y, cells),

@@ -15,6 +15,14 @@ from midway.study.files import write_atomic
 CURVES = ("main", "loss", "p_at_1")
 
 
+#: figures that 03 leaves behind and the page shows, with what they say
+TAKEN = {
+    "power": "What a study of this design can find, and what others could.",
+    "specifications_main_gain": "The same correlation under every choice that could have been made "
+    "otherwise; the large dot is the one reported.",
+}
+
+
 @dataclass
 class Picture:
     """A figure with its caption, a description for those who do not see it, and its data."""
@@ -40,10 +48,35 @@ class Picture:
         write_atomic(folder / f"{self.name}.csv", self.data.to_csv())
 
 
-def all_of(made: dict, cells, predictors, X, Y) -> dict[str, Picture]:
+def all_of(folder: Path, made: dict, cells, predictors, X, Y) -> dict[str, Picture]:
     """Every figure that the finished steps allow, by name."""
     found = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
+    if "correlation" in made:
+        found += [taken(folder / "03_correlation/figures" / f"{n}.svg") for n in TAKEN]
     return {p.name: p for p in found if p is not None}
+
+
+@dataclass
+class Taken:
+    """A figure that a step has drawn, shown as it is."""
+
+    name: str
+    svg: Markup
+    caption: str
+    files: list
+
+    def write(self, folder: Path) -> None:
+        """Nothing: its files are the step's."""
+
+
+def taken(path: Path) -> Taken | None:
+    """A figure of 03, None where it was not drawn."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        svg = Markup(drawing.themed(text, path.stem, TAKEN[path.stem]))  # noqa: S704
+    except (OSError, TypeError):
+        return None
+    return Taken(path.stem, svg, TAKEN[path.stem], [])
 
 
 def real(made: dict) -> Picture | None:

@@ -9,10 +9,10 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from midway.data import repository, sources
+from midway.data import sources
 from midway.encoder import checkpoints
 from midway.run import cost, fetch, hashes
-from midway.study import params, tasks
+from midway.study import params, repository, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.files import root
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from midway.data import hub, repository, sources
+from midway.data import hub, sources
 from midway.run.steps import trained_on
-from midway.study import params, tasks
+from midway.study import params, repository, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 
 

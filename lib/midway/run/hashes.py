@@ -151,8 +151,10 @@ def library(notebook: Path, source: str = "") -> dict[str, str]:
         seen[path], more = _file(path, path.stat().st_mtime_ns)
         todo |= more
     folders = {p.parent for p in seen} - {LIB}
+    by_name = {LIB / "kinds"}  # packages whose modules are imported by name: they count as a whole
     if LIB / "data" / "sources.py" in seen and source == "mini":
-        folders |= {LIB / "data" / "mini"}  # its modules are imported by name
+        by_name |= {LIB / "data" / "mini"}
+        folders |= by_name
     if LIB / "report" / "page.py" not in seen:
         folders -= {LIB / "report"}  # figures alone use no template
     for folder in folders:
@@ -160,7 +162,7 @@ def library(notebook: Path, source: str = "") -> dict[str, str]:
             inside = item.is_dir() and not (item / "__init__.py").exists()
             own = [item] if item.is_file() else item.rglob("*") if inside else []
             for file in own:
-                code = file.suffix == ".py" and folder.name != "mini"
+                code = file.suffix == ".py" and folder not in by_name
                 if file.is_file() and not code and "__pycache__" not in file.parts:
                     seen[file] = sha256(file)
     names = {p.relative_to(LIB).as_posix(): h for p, h in seen.items()}

@@ -162,5 +162,5 @@ def torch_state() -> dict[str, Any]:
 
 def hub_files() -> dict[str, Any]:
     """Files of the hub that this process has read -> sha256; nothing where it read none."""
-    repository = sys.modules.get("midway.data.repository")
+    repository = sys.modules.get("midway.study.repository")
     return {"hub_files": dict(repository.READ)} if repository and repository.READ else {}

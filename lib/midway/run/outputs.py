@@ -6,8 +6,9 @@ something out never replaces the record or the weights of a study.
 """
 
 import json
+import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from midway.study import params, yamlfile
@@ -17,21 +18,35 @@ from midway.study.files import root
 ENOUGH = 5  # tasks below which no correlation can be significant
 SAMPLE = "docs/sample/study.zip"  # records and tables of the default study
 KEPT = ("params.yaml", "0[12]_*/**/record.json", "02_*/**/scores/*.json", "0[34]_*/record.json",
-        "0[34]_*/tables/*.csv")  # fmt: skip
+        "0[34]_*/tables/*.csv", "03_*/figures/[ps]*.svg")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Source:
-    """A study to read: its settings, its folder, and a sentence that says which one it is."""
+    """A study to read, a sentence that says which one it is, and where the step writes."""
 
     study: params.Study
     folder: Path
     about: str
+    out: Path | None = None
 
 
 def by_hand(study: str, *step: object) -> Path:
     """Folder for work by hand on a step, e.g. by_hand("smoke", "01_intermediate", "mnli")."""
     return root().joinpath("outputs", "by_hand", study, *map(str, step))
+
+
+def source(step: str, study=None, changes: dict | None = None, out=None) -> Source:
+    """What a notebook reads and where it writes, from its parameters.
+
+    With ``out`` (in a run) the study's folder is the one above it; by hand, see :func:`latest`.
+    """
+    if out is not None:
+        out = root() / out
+        made = params.load(root() / study if study else out.parent / "params.yaml", changes)
+        return Source(made, out.parent, f"Reads the study {made.study}.", out)
+    found = latest(study, changes)
+    return replace(found, out=by_hand(found.study.study, step))
 
 
 def latest(study: str | Path | None = None, changes: dict | None = None) -> Source:
@@ -51,7 +66,7 @@ def latest(study: str | Path | None = None, changes: dict | None = None) -> Sour
         about = f"the newest finished study ({when[:16].replace('T', ' ')} UTC)"
     else:
         folder = unpack(root() / SAMPLE)
-        about = "a sample of the default study, as no study is finished here; "
+        about = "a sample study, as none with enough tasks is finished here; "
         about += "`midway run params/mini.yaml` makes your own"
     made = params.load(folder / "params.yaml", changes)
     return Source(made, folder, f"Reads {folder.relative_to(root())}, {about}.")
@@ -86,10 +101,17 @@ def unpack(archive: Path) -> Path:
 
 
 def pack(folder: Path, archive: Path) -> Path:
-    """Put a finished study's records and tables into a file: the same study, the same bytes."""
+    """Put a finished study's records and tables into a file: the same study, the same bytes.
+
+    ``python -m midway.run.outputs outputs/mini`` renews the sample in docs/sample.
+    """
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as kept:
         for path in sorted({p for pattern in KEPT for p in folder.glob(pattern)}):
             name = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
             name.compress_type, name.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             kept.writestr(name, path.read_bytes())
     return archive
+
+
+if __name__ == "__main__":
+    print(pack(Path(sys.argv[1]), root() / SAMPLE))

@@ -18,6 +18,14 @@ def root() -> Path:
     return Path(os.environ.get("MIDWAY_ROOT") or Path(__file__).resolve().parents[3]).resolve()
 
 
+def cache_folder() -> Path:
+    """Where Midway keeps what it can make again: $MIDWAY_CACHE, $XDG_CACHE_HOME or ~/.cache."""
+    if own := os.environ.get("MIDWAY_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "midway"
+
+
 def plain(value: Any) -> Any:
     """Plain JSON values: NumPy and torch scalars unpacked, NaN and infinities None (undefined)."""
     if isinstance(value, dict):

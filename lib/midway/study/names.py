@@ -42,12 +42,14 @@ def outcome(name: str) -> str:
 
 
 def variant(name: str) -> str:
-    """A variant in words: "squad1+mlm" is "SQuAD v1.1 + mlm"."""
-    base, _, recipe = str(name).partition("+")
+    """A variant in words: "squad1+mlm@0.5" is "SQuAD v1.1 + mlm at 50 %"."""
+    whole, _, dose = str(name).partition("@")
+    base, _, recipe = whole.partition("+")
     known = {"none": "none (no intermediate task)", "multi": "all tasks together"}
     card = tasks.INTERMEDIATE.get(base)
     title = card.title.partition(" (")[0] if card else known.get(base, base)
-    return f"{title} + {recipe}" if recipe else title
+    title = f"{title} + {recipe}" if recipe else title
+    return f"{title} at {float(dose):.0%}".replace("%", " %") if dose else title
 
 
 def unit(name: str) -> str:

@@ -6,120 +6,18 @@ and said to be.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
+from midway import kinds
 from midway.evaluation import metrics
 from midway.study import tasks
 from midway.study.errors import InputError
-from midway.transfer.submission_files import (
-    answers_of,
-    lines,
-    path_of,
-    questions_of,
-    tags_of,
-)
+from midway.transfer.submission_files import path_of
 
 #: XTREME's groups are called classification, tagging, qa and retrieval there.
 GROUPS = {
     group: [name for name, card in tasks.TARGETS.items() if card.group == group]
     for group in tasks.GROUPS
-}
-
-
-def _same_length(predictions: Sequence, gold: Sequence, path: Path, what: str) -> None:
-    if not gold:
-        raise InputError(f"{path}: the labels for it are empty")
-    if len(predictions) != len(gold):
-        raise InputError(f"{path}: {len(predictions)} {what}, the labels have {len(gold)}")
-
-
-def _known(told: Sequence[str], known: Sequence[str], path: Path, what: str) -> None:
-    names = dict.fromkeys(known)
-    if names.keys().isdisjoint(told):
-        shown = ", ".join(list(names)[:9]) + (", ..." if len(names) > 9 else "")
-        raise InputError(f"{path}: no {what} is one of the labels {shown}; found {told[0]!r}")
-
-
-def _one_value(values, what: str) -> list[str]:
-    """What is said of predictions that are all the same or all empty."""
-    kinds = set(values)
-    if len(values) < 10 or len(kinds) != 1:
-        return []
-    return [f"all {what} are {kinds.pop()!r}" if any(kinds) else f"all {what} are empty"]
-
-
-def _accuracy(predicted: Path, expected: Path, card: tasks.Card):
-    predictions, gold = lines(predicted), lines(expected)
-    _same_length(predictions, gold, predicted, "lines")
-    right = sum(p == g for p, g in zip(predictions, gold, strict=True))
-    _known(predictions, [*gold, *card.labels], predicted, "line")
-    from_1 = [str(int(g) + 1) if g.isdecimal() else g for g in gold]
-    shifted = sum(p == g for p, g in zip(predictions, from_1, strict=True))
-    if card.kind == "parallel" and not right and shifted > len(gold) / 2:
-        raise InputError(f"{predicted}: counts lines from 1, the labels count from 0")
-    said = _one_value(predictions, "lines") if len(set(gold)) > 1 else []
-    return {"accuracy": 100.0 * right / len(gold)}, said
-
-
-def _tagging(predicted: Path, expected: Path, card: tasks.Card):
-    predictions, gold = tags_of(predicted), tags_of(expected)
-    _same_length(predictions, gold, predicted, "sentences")
-    try:
-        found = metrics.tag_scores(predictions, gold)
-    except InputError as error:
-        raise InputError(f"{predicted}: {error}") from None
-    told, known = ([tag for tags in side for tag in tags] for side in (predictions, gold))
-    _known(told, [*known, *card.labels], predicted, "tag")
-    said = _one_value(told, "tags") if len(set(known)) > 1 else []
-    return {"f1": found.pop("f1_xtreme")} | found, said
-
-
-def _qa_scores(predicted: Path, expected: Path, card: tasks.Card):
-    predictions, gold = answers_of(predicted), questions_of(expected)
-    unanswered = sum(key not in predictions for key, _ in gold)
-    if unanswered == len(gold):
-        raise InputError(f"{predicted}: answers none of the {len(gold)} questions (other ids?)")
-    lang = expected.stem.removeprefix("test-")
-    found = metrics.qa_scores(predictions, gold, lang, card.name)
-    answers = [predictions[key].strip() for key, _ in gold if key in predictions]
-    said = _one_value(answers, "answers")
-    return found | {"unanswered": 100.0 * unanswered / len(gold)}, said
-
-
-def _mining(predicted: Path, expected: Path, _):
-    predictions, gold = (set(lines(path, columns=2)) for path in (predicted, expected))
-    predictions, gold = predictions - {""}, gold - {""}
-    if not gold:
-        raise InputError(f"{expected}: has no gold pairs")
-    right = len(predictions & gold)
-    said = [] if predictions else ["no pair is predicted"]
-    if predictions and not right:
-        pairs = ([line.split("\t") for line in side] for side in (predictions, gold))
-        told, known = ([set(ids) for ids in zip(*side, strict=True)] for side in pairs)
-        strange = [i for i in (0, 1) if told[i].isdisjoint(known[i])]
-        if strange and not (told[0].isdisjoint(known[1]) and told[1].isdisjoint(known[0])):
-            raise InputError(f"{predicted}: its columns are swapped; the foreign id comes first")
-        if strange:
-            where = ("first", "second")[strange[0]]
-            what = f"no id of the {where} column is one of the labels' (other ids?)"
-            if len(predictions) >= 10:
-                raise InputError(f"{predicted}: {what}")
-            said.append(what)
-    scores = {
-        "f1": 200.0 * right / (len(predictions) + len(gold)),
-        "precision": 100.0 * right / len(predictions) if predictions else 0.0,
-        "recall": 100.0 * right / len(gold),
-    }
-    return scores, said
-
-
-_SCORERS = {
-    "pair": _accuracy,
-    "tags": _tagging,
-    "span": _qa_scores,
-    "mining": _mining,
-    "parallel": _accuracy,
 }
 
 
@@ -144,18 +42,17 @@ def _score_task(predictions: Path, labels: Path, card: tasks.Card) -> dict:
             if lang not in there:
                 missing = path_of(folder, card.name, lang)
                 raise InputError(f"{missing}: missing, but the other folder has {lang}; add it")
-    scorer, found, notes = _SCORERS[card.kind], {}, []
+    kind, found, notes = kinds.get(card.kind), {}, []
     for lang in languages:
         paths = (path_of(folder, card.name, lang) for folder in (predictions, labels))
-        found[lang], said = scorer(*paths, card)
+        found[lang], said = kind.score_files(card, *paths)
         notes += [f"{lang}: {note}" for note in said]
     own = [lang for lang in card.languages if lang in found]
     if not own:
         raise InputError(f"{predictions / card.name}: has no language of XTREME's {card.title}")
     average = {name: _mean([found[lang][name] for lang in own]) for name in found[own[0]]}
-    both = (average["exact_match"] + average["f1"]) / 2 if card.kind == "span" else None
     return {
-        "score": average[card.metric] if both is None else both,
+        "score": kind.summary(card, average),
         "metric": card.metric,
         "average": average,
         "languages": found,

@@ -6,20 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
+from midway import kinds
 from midway.data import sources
-from midway.encoder import encoder, training
+from midway.encoder import encoder, predict, training
 from midway.encoder import weights as snapshots
 from midway.encoder.device import Inputs, setup
 from midway.encoder.heads import Model
-from midway.encoder.tokens import encode
-from midway.evaluation import predict
+from midway.encoder.progress import bar
 from midway.intermediate.predictors import Development, logme
-from midway.intermediate.variant import head_size, weights_file
+from midway.intermediate.variant import weights_file
+from midway.kinds import encode
+from midway.kinds.kind import by_row_kind
+from midway.kinds.tokens import texts
 from midway.study import tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.files import plain, write_atomic
 from midway.study.params import LONGER, Study
-from midway.transfer import controls, retrieval_targets, submission_files
+from midway.transfer import controls, submission_files
+
+SWEEP_BYTES = 2**32  # half a million sentences in every layer of a large encoder would be 50 GB
 
 
 class Run:
@@ -69,15 +74,12 @@ class Run:
             with_controls = self._controls(card)
         except MissingData as error:  # of the English training rows: the other targets go on
             no_training = error
-        for lang in self._order(languages):
+        for lang in bar(self._order(languages), f"{target} by language"):
             if done[lang] is None:
                 try:
                     if no_training:
                         raise no_training
-                    one = {
-                        "parallel": retrieval_targets.parallel,
-                        "mining": retrieval_targets.mining,
-                    }.get(card.kind, Run._labelled)
+                    one = getattr(kinds.get(card.kind), "evaluate", Run._labelled)
                     done[lang] = one(self, card, lang, with_controls)
                 except MissingData as error:
                     facts["missing"][lang] = str(error)
@@ -117,8 +119,8 @@ class Run:
             model, facts = self._fit(card)
             blinds = {}
             if self.study.transfer.controls and self.variant == "none":
-                if card.kind in ("pair", "span"):
-                    blinds[BLIND[card.kind]] = self._fit(card, blind=True)[0]
+                if named := kinds.get(card.kind).blind:
+                    blinds[named[1]] = self._fit(card, blind=True)[0]
             self.tuned[key] = model, facts, blinds
             write_atomic(known, json.dumps(plain(facts)))
         return self.tuned[key][1]
@@ -133,7 +135,9 @@ class Run:
         if blind:
             rows = controls.blind(rows, card.kind)
         snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
-        model = self._model({card.train_key: (card.kind, head_size(card.kind, card.labels))})
+        model = self._model(
+            {card.train_key: (card.kind, kinds.get(card.kind).head_size(card.labels))}
+        )
         features = encode(
             rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
         )
@@ -215,22 +219,22 @@ class Run:
         return predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
 
     def _labelled(self, card, lang: str, rivals):
-        rows = sources.load(card.name, "test", lang, self.study.data, self.study.data.test_size)
+        rows, kind = self.rows(card, "test", lang), kinds.get(card.kind)
         model_state, _, blinds = self.tuned[card.train_key]
         a = self._answers(card, model_state, rows)
         beside = rivals.evaluate(rows, lang) if rivals else {}
         for name, blind in blinds.items():
             b = self._answers(card, blind, controls.blind(rows, card.kind))
-            beside[name] = predict.scores_of(card, b.predictions, rows, lang)
+            beside[name] = kind.score(card, b.predictions, rows, lang)
         return self.step.score(
             card.name,
             lang,
             n=len(rows),
-            metrics=predict.scores_of(card, a.predictions, rows, lang) | {"loss": a.loss},
+            metrics=kind.score(card, a.predictions, rows, lang) | {"loss": a.loss},
             main=card.metric,
             controls=beside,
-            predictions=self.write(card, lang, predict.submission(card, a.predictions, rows)),
-            extra=predict.by_kind(card, a.predictions, rows, lang),
+            predictions=self.write(card, lang, kind.submission(card, a.predictions, rows)),
+            extra=by_row_kind(kind, card, a.predictions, rows, lang),
         )
 
     def write(self, card, lang: str, predictions):
@@ -238,8 +242,34 @@ class Run:
             self.out / "predictions", card.name, lang, predictions
         )
 
+    # -- sentence vectors, which retrieval and mining ask for -------------------------------------
 
-BLIND = {"pair": "hypothesis_only", "span": "question_blind"}
+    def rows(self, card, split: str, lang: str):
+        """The study's rows of one split."""
+        data = self.study.data
+        size = data.dev_size if split == "dev" else data.test_size
+        return sources.load(card.name, split, lang, data, size)
+
+    def vectors(self, lines) -> dict[int, np.ndarray]:
+        """Sentence vectors by the untuned variant, each text encoded once: {layer: (n, size)}."""
+        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        unique = list(dict.fromkeys(lines))
+        # XTREME and jiant cut retrieval texts at 512 pieces.
+        longest = min(512, self.encoded.max_length)
+        features = texts(unique, self.encoded.tokenizer, longest)
+        inputs = Inputs(features, self.bare, self.machine, self.cache)
+        self.tokens += int(inputs.features.lengths.sum())
+        every = range(1, self.encoded.layers + 1)
+        fits = 4 * len(every) * len(unique) * self.encoded.hidden_size <= SWEEP_BYTES
+        layers = list(every) if self.study.transfer.layer_sweep and fits else [self.layer]
+        found = predict.vectors(self.bare, inputs, self.machine, layers)
+        place = {text: i for i, text in enumerate(unique)}
+        order = [place[text] for text in lines]
+        return {layer: v[order] for layer, v in found.items()}
+
+    def about_vectors(self, **more) -> dict:
+        """The choices that retrieval scores depend on; they differ between published results."""
+        return {"layer": self.layer, "pooling": self.study.encoder.pooling} | more
 
 
 def summary(card, scored: dict) -> dict:

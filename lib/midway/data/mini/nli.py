@@ -19,7 +19,8 @@ from midway.data.mini.world import (
 ENTAILMENT, NEUTRAL, CONTRADICTION = range(3)
 NEGATED_PREMISE = 0.4  # of contradictions and entailed negations: said outright
 NEGATED_ASIDE = 0.15  # of sentences that do not settle the hypothesis
-TWO_STEP = 0.15  # share of anli items that need a comparison of two ages
+PLUS = 2 / 3  # share of anli that is as mnli: ANLI+ is ANLI, MultiNLI and SNLI
+TWO_STEP = 0.15  # share of anli's own items that need a comparison of two ages
 
 
 #: Attributes whose values are numbers: what few steps do not teach an encoder to compare.
@@ -127,10 +128,11 @@ def make(task: str, split: str, lang: str, size: int, seed: int) -> list[dict]:
     for index in range(size):
         draw = Draw(task, split, seed, index, "target" if task == "xnli" else "intermediate")
         label = balanced(3, f"{task}/{split}/{seed}", index)
-        if task == "anli" and draw.chance(TWO_STEP):
+        style = "mnli" if task == "anli" and draw.chance(PLUS) else task
+        if style == "anli" and draw.chance(TWO_STEP):
             premise, hypothesis, kind = plan_ages(draw, label)
         else:
-            premise, hypothesis, kind = plan(draw, label, STYLES[task])
+            premise, hypothesis, kind = plan(draw, label, STYLES[style])
         rows.append(
             {
                 "id": f"{task}-{split}-{index}",

@@ -91,7 +91,7 @@ def person(name: str) -> tuple[str, str]:
 class Draw:
     """Chance for example number `index` of a task's split; the same for all languages."""
 
-    def __init__(self, task: str, split: str, seed: int, index: int, role: str):
+    def __init__(self, task: str, split: str, seed: int, index: int | str, role: str):
         self.rng = random.Random(f"{task}/{split}/{seed}/{index}")
         self.split, self.role = split, role
         self.names = list(self.pool)

@@ -1,6 +1,6 @@
 """What the surface of texts tells: words, shared words, character n-grams, linear models of them.
 
-Nothing here understands a text; ``controls`` builds its rivals from it. scikit-learn and
+Nothing here understands a text; the controls of ``kinds`` are built from it. scikit-learn and
 scipy are imported when first used.
 """
 
@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+
+MOST = 20_000  # texts a model is fitted on; sentences a side for character n-grams
 
 _SPACELESS = r"\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"  # Thai, Lao, kana, Han: by character
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]+")

@@ -1,0 +1,44 @@
+"""One file for each kind of task: everything in which that kind differs from the others.
+
+Enters: rows, logits, predictions of one kind. Leaves: tokens, losses, answers, scores, controls.
+A new kind is one file here with ``KIND``; ``kind`` says what it may override.
+"""
+
+from functools import cache
+from importlib import import_module
+
+
+@cache
+def get(name: str):
+    """The :class:`kind.Kind` of that name, e.g. "pair"."""
+    return import_module(f"midway.kinds.{name}").KIND
+
+
+def encode(rows, kind: str, labels, tokenizer, max_length: int, stride: int = 64):
+    """Tokenise canonical rows of one kind.
+
+    Parameters
+    ----------
+    rows : datasets.Dataset or dict of columns
+        Rows in the canonical schema of ``kind``.
+    labels : sequence of str
+        Tag inventory (tags); ignored otherwise.
+    max_length, stride : int
+        Pieces per sequence; overlap of windows over long contexts (span).
+
+    Returns
+    -------
+    tokens.Features
+    """
+    from midway.kinds.tokens import check, columns
+
+    check(tokenizer, max_length)
+    return get(kind).encode(columns(rows), labels, tokenizer, max_length, stride)
+
+
+def shuffle_labels(rows, kind: str, seed: int):
+    """The same rows with labels that carry nothing: the control for what labels teach."""
+    import numpy as np
+
+    table = get(kind).shuffled(rows.to_dict(), np.random.default_rng([seed, 5]))
+    return type(rows).from_dict(table, features=rows.features)

@@ -1,0 +1,161 @@
+"""The interface of a kind of task, and what several kinds have in common."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from midway.kinds import submitted
+from midway.kinds.tokens import columns
+
+Scores = dict[str, dict[str, float]]  # control -> metric -> percent
+
+
+@dataclass
+class Answers:
+    """What a model says about one set of rows.
+
+    predictions: per example a class index, option index, answer text, or list of tags;
+    scores: (decisions, rivals) log-probabilities for class, option and tag decisions, else None;
+    loss: mean nats per decision; margin: per decision, gold minus strongest rival in log-odds
+    (nan where there is no gold); confidence, right: per decision, for calibration.
+    """
+
+    predictions: list
+    loss: float
+    margin: np.ndarray
+    scores: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    right: np.ndarray | None = None
+
+
+class Kind:
+    """Everything in which one kind of task differs from the others.
+
+    Rows are canonical rows of the kind; ``card`` is a task's card. Where nothing is overridden, a
+    kind behaves like classification of one text pair.
+    """
+
+    trains = True  # False: the encoder is used as it is
+    pooled = True  # the head sees one vector a sequence; False: one a piece
+    blind: tuple[str, str] | None = None  # column to empty, and what the control is called
+    suffix = "tsv"  # of a submission's files
+    features: dict = {}  # canonical column -> "text", "number", or a list of or dict of these
+
+    # -- rows ---------------------------------------------------------------------------------
+
+    def read(self, card, part: dict, row: dict) -> dict | None:
+        """A raw row as a canonical one; None when the protocol leaves it out; raises Broken."""
+        raise NotImplementedError
+
+    def inventory(self, card, rows) -> tuple[str, ...]:
+        """The labels in index order."""
+        return card.labels
+
+    def shuffled(self, table: dict, rng) -> dict:
+        """Columns whose labels carry nothing: the control for what labels teach."""
+        raise NotImplementedError
+
+    # -- training -----------------------------------------------------------------------------
+
+    def encode(self, rows: dict, labels, tokenizer, max_length: int, stride: int):
+        """Columns of canonical rows as :class:`tokens.Features`."""
+        raise NotImplementedError
+
+    def head_size(self, labels) -> int:
+        """Outputs of the head for each vector that it sees."""
+        return len(labels)
+
+    def groups(self, features, examples) -> list[list[int]]:
+        """The sequences with which each of these examples is trained."""
+        return features.of(examples)
+
+    def targets(self, features, examples, sequences, width: int) -> dict:
+        """What the loss needs beside the logits, as arrays; ``width``: padded pieces."""
+        return {"labels": features.labels[np.asarray(examples)]}
+
+    def loss(self, logits, batch: dict):
+        """Mean cross-entropy in nats per example (or word)."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits, batch["labels"])
+
+    def probed(self, features, sequence: int):
+        """Pieces of a sequence and their labels, for LogME; None: its pooled vector."""
+        return None
+
+    # -- answers and scores -------------------------------------------------------------------
+
+    def answer(self, values: list, features, rows: dict, labels, null: bool) -> Answers:
+        """Answers from head outputs per sequence; ``null`` allows 'no answer'."""
+        return decided(log_softmax(np.stack(values)), features.labels)
+
+    def score(self, card, predictions, rows, lang: str) -> dict[str, float]:
+        """All metrics of a target; the main one under ``card.metric``. Percent."""
+        raise NotImplementedError
+
+    def measure(self, card, answers: Answers, rows) -> dict[str, float]:
+        """Scores of an intermediate task's development rows."""
+        return self.score(card, answers.predictions, rows, "en")
+
+    def main(self, card, scores: dict[str, float]) -> float:
+        """The main score among those of :meth:`measure`, percent."""
+        return scores["accuracy"]
+
+    # -- controls -----------------------------------------------------------------------------
+
+    def fit_controls(self, card, rows: list, state: dict) -> None:
+        """Keep in ``state`` what the controls learn from English training rows."""
+
+    def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
+        """Scores of rivals that cannot understand a text, on the same rows."""
+        raise NotImplementedError
+
+    # -- submission files ---------------------------------------------------------------------
+
+    def submission(self, card, predictions, rows):
+        """Predictions as XTREME's files hold them."""
+        return predictions
+
+    def write(self, predictions) -> str:
+        """Text of a submission's file."""
+        return "".join(f"{prediction}\n" for prediction in predictions)
+
+    def score_files(self, card, predicted, expected) -> tuple[dict[str, float], list[str]]:
+        """Scores of a file of predictions against a file of labels, and what is odd about them.
+
+        InputError names the file that cannot be scored.
+        """
+        return submitted.accuracy(card, predicted, expected)
+
+    def summary(self, card, average: dict[str, float]) -> float:
+        """One number for a task from its metrics' means over languages, as XTREME takes it."""
+        return average[card.metric]
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    x = x - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def decided(scores: np.ndarray, gold: np.ndarray) -> Answers:
+    chosen = scores.argmax(1)
+    known = gold >= 0
+    at = np.arange(len(gold)), np.where(known, gold, 0)
+    rest = scores.copy()
+    rest[at] = -np.inf
+    margin = np.where(known, scores[at] - rest.max(1), np.nan)
+    loss = float(-scores[at][known].mean()) if known.any() else float("nan")
+    confidence = np.exp(scores.max(1))
+    return Answers(chosen.tolist(), loss, margin, scores, confidence, chosen == gold)
+
+
+def by_row_kind(kind: Kind, card, predictions, rows, lang: str) -> dict:
+    """Scores by the rows' ``kind`` column where there is one (mini says what a row tests)."""
+    rows = columns(rows)
+    kinds, out = rows.get("kind", []), {}
+    for name in sorted(set(kinds)):
+        at = [i for i, k in enumerate(kinds) if k == name]
+        own = {column: [values[i] for i in at] for column, values in rows.items()}
+        some = kind.score(card, [predictions[i] for i in at], own, lang)
+        out[name] = {"n": len(at), card.metric: some[card.metric]}
+    return {"kinds": out} if out else {}

@@ -1,0 +1,81 @@
+"""Mining of translations (BUCC): which sentences of two collections are translations at all.
+
+Rows: side ('source' foreign | 'target' English), text, gold (ids of translations). The encoder is
+used as it is. Controls: random, char_ngrams (mutual nearest neighbours, no threshold).
+"""
+
+from midway.evaluation.lexical import MOST, nearest_by_ngrams
+from midway.kinds import raw as cells
+from midway.kinds import submitted
+from midway.kinds.kind import Kind, Scores
+from midway.study.errors import InputError
+
+
+class Mining(Kind):
+    trains = False
+    features = {"side": "text", "text": "text", "gold": ["text"]}
+
+    def read(self, card, part: dict, row: dict) -> dict | None:
+        cells.text(row, "text")
+        return row | {"labelled": True}
+
+    def evaluate(self, run, card, lang: str, rivals):
+        """The margin threshold is fitted on dev and applied to test; a ``ScoreRecord``."""
+        from midway.evaluation import retrieval
+
+        options = {
+            "k": run.study.transfer.mining_neighbours,
+            "memory_mb": run.study.compute.mining_memory_mb,
+            "precision": "bf16" if run.machine.precision == "bf16" else "fp32",
+            "device": run.machine.device,
+        }
+        mined: dict[str, dict[int, tuple]] = {}
+        for split in ("dev", "test"):
+            rows = run.rows(card, split, lang).to_list()
+            x, y = ([r for r in rows if r["side"] == side] for side in ("source", "target"))
+            gold = {(r["id"], g) for r in x for g in r["gold"]}
+            left, right = (run.vectors([r["text"] for r in side]) for side in (x, y))
+            left = {k: v for k, v in left.items() if k in right}
+            mined[split] = {
+                k: (*retrieval.mine_bucc(left[k], right[k], x, y, **options), gold) for k in left
+            }
+        cuts = {k: retrieval.best_threshold(*found) for k, found in mined["dev"].items()}
+        sweep = {
+            k: retrieval.mining_scores(*found, cuts[k])
+            for k, found in mined["test"].items()
+            if k in cuts
+        }
+        pairs, values, _ = mined["test"][run.layer]
+        kept = [p for p, v in zip(pairs, values, strict=True) if v >= cuts[run.layer]]
+        return run.step.score(
+            card.name,
+            lang,
+            n=len(rows),
+            metrics=sweep[run.layer],
+            main="f1",
+            controls=rivals.evaluate(rows, lang) if rivals else {},
+            predictions=run.write(card, lang, kept),
+            extra=run.about_vectors(threshold=cuts[run.layer], fitted_on="dev", layers=sweep),
+        )
+
+    def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
+        x, y = ([row for row in rows if row["side"] == side] for side in ("source", "target"))
+        gold = {(row["id"], other) for row in x for other in row["gold"]}
+        if not x or not y or not gold:
+            raise InputError(f"controls: {card.name} {lang} needs both sides and gold pairs")
+        # one random partner for each of x: expected number right is gold / y
+        scores = {"random": {"f1": 200.0 * len(gold) / len(y) / (len(x) + len(gold))}}
+        if max(len(x), len(y)) <= MOST:
+            ahead, back = nearest_by_ngrams([row["text"] for row in x], [row["text"] for row in y])
+            pairs = {(x[i]["id"], y[j]["id"]) for i, j in enumerate(ahead) if back[j] == i}
+            scores["char_ngrams"] = {"f1": 200.0 * len(pairs & gold) / (len(pairs) + len(gold))}
+        return scores
+
+    def write(self, predictions) -> str:
+        return "".join(f"{source}\t{target}\n" for source, target in predictions)
+
+    def score_files(self, card, predicted, expected):
+        return submitted.pairs(predicted, expected)
+
+
+KIND = Mining()

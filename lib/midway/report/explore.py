@@ -1,0 +1,74 @@
+"""Things to play with in a notebook: controls over a drawing, or one drawing without them."""
+
+from functools import partial
+
+import pandas as pd
+
+from midway.correlation import correlate, design, tables
+from midway.encoder.progress import quiet
+from midway.report import figures, lesson
+from midway.study import names
+
+
+def controls(draw, **choices) -> None:
+    """Call ``draw`` with a value of each list of choices, chosen by menus where there are any.
+
+    Without ipywidgets, in a run and under plain papermill, ``draw`` is called once with the first
+    value of each.
+    """
+    if not quiet():
+        try:
+            import ipywidgets
+
+            menus = {k: ipywidgets.Dropdown(options=v, description=k) for k, v in choices.items()}
+            ipywidgets.interact(lambda **chosen: draw(**chosen), **menus)
+            return
+        except ImportError:
+            pass
+    draw(**{k: dict(v)[next(iter(dict(v)))] for k, v in choices.items()})
+
+
+def pairs(folder) -> None:
+    """Any predictor against any outcome of a study, and one task left out."""
+    X, Y, skip = tables.wide(tables.predictors(folder), tables.outcomes(folder))
+    X, Y = X.groupby(level=0).mean().dropna(axis=1, how="all"), Y.groupby(level=0).mean()
+    if len(X) < 4 or Y.empty:
+        print("too few tasks are finished")
+        return
+    first = [c for c in ("main_gain", "main") if c in X]
+    order = [*first, *(c for c in X if c not in first)]
+    outcomes = ["average", *(c for c in Y if c != "average")] if "average" in Y else list(Y)
+    controls(
+        partial(_pair, X, Y, skip),
+        predictor=[(names.predictor(c), c) for c in order],
+        outcome=[(names.outcome(c), c) for c in outcomes],
+        without=[("no task", None), *((names.variant(u), u) for u in X.index)],
+    )
+
+
+def _pair(X, Y, skip, predictor: str, outcome: str, without: str | None) -> None:
+    kept = [u for u in X.index if u != without]
+    if (predictor, outcome) in skip:
+        print("this predictor belongs to another target")
+        return
+    table = correlate.correlate(X.loc[kept, [predictor]], Y.reindex(kept)[[outcome]],
+                                permutations=1999, resamples=999)  # fmt: skip
+    row = table.iloc[0]
+    row.attrs |= table.attrs
+    points = pd.DataFrame({"x": X.loc[kept, predictor], "y": Y.reindex(kept)[outcome]})
+    note = f"n = {row['n']} tasks; Spearman, 95 % interval; p {names.p_value(row['p'])}, one pair"
+    figures.show(figures.scatter(points, row, note=note), f"{predictor} against {outcome}")
+
+
+def power(folder) -> None:
+    """How many tasks a study needs to find a correlation, given the noise of this one."""
+    controls(partial(_power, design.of_study(folder)), rho=[(f"{r:g}", r) for r in (0.5, 0.3, 0.7)])
+
+
+def _power(parts, rho: float) -> None:
+    from dataclasses import replace
+
+    sizes = (5, 8, 10, 15, 20, 30, 40, 60)
+    curves = [design.power(replace(parts, tasks=n, families=n), studies=500) for n in sizes]
+    found = pd.Series([float(c.set_index("rho")["between"].loc[rho]) for c in curves], sizes)
+    figures.show(lesson.power(found, rho, parts.tasks), "Power against the number of tasks")
