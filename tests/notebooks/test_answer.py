@@ -40,7 +40,8 @@ def test_correlation_of_a_whole_study(root, tmp_path, capsys):
     synthetic.write(root, folder)
     where = {"study": str(folder / "params.yaml"), "out": str(folder / "03_correlation")}
     where["changes"] = {"correlation.primary": [["main_gain", "average"]],
-                        "correlation.permutations": 20_000}  # fmt: skip
+                        "correlation.permutations": 20_000,
+                        "correlation.resamples": 4999}  # fmt: skip
     space, out = execute(root, "03_correlation", capsys, **where)
     assert "UNFINISHED" not in out and "9 tasks in 5 families, 2 seed(s)" in out
     record = records.load(folder / "03_correlation" / "record.json")
