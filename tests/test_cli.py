@@ -59,7 +59,7 @@ def test_a_params_file_is_refused_in_one_line(tmp_path, capsys, monkeypatch, fau
 
 
 def test_a_refusal_takes_under_a_second(tmp_path):
-    """And before torch, Snakemake or a kernel is even imported."""
+    """And before torch, papermill or a kernel is even imported."""
     (tmp_path / "p.yaml").write_text("study: x\nsteps: 3\n")
     env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib")}
     command = [sys.executable, "-X", "importtime", "-m", "midway", "run", str(tmp_path / "p.yaml")]
@@ -69,7 +69,7 @@ def test_a_refusal_takes_under_a_second(tmp_path):
     assert done.returncode == 2
     cpu = sum(after[2:4]) - sum(before[2:4])
     assert cpu < 1, f"{cpu:.2f} core-seconds"
-    heavy = ("torch", "transformers", "pandas", "snakemake", "papermill", "nbformat", "datasets")
+    heavy = ("torch", "transformers", "pandas", "submitit", "papermill", "nbformat", "datasets")
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & set(heavy)
 

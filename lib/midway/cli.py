@@ -9,6 +9,7 @@ from pathlib import Path
 from midway import __version__
 from midway.study.errors import InputError, Unreachable, meant
 
+IN_PROJECT = ("run", "plan", "status", "audit", "doctor", "fetch")  # the others take any files
 EXAMPLES = """examples:
   midway run params/mini.yaml                 run the study, make outputs/mini/index.html
   midway run params/mini.yaml --set seeds=[1,2,3] --set study=three
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "params/smoke.yaml --force 02_transfer/mnli --until 03_correlation", study=True,
     )  # fmt: skip
     p.add_argument("--cores", type=int, help="default: all; a job takes compute.threads")
-    p.add_argument("--profile", help="folder of profiles/ for Snakemake, e.g. slurm")
+    p.add_argument("--profile", help="a file of profiles/, e.g. slurm")
     p.add_argument("--until", metavar="STEP", help="stop after this stage, e.g. 02_transfer")
     again = {"metavar": "STEP", "action": "append", "default": []}
     p.add_argument("--force", **again, help=f"run again {steps}")
@@ -107,6 +108,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tests", type=int, default=1, help="pairs that are corrected for (1)")
     p.add_argument("--alpha", type=float, default=0.05)
     p.add_argument("--json", action="store_true", help="as JSON")
+    p = verb("compare", "put two studies side by side: settings, gains, correlations",
+             "outputs/mini outputs/other", folder=True)  # fmt: skip
+    p.add_argument("other", type=Path, help="the other study's outputs")
     p = verb("completion", "print a script that completes commands in your shell")
     p.epilog = 'bash: eval "$(midway completion bash)"\nzsh:  eval "$(midway completion zsh)"'
     p.add_argument("shell", choices=("bash", "zsh", "tcsh"))
@@ -129,12 +133,24 @@ def changes(pairs: list[str]) -> dict[str, object]:
     return found
 
 
+def project(verb: str) -> None:
+    """InputError where a verb needs the project's notebooks and there are none."""
+    from midway.study.files import root
+
+    if verb in IN_PROJECT and not (root() / "notebooks").is_dir():
+        raise InputError(
+            f"{verb} needs the project's folder (notebooks/, params/), which {root()} is not: use "
+            "a clone's own environment, or set MIDWAY_ROOT to the clone"
+        )
+
+
 def study_of(args):
     from midway.study import params
 
     study = params.load(args.params, changes(args.changes))
     if getattr(args, "cores", None) is not None and args.cores < 1:
         raise InputError(f"--cores: found {args.cores}, expected at least 1")
+    project(args.verb)
     return study
 
 
@@ -151,15 +167,16 @@ def folder_of(args) -> Path:
         raise InputError(
             f"{args.folder}: not a study's outputs (there is no params.yaml in it); {hint}"
         )
+    project(args.verb)
     return args.folder.resolve()
 
 
 def run(args) -> int:
-    from midway.run import schedule
+    from midway.run import engine, schedule
 
     study = study_of(args)
     if args.dry_run:  # what run would refuse is refused
-        schedule.command(schedule.outputs(study), [], args.cores, args.profile)
+        engine.profile(args.profile)
         return plan(args, schedule.stages(args.until))
     return schedule.run(study, args.cores, args.profile, args.until, args.force)
 
@@ -169,9 +186,9 @@ def plan(args, stages=None) -> int:
     from midway.run import schedule
     from midway.study.files import root
 
-    study = study_of(args)
     if getattr(args, "json", False) and args.cost:
         raise InputError("--cost is text only: leave out --json")
+    study = study_of(args)
     if not getattr(args, "cost", False):  # what a study will cost is asked before it has its data
         schedule.check(study)
     items = planning.plan(study, root() / "outputs" / study.study, tuple(args.force))
@@ -208,17 +225,19 @@ def audit(args) -> int:
 
 
 def doctor(args) -> int:
+    study = study_of(args)
     from midway.run import doctor as checking
 
-    rows = checking.checks(study_of(args))
+    rows = checking.checks(study)
     print(checking.show(rows))
     return 0 if all(row["ok"] is not False for row in rows) else 1
 
 
 def fetch(args) -> int:
+    study = study_of(args)
     from midway.run import fetch as fetching
 
-    return fetching.fetch(study_of(args))
+    return fetching.fetch(study)
 
 
 def score(args) -> int:
@@ -232,6 +251,18 @@ def correlate(args) -> int:
     from midway.correlation import any_table
 
     return any_table.main(args.table, args.rest)
+
+
+def compare(args) -> int:
+    from midway.report import compare as side
+
+    first, args.folder = folder_of(args), args.other
+    other = folder_of(args)
+    found = side.compare(first, other)
+    print(side.text(found))
+    path = first.parent / f"compare_{first.name}_{other.name}.html"
+    print(side.write(found, first, other, path))
+    return 0
 
 
 def recommend(args) -> int:
@@ -293,7 +324,14 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
     args = read(sys.argv[1:] if argv is None else argv)
     try:
-        return globals()[args.verb](args) or 0
+        code = globals()[args.verb](args) or 0
+        sys.stdout.flush()
+        return code
+    except ModuleNotFoundError as error:  # the light core is installed alone
+        if (name := str(error.name).partition(".")[0]) == "midway":
+            raise
+        print(f"midway {args.verb} needs {name}: pip install 'midway[all]'", file=sys.stderr)
+        return 2
     except InputError as error:
         print(f"midway: {error}", file=sys.stderr)
         return 2
@@ -305,7 +343,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # `midway plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except OSError as error:  # a folder that cannot be written, a disk that is full
         if error.filename is None:
             raise

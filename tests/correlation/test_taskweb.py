@@ -103,6 +103,8 @@ def test_the_published_answer():
         "t5s": -0.15, "t5b-bitfit": -0.03,
     }  # fmt: skip
     assert set(rho.index) == set(taskweb.ENCODERS) and (table["families"] == 6).all()
+    known = table["reliability_y"].unstack()["own"]
+    assert known["t5l"] == pytest.approx(0.994, abs=1e-3) and known.idxmin() == "t5b-pfeiffer"
     mean = taskweb.over_encoders(permutations=199)
     assert mean["rho"].round(2).to_dict() == {"own": -0.31, "share": -0.19}
     row = mean.loc["own"]
@@ -128,9 +130,17 @@ def test_a_relation_that_is_there_is_named(made, slope, words):
     assert words in one and "no relation" not in two
 
 
-def test_readme_quotes_the_answer():
+def test_choosing_by_own_score_is_judged_on_other_families():
+    table = taskweb.chosen()
+    assert set(table["families"]) == {6} and set(table["tried"]) == {2}
+    own = table[table["rule"] == "own"].set_index("encoder")["saved"]
+    assert (own < 0).sum() == 6 and own["t5b-bitfit"] > 0
+
+
+def test_readme_and_notebook_quote_the_answer():
     """One function, three places: a changed number must not stay behind in the README."""
     root = Path(__file__).parents[2]
     readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
     for sentence in taskweb.answer():
         assert sentence in readme
+    assert "taskweb.answer()" in (root / "notebooks/04_published.ipynb").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midway.data import sources
+from midway.data import canonical, local, readers, sources
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData
 
@@ -679,3 +679,29 @@ def test_all_english_treebanks_and_fixtures_load(shared):
         path = root / f"intermediate/mnli/glue_fixture/{name}.tsv"
         raw = readers.read(glue, [path], root)
         assert len(list(canonical.rows(tasks.get("mnli"), glue, raw, "en"))) == count
+
+
+def test_a_word_of_white_space_is_a_word(tmp_path):
+    """U+3000 or U+0085 in one line cost a whole language, which the reference scorer counts."""
+    folder = tmp_path / "download/panx"
+    folder.mkdir(parents=True)
+    for name in ("train-en", "test-en"):
+        (folder / f"{name}.tsv").write_text("a\tO\n")
+    odd = ["\u3000", "\xa0", "\x85", " ", "\u200b", "\u2028", "\x0b"]
+    words = "".join(f"{w}\tO\n" for w in odd)
+    text = f"a\tB-LOC\n{words}b\tO\n\n\u3000\tO\n"
+    (folder / "test-ja.tsv").write_text(text, encoding="utf-8", newline="")
+    first, second = local.load(tasks.get("panx"), "test", "ja", tmp_path)
+    assert first["tokens"] == ["a", *odd, "b"] and second["tokens"] == ["\u3000"]
+
+
+def test_a_sentence_without_a_word_costs_one_row_where_that_is_known(tmp_path):
+    """`broken` of a card reaches what the reader of words finds."""
+    (tmp_path / "t.tsv").write_text("a\tO\n\tO\nb\tO\n\nc\tO\n", encoding="utf-8")
+    part = {"read": "conll", "broken": 1}
+    raw = readers.read(part, [tmp_path / "t.tsv"], tmp_path)
+    rows = list(canonical.rows(tasks.get("panx"), part, raw, "en"))
+    assert [row["tokens"] for row in rows] == [["c"]]
+    with pytest.raises(canonical.Broken, match="t.tsv: line 2: no word"):
+        raw = readers.read(part, [tmp_path / "t.tsv"], tmp_path)
+        list(canonical.rows(tasks.get("panx"), {"read": "conll"}, raw, "en"))

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import shapes
+from midway import kinds
 from midway.encoder import architectures, checkpoints, encoder, heads, predict, training
 from midway.encoder.device import Inputs, setup
-from midway.kinds import tokens as features
+from midway.kinds import tokens
 from midway.study import params
 from midway.study.errors import InputError
 
@@ -104,7 +105,7 @@ def test_trains_frozen_with_attention_over_layers(folder, name, kind):
     encoded = encoder.load(options)
     size = {"pair": 2, "tags": 2, "span": 2}[kind]
     model = heads.Model(encoded, options, {"t": (kind, size)}, seed=1)
-    made = features.encode(rows(kind), kind, ["X", "Y"], encoded.tokenizer, 64)
+    made = kinds.encode(rows(kind), kind, ["X", "Y"], encoded.tokenizer, 64)
     before = {k: v.clone() for k, v in model.named_parameters()}
     source = training.Source("t", kind, Inputs(made, model, MACHINE, None))
     fit = training.fit(model, [source], PLAN, 12, 3, MACHINE)
@@ -121,22 +122,44 @@ def test_trains_frozen_with_attention_over_layers(folder, name, kind):
     assert not any(p.requires_grad for p in [*below, *words])
 
 
+@pytest.mark.parametrize("name", ["xlm-r", "rembert", "mdeberta", "mmbert", "eurobert"])
+def test_masked_words_and_recomputed_layers(folder, name):
+    """Variants with +mlm, and large encoders on small cards: widths fit, gradients are the same."""
+    options = params.Encoder(kind="path", path=str(folder(name)), dropout=0.0)
+    ends = []
+    for again in (False, True):
+        encoded = encoder.load(options)
+        machine = setup(params.Compute(precision="fp32", gradient_checkpointing=again))
+        model = heads.Model(encoded, options, {"t": ("pair", 2), "mlm": ("mlm", 1)}, seed=1)
+        made = kinds.encode(rows("pair"), "pair", [], encoded.tokenizer, 64)
+        source = training.Source("t", "pair", Inputs(made, model, machine, None))
+        ends.append(training.fit(model, [source], PLAN, 3, 3, machine).losses)
+    assert np.allclose(*ends, rtol=1e-5)
+    batch = inputs(encoded)
+    masked = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+    masked[:, 1] = True
+    with torch.no_grad():
+        logits = model({"ids": batch["input_ids"], "mask": batch["attention_mask"],
+                        "masked": masked}, "mlm")  # fmt: skip
+    assert logits.shape == (len(shapes.TEXT), encoded.model.config.vocab_size)
+
+
 @pytest.mark.parametrize("name", shapes.NAMES)
 def test_words_and_answers_are_found(folder, name):
     """A tag belongs to its word's first piece with text; an answer's pieces spell the answer."""
     tokenizer = load(folder(name)).tokenizer
-    made = features.encode(rows("tags"), "tags", ["X"], tokenizer, 64)
+    made = kinds.encode(rows("tags"), "tags", ["X"], tokenizer, 64)
     for words, ids, tokens in zip(made.words, made.sequences, rows("tags")["tokens"], strict=True):
         assert words[:, 1].tolist() == list(range(len(tokens)))
         firsts = tokenizer.convert_ids_to_tokens(ids[words[:, 0]].tolist())
         assert all(t.strip("▁Ġ#") for t in firsts)
     # a word inside a sentence is cut as it is in running text
     inside = tokenizer.tokenize("in Paris")[len(tokenizer.tokenize("in")) :]
-    alone = features.encode({"tokens": [["in", "Paris"]], "tags": [["X", "X"]]}, "tags", ["X"],
+    alone = kinds.encode({"tokens": [["in", "Paris"]], "tags": [["X", "X"]]}, "tags", ["X"],
                             tokenizer, 64)  # fmt: skip
     (_, _), (second, _) = alone.words[0]
     assert tokenizer.convert_ids_to_tokens(alone.sequences[0][second:-1].tolist()) == inside
-    span = features.encode(rows("span"), "span", [], tokenizer, 64)
+    span = kinds.encode(rows("span"), "span", [], tokenizer, 64)
     (first, last), where = span.spans[0], span.offsets[0]
     context = rows("span")["context"][0]
     assert first > 0 and context[where[first, 0] : where[last, 1]].strip() == "Paris"
@@ -148,7 +171,7 @@ def test_sentence_vectors_of_a_layer(folder, name):
     options = params.Encoder(kind="path", path=str(folder(name)), retrieval_layer=2)
     encoded = encoder.load(options)
     model = heads.Model(encoded, options, {}, seed=0).eval()
-    made = features.texts(shapes.TEXT, encoded.tokenizer, 64)
+    made = tokens.texts(shapes.TEXT, encoded.tokenizer, 64)
     vectors = predict.vectors(model, Inputs(made, model, MACHINE, None), MACHINE, [2])[2]
     batch = inputs(encoded)
     mask = batch["attention_mask"][..., None]

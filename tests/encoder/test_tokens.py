@@ -5,7 +5,9 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
 
+from midway import kinds
 from midway.encoder import encoder
 from midway.encoder.batches import evaluation_batches, training_order
 from midway.kinds import encode
@@ -19,6 +21,19 @@ from tiny import checkpoint
 def tokenizer(tmp_path_factory):
     folder = checkpoint(tmp_path_factory.mktemp("tiny"))
     return encoder.load(params.Encoder(kind="path", path=str(folder))).tokenizer
+
+
+@pytest.fixture(scope="module")
+def packaged():
+    try:
+        folder = encoder.packaged.model_folder()
+    except InputError as error:
+        pytest.skip(str(error))
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"),
+        model_max_length=512,
+        pad_token="<pad>",
+    )
 
 
 def span_rows(context, question, answer):
@@ -40,6 +55,42 @@ def test_gold_span_covers_the_answer(tokenizer, answer):
     context = "A man left the city of Lima in 1999. He then went to Rome."
     f = encode(span_rows(context, "where?", answer), "span", (), tokenizer, 64)
     assert f.examples == 1 and read_back(f, 0, context).strip() == answer
+
+
+ENDS = {
+    "a trailing space pulled in the next word": ("in Lima by day", "Lima ", "Lima"),
+    "several": ("in Lima \u3000\n by day", "Lima \u3000\n ", "Lima"),
+    "leading space": ("in Lima by day", " Lima", "Lima"),
+    "zero-width space": ("in Lima[3]\u200b by day", "Lima[3]\u200b", "Lima[3]\u200b"),
+    "zero-width space that is not the answer's": ("a\u200b Lima b", "Lima", "Lima"),
+    "zero-width space in front": ("in \u200bLima b", "Lima", "Lima"),
+    "joiner": ("in Lima\u200d by day", "Lima\u200d", "Lima\u200d"),
+    "non-joiner": ("in Lima\u200c by day", "Lima\u200c", "Lima\u200c"),
+    "left-to-right mark": ("in Lima\u200e\u200f by day", "Lima\u200e\u200f", "Lima\u200e\u200f"),
+    "byte-order mark": ("\ufeffLima by day", "\ufeffLima", "Lima"),
+    "control character": ("in Lima\x07 by day", "Lima\x07", "Lima\x07"),
+    "bracket behind": ("in (Lima\u200b) by day", "Lima\u200b", "Lima\u200b"),
+    "at the end": ("in Lima\u200b", "Lima\u200b", "Lima\u200b"),
+    "before a space at the end": ("in Lima\u200b \u200b", "Lima\u200b", "Lima\u200b"),
+    "decomposed accent": ("in cafe\u0301 by day", "cafe\u0301", "cafe\u0301"),
+    "no-break space": ("in Lima\xa0by day", "Lima\xa0", "Lima"),
+    "next word untouched": ("in Lima by\u200b day", "Lima", "Lima"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("which", ["tiny", "packaged"])
+def test_answers_end_where_their_visible_text_ends(tokenizer, packaged, name, which):
+    """An answer that ended in a zero-width character became "no answer"."""
+    context, answer, text = ENDS[name]
+    own = tokenizer if which == "tiny" else packaged
+    f = encode(span_rows(context, "where?", answer), "span", (), own, 64)
+    assert read_back(f, 0, context) == text
+
+
+def test_answers_without_visible_text_are_none(tokenizer):
+    f = encode(span_rows("a \u200b b", "where?", "\u200b"), "span", (), tokenizer, 64)
+    assert not f.spans.any()
 
 
 def test_long_context_keeps_every_character_in_some_window(tokenizer):
@@ -67,6 +118,22 @@ def test_more_pieces_than_the_encoder_has_positions_are_refused(tokenizer):
 def test_no_answer_points_at_the_first_piece(tokenizer):
     f = encode(span_rows("A b c.", "who?", ""), "span", (), tokenizer, 64)
     assert f.spans.tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    "odd", ["\u3000", "\xa0", "\x85", " ", "\u200b", "\u200e", "\ufeff", "\x07"]
+)
+def test_words_without_pieces_keep_their_place(packaged, odd):
+    """One of them cost a whole language; the reference scorer counts it as any other word."""
+    for tokens in (["ab", odd, "cd"], [odd, "ab"], ["ab", odd], [odd], [odd, odd]):
+        rows = {"id": ["1"], "tokens": [tokens], "tags": [["X"] * len(tokens)], "lang": ["en"]}
+        f = encode(rows, "tags", ("O", "X"), packaged, 32)
+        words = f.words[0][:, 1].tolist()
+        assert set(words) >= {i for i, t in enumerate(tokens) if t != odd}
+        values = [np.zeros((len(f.sequences[0]), 2), np.float32)]
+        values[0][:, 1] = 1.0
+        found = kinds.get("tags").answer(values, f, rows, ("O", "X")).predictions[0]
+        assert found == ["X" if i in words else "O" for i in range(len(tokens))]
 
 
 def test_words_are_labelled_on_their_first_piece_with_text(tokenizer):

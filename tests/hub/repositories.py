@@ -140,8 +140,8 @@ def rows(name: str, config: str, split: str, langs, size: int) -> tuple[dict, li
     columns, make = TABLES[f"{name} {config.split('.')[0]}"]
     made, first = [], {"train": 0}.get(split, 100_000 if "test" in split else 50_000)
     for lang, code in langs:
-        shared = len(langs) > 1
-        for number in range(first, first + (size if not shared or lang == "en" else min(size, 8))):
+        fewer = config == "tydiqa" and lang != "en"
+        for number in range(first, first + (min(size, 8) if fewer else size)):
             row = make(number, lang)
             if config == "XNLI":
                 names = ["entailment", "neutral", "contradiction"]

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from conftest import point
 from midway.data import sources
-from midway.run import doctor, fetch
+from midway.run import doctor, fetch, schedule
 from midway.study import params, tasks
 from midway.study.errors import InputError
 
@@ -128,6 +128,16 @@ def test_an_encoder_with_pickled_weights_only_is_refused_before_its_download(who
     assert fetch.fetch(tiny()) == 1
     assert "only pytorch_model.bin, which can run code" in capsys.readouterr().out
     assert not any("resolve" in line and "roberta" in line for line in whole.log)
+
+
+def test_a_cached_encoder_that_cannot_be_loaded_is_refused_before_a_run(whole):
+    """Not after a queue, in every step of a cluster."""
+    assert fetch.fetch(tiny()) == 0
+    schedule.check(tiny())
+    config = Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*/config.json")
+    next(config).resolve().write_text('{"model_type": "gpt2", "num_hidden_layers": 2}')
+    with pytest.raises(InputError, match="encoder.name: model_type 'gpt2'"):
+        schedule.check(tiny())
 
 
 def test_reads_is_what_the_steps_load(monkeypatch):

@@ -1,5 +1,7 @@
 """Cost estimates decide whether somebody books a cluster; they must follow from the params."""
 
+import json
+
 import pytest
 
 from midway.run import cost
@@ -103,3 +105,14 @@ def test_the_vocabulary_is_the_encoders_own(root):
     )
     layers = 32 * (4 * 1152**2 + 2 * 1152 * 4608)
     assert gb("google/rembert") == pytest.approx(4 * (layers + 250_300 * 256) / 1e9)
+
+
+def test_an_encoder_in_the_hubs_cache_is_counted_by_its_own_config(root, tmp_path, monkeypatch):
+    """A name that no table knows was counted like XLM-R Large even after its download."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--a--b" / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    sizes = {"num_hidden_layers": 5, "hidden_size": 8, "intermediate_size": 16, "vocab_size": 100}
+    (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
+    changes = {"encoder": {"kind": "hub", "name": "a/b", "revision": "0" * 40}}
+    assert cost.shape(load(root, "smoke", **changes)) == (5, 8, 16)

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
+import shapes
 from midway.encoder import checkpoints
 from midway.run import doctor
 from midway.study import params, tasks
 from midway.study.errors import InputError
-from tiny import checkpoint
 
 
 def study(**changes):
@@ -80,13 +80,26 @@ def test_an_incomplete_encoder_folder_is_named(tmp_path, files):
     assert found["ok"] is False and found["detail"] == str(refused.value)
 
 
-@pytest.mark.parametrize("vocabulary", ["vocab.txt", "sentencepiece.bpe.model"])
-def test_an_encoder_folder_that_a_run_takes_is_well(tmp_path, vocabulary):
-    """Older BERT and XLM-R folders have no tokenizer.json; the doctor called them incomplete."""
-    (checkpoint(tmp_path) / "tokenizer.json").unlink()
-    (tmp_path / vocabulary).touch()
-    found = rows(doctor.checks(study(encoder={"kind": "path", "path": str(tmp_path)})))
+@pytest.mark.parametrize("name", ["mbert", "mdeberta", "modernbert"])
+def test_an_encoder_folder_that_a_run_takes_is_well(tmp_path, name):
+    """mDeBERTa's folder has no tokenizer.json, older ones of BERT only vocab.txt."""
+    folder = shapes.save(name, tmp_path / "x")
+    if name == "mbert":
+        vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+        (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)))
+        (folder / "tokenizer.json").unlink()
+    found = rows(doctor.checks(study(encoder={"kind": "path", "path": str(folder)})))
     assert found["encoder"]["ok"] is True and found["memory"]["ok"] is not False
+    assert "4 layers" in found["encoder"]["detail"] and "pieces" in found["encoder"]["detail"]
+
+
+def test_another_models_tokenizer_is_seen_before_training(tmp_path):
+    """An index beyond the embeddings is an abort deep in torch, hours into a queue."""
+    folder = shapes.save("xlm-r", tmp_path / "x")
+    other = shapes.save("modernbert", tmp_path / "y") / "tokenizer.json"
+    (folder / "tokenizer.json").write_bytes(other.read_bytes())
+    found = rows(doctor.checks(study(encoder={"kind": "path", "path": str(folder)})))["encoder"]
+    assert found["ok"] is False and found["detail"].startswith("encoder.path: ")
 
 
 def test_a_torch_that_cannot_be_imported_is_one_row(tmp_path, root):

@@ -104,7 +104,7 @@ films:
   metric: accuracy
   labels: [unrelated, sequel]
   languages: [en, fr]
-  train_size: 4
+  train_size: 400
   splits: {train: train, dev: dev, test: test}
   hub:
     id: someone/films
@@ -148,10 +148,20 @@ def test_a_new_task_is_one_card_and_no_code(tmp_path, root):
     code = f"""
         from midway.data import sources
         from midway.study import params, tasks
+        from midway.study.errors import InputError
         data = params.Data(source="local", root={str(data.parent)!r})
         assert list(tasks.TARGETS)[-1] == "plays"
         print(sources.load("plays", "train", "en", data)["label"])
         print(sources.load("plays", "test", "fr", data)[0]["text_a"])
+        both = params.Data(source="mini", root={str(data.parent)!r})
+        assert sources.load("plays", "test", "fr", both)[0]["text_a"] == "Le chat, noir"
+        assert sources.languages("plays", both) == ("en", "fr")
+        assert len(sources.load("xnli", "test", "fr", both, 6)) == 6
+        assert sources.describe("xnli", "test", "fr", both)[0]["made by"] == "midway.data.mini"
+        try:
+            sources.load("plays", "test", "fr", params.Data(source="mini"))
+        except InputError as error:
+            assert "data.root" in str(error)
         transfer = dict(steps=1, targets=["plays"])
         print(params.Study(study="x", intermediate=dict(steps=1), transfer=transfer).parts())
     """

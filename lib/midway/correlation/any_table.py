@@ -55,7 +55,7 @@ def correlate_table(
     What was done to the table is one line each in ``table.attrs["problems"]``; InputError names the
     line of whatever cannot be read without a doubt.
     """
-    table = read(path, separator, [n for n in (run, names, values) if n])
+    table = read(path, separator, [n for n in (unit, run, names, values) if n and "," not in n])
     keys = _columns(table, unit, "unit", list(table.columns))
     runs = _columns(table, run, "run", list(table.columns)) if run else []
     if set(keys) & set(runs):

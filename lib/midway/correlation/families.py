@@ -2,14 +2,17 @@
 
 Members of a family share data, labels and makers, so nine tasks of five families are not nine
 independent points. Tests permute the family means of the outcome between families and the
-deviations from them within families: each level is exchangeable on its own (Anderson & ter Braak
-2003; blocks, Winkler et al. 2015). Intervals are widened to the effective number of units of two
-variables that are both correlated within families (Clifford, Richardson & Hemon 1989).
+deviations from them within families, since each level is exchangeable on its own (Anderson & ter
+Braak 2003; blocks, Winkler et al. 2015), and give the observed values in the order that results:
+then a sum of two parts is no likelier to be extreme than what was seen. Intervals are widened to
+the effective number of units of two variables that are both correlated within families (Clifford,
+Richardson & Hemon 1989).
 """
 
 import numpy as np
 from scipy.stats import rankdata
 
+from midway.correlation import intervals as iv
 from midway.correlation import resampling as rs
 from midway.study.errors import InputError
 
@@ -43,7 +46,7 @@ def null(x, y, family, orders, family_orders, method):
     """
     values = y if method == "pearson" else rankdata(y, axis=0)
     inside = np.unique(family, return_inverse=True)[1]
-    between = means(values, family)
+    between, ranked = means(values, family), np.sort(values, 0)
     rest, place = values - between[inside], np.argsort(inside, kind="stable")
     vx = rs.vectors(x, method)
     step = max(1, rs.BLOCK // max(1, len(vx) * (vx.shape[1] + y.shape[1])))
@@ -53,9 +56,10 @@ def null(x, y, family, orders, family_orders, method):
         mixed = np.take_along_axis(unit, np.argsort(inside[unit], 1, kind="stable"), 1)
         moved = between[group][:, inside]
         moved[:, place] += rest[mixed]
-        kind = "kendall" if method == "kendall" else "pearson"
-        moved = rs.vectors(rs.tied(moved) if kind == "kendall" else moved, kind)
-        yield slice(start, start + len(unit)), vx.T @ moved
+        like = np.empty_like(moved)  # the same values as observed, in the new order
+        np.put_along_axis(like, moved.argsort(1, kind="stable"), ranked[None], 1)
+        kind = "pearson" if method == "spearman" else method
+        yield slice(start, start + len(unit)), vx.T @ rs.vectors(like, kind)
 
 
 def beside(x, y, family, found, method, permutations, rng):
@@ -69,7 +73,7 @@ def beside(x, y, family, found, method, permutations, rng):
     orders, exact = rs.orders(count, min(permutations, 9999), rng)
     least = np.abs(out["rho_family"]) - rs.TIE
     hits = sum((np.abs(v) >= least).sum(0) for _, v in rs.null(mx, my, orders, method))
-    p = rs.p_value(hits, len(orders), exact)
+    p = iv.p_value(hits, len(orders), exact)
     out["p_family"] = np.where(np.isnan(least), np.nan, p)
     out["lofo_low"], out["lofo_high"] = leave_one_out(x, y, family, method)
     units = effective(x, y, family)
@@ -105,7 +109,7 @@ def _icc(a, family):
 
 def widen(low, high, rho, n, effective_n, method):
     """Interval ends stretched on Fisher's z from n to the effective number of units."""
-    z = rs.fisher_z(rho, n, method)
+    z = iv.fisher_z(rho, n, method)
     factor = np.sqrt(max(n - 3, 0.5) / np.maximum(effective_n - 3, 0.5))
     edge = 1 - 1e-9
     ends = (np.arctanh(np.clip(v, -edge, edge)) for v in (low, high))

@@ -10,10 +10,11 @@ import numpy as np
 from scipy.stats import norm, t
 
 from midway.correlation import families as fm
+from midway.correlation import intervals as iv
 from midway.correlation import large
 from midway.correlation import resampling as rs
 
-PILOT = 4999  # draws that give the scale and the critical values where no formula does
+PILOT = 4999  # draws that give critical values where no formula does
 
 
 def affordable(blocks, permutations, resamples, method):
@@ -66,14 +67,12 @@ class Null:
     def scale(self, rows, ps, os, alpha):
         """1 / null deviation, and the critical value, of every cell of a block."""
         shape, n = (len(ps), len(os)), len(rows)
+        unit = np.full(shape, 1 / iv.null_sd(n, self.method))
         if self.family is None:
-            reach = critical(n, alpha, self.method)
-            return np.full(shape, 1 / rs.null_sd(n, self.method)), np.full(shape, reach)
+            return unit, np.full(shape, critical(n, alpha, self.method))
         some = min(self.count, max(999, min(PILOT, 5 * rs.BLOCK // (shape[0] * shape[1]))))
         sizes = np.abs(np.concatenate([v for _, v in self.draws(rows, ps, os, some)]))
-        sizes = np.nan_to_num(sizes)
-        spread = np.sqrt((sizes**2).mean(0))
-        return 1 / np.maximum(spread, rs.TIE), fm.critical(sizes, alpha)
+        return unit, fm.critical(np.nan_to_num(sizes), alpha)
 
 
 @lru_cache
@@ -86,7 +85,7 @@ def critical(n: int, alpha: float = 0.05, method: str = "spearman") -> float:
     if n < rs.MIN_UNITS:
         return np.nan
     if method == "kendall" and n > 60:
-        return float(norm.ppf(1 - alpha / 2) * rs.null_sd(n, method))
+        return float(norm.ppf(1 - alpha / 2) * iv.null_sd(n, method))
     if method == "kendall":
         counts = np.ones(1)
         for i in range(2, n + 1):  # inversions of permutations (Mahonian numbers)

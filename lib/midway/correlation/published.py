@@ -7,6 +7,9 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from midway.correlation.correlate import correlate
+from midway.data import sources
+from midway.study import tasks
+from midway.study.params import Data
 
 TARGETS = {
     "XNLI": "xnli", "PAWS-X": "pawsx", "POS": "udpos", "NER": "panx", "XQuAD": "xquad",
@@ -35,15 +38,6 @@ def split(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs.filter(regex="_PRB$"), runs.filter(regex="_TRG$")
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm-Bonferroni adjusted p values of a whole array."""
-    order = np.argsort(p, axis=None)
-    steps = p.ravel()[order] * (p.size - np.arange(p.size))
-    out = np.empty(p.size)
-    out[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return out.reshape(p.shape)
-
-
 def as_published(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
     """Their analysis: Spearman of every row, p by Student's t, Holm over targets x all columns.
 
@@ -51,11 +45,13 @@ def as_published(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
     probe, n, rho, p, p_holm, significant. Holm's family is the displayed 10 x 35 matrix, which
     holds targets against targets, too.
     """
+    from statsmodels.stats.multitest import multipletests
+
     probes, targets = split(table)
     columns = [*targets, *probes]
     result = spearmanr(table[columns])
     rho, p = (np.asarray(v)[: targets.shape[1]] for v in (result.statistic, result.pvalue))
-    adjusted = holm(p)
+    adjusted = multipletests(p.ravel(), method="holm")[1].reshape(p.shape)
     rows = [
         {"target": t, "probe": c, "n": len(table), "rho": rho[i, j], "p": p[i, j],
          "p_holm": adjusted[i, j], "significant": adjusted[i, j] < alpha}
@@ -139,10 +135,17 @@ def rules_v1(**options) -> pd.DataFrame:
     return correlate(X, table2().loc[X.index, [*TARGETS.values(), "average"]], **options)
 
 
-def why_not(params: dict) -> str:
-    """Why a study's gains are not comparable with v1's, or '' when its settings match."""
+def why_not(params: dict, target: str | None = None) -> str:
+    """Why a study's gains are not comparable with v1's, or '' when its settings match.
+
+    target: one target's gains; None: the average over the study's.
+    """
     encoder, data = params["encoder"], params["data"]
     why = []
+    asked = [target] if target in tasks.TARGETS else params["transfer"].get("targets", [])
+    own = Data(**data) if data["source"] == "hub" else Data()
+    if other := [t for t in asked if sources.note(tasks.get(t), own)]:
+        why.append(f"the hub's copy of {', '.join(other)} is not XTREME's own data")
     if encoder["kind"] == "packaged":
         why.append("the encoder is packaged, not XLM-R Large")
     elif "xlm-roberta-large" not in str(encoder.get("name") or encoder.get("path")):
@@ -163,7 +166,7 @@ def beside(outcomes: pd.DataFrame, params: dict) -> pd.DataFrame:
     outcomes: ``tables.outcomes``. Row 'none' holds scores, the others gains over it. Published
     values are of dev sets; where a study is comparable at all the note says so.
     """
-    why = why_not(params)
+    reasons = {name: why_not(params, name) for name in [*TARGETS.values(), "average"]}
     mine = outcomes.groupby(["variant", "target"])[["score", "gain"]].agg(["mean", "count"])
     rows = []
     for variant, row in table2().iterrows():
@@ -173,7 +176,7 @@ def beside(outcomes: pd.DataFrame, params: dict) -> pd.DataFrame:
             found = (variant, target) in mine.index
             value["ours"] = mine.loc[(variant, target), (kind, "mean")] if found else np.nan
             value["seeds"] = int(mine.loc[(variant, target), (kind, "count")]) if found else 0
-            known = value["seeds"] > 0
+            known, why = value["seeds"] > 0, reasons[target]
             value["gap"] = value["ours"] - row[target] if known and not why else np.nan
             value["note"] = f"not comparable: {why}" if why else "published on dev, ours on test"
             rows.append(value | ({} if known else {"note": "not measured in this study"}))

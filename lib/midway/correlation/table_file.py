@@ -112,7 +112,7 @@ def typed(path: Path, names, columns, **more) -> Table:
 def parse(text: str, path: Path, separator: str | None = None, wanted=()) -> Table:
     """A text table. Raises InputError that names the line."""
     text = text.replace("\r\n", "\n")
-    if "\n" not in text:
+    if "\n" not in text.rstrip("\n"):
         text = text.replace("\r", "\n")
     notes: list[str] = []
     if mark := re.match(r"sep=(.)\n", text):  # Excel's own first line
@@ -182,14 +182,16 @@ def _rows(text: str, separator: str) -> tuple[list[tuple[int, list[str]]], list[
     found, empty, begin = [], [], 1
     if separator == "\t":
         for line, row in enumerate(text.split("\n"), 1):
-            if row.strip(" \r"):
+            if "\r" in row:
+                return found, empty, f"line {line}: a carriage return inside the line"
+            if row.strip(" "):
                 found.append((line, row.split("\t")))
             else:
                 empty.append(line)
         return found, empty, ""
     spaced = re.search(rf'{re.escape(separator)} +"', text) is not None
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=spaced
+        io.StringIO(text, newline="\n"), delimiter=separator, strict=True, skipinitialspace=spaced
     )
     try:
         for cells in reader:

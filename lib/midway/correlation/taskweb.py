@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from midway.correlation import published
+from midway.correlation import choice, published, reliability
 from midway.correlation.correlate import correlate, stratified
 
 OWN = {"own": "own score", "share": "own score as the share of the way from a guess to 100"}
@@ -66,11 +66,13 @@ def means() -> pd.DataFrame:
 
 
 def per_encoder(**options) -> pd.DataFrame:
-    """:func:`midway.correlation.correlate.correlate` of each encoder over families."""
+    """``correlate`` for each encoder over families, with reliabilities."""
     rows = []
     for name, part in effects().groupby(level="encoder"):
         part = part.droplevel("encoder")
         table = correlate(part[[*OWN]], part[["given"]], families=cards()["family"], **options)
+        parts = reliability.components(part)
+        table = reliability.disattenuate(table, parts, parts)
         table.insert(0, "encoder", name)
         rows.append(table)
     return pd.concat(rows, ignore_index=True)
@@ -91,6 +93,20 @@ def over_encoders(**options) -> pd.DataFrame:
     wide = stratified(X, Y, encoder, items=table["family"], permutations=99)
     wide = wide.set_index("predictor")[["low", "high"]]
     return out.join(wide.add_prefix("family_"))
+
+
+def chosen() -> pd.DataFrame:
+    """``choice.nested`` in each encoder: of two tasks of two families take one.
+
+    ``saved``: points of mean gain by which taking the higher own score beats a coin.
+    """
+    rows = []
+    for name, part in means().groupby(level="encoder"):
+        part = part.droplevel("encoder")
+        table = choice.nested(part[[*OWN]], part["given"], part["family"].to_dict(), fixed="")
+        table.insert(0, "encoder", name)
+        rows.append(table)
+    return pd.concat(rows, ignore_index=True)
 
 
 def answer() -> list[str]:

@@ -33,6 +33,8 @@ def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> 
     left = part.get("broken", 0)
     for place, row in raw:
         try:
+            if isinstance(row, Broken):  # a reader that can go on behind it
+                raise row
             if not all(matches(get(row, key), value) for key, value in wanted.items()):
                 continue
             made = read(card, part, row)
@@ -59,7 +61,7 @@ def take(part: dict, made: list[dict]) -> list[dict]:
 def fill(part: dict, names: dict[str, str]) -> dict:
     """The part with ``{lang}`` and ``{code}`` replaced in what names or selects something."""
     whole = dict(part)
-    for key in ("config", "split"):
+    for key in ("config", "split", "files"):
         if whole.get(key):
             whole[key] = whole[key].format(**names)
     if "where" in whole:

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from midway.kinds.raw import Broken
+from midway.kinds.raw import Broken, blank
 
 #: Bump when what a reader gives for the same bytes changes.
-VERSION = 1
+VERSION = 2
 MAX_LINE = 1_000_000  # characters; longer lines are another format, not a sentence
 
 
@@ -168,13 +168,15 @@ def _conll(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
     word, tag, width = part.get("word", 0), part.get("tag", 1), part.get("width", 2)
     tokens: list[str] = []
     tags: list[str] = []
-    begun, columns = 0, None
+    begun, columns, wordless = 0, None, 0
     for number, line in enumerate([*lines(path, shown), ""], 1):
         if not line.strip(" \t"):
-            if tokens:
+            if wordless:
+                yield f"{shown}: line {wordless}", Broken("no word")
+            elif tokens:
                 row = {"tokens": tokens, "tags": tags}
                 yield f"{shown}: line {begun}", row if tags else {"tokens": tokens}
-            tokens, tags = [], []
+            tokens, tags, wordless = [], [], 0
             continue
         if part.get("comments") and line.startswith("#"):
             continue
@@ -188,8 +190,8 @@ def _conll(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
         begun = begun if tokens else number
         form = fields[word if columns > 1 else 0]
         tokens.append(form.partition(":")[2] if part.get("prefix") else form)
-        if not tokens[-1].strip():
-            raise Broken(f"{shown}: line {number}: no word")
+        if not tokens[-1]:
+            wordless = wordless or number
         if columns > 1:
             tags.append(fields[tag])
 
@@ -213,7 +215,7 @@ def _lines(part: dict, paths: list[Path], root: Path) -> Iterator[tuple[str, dic
     for number, (a, b) in enumerate(zip(source, target, strict=True), 1):
         place = f"{names[0]}: line {number}"
         for text, name in ((a, names[0]), (b, names[1])):
-            if not text.strip():
+            if blank(text):
                 raise Broken(f"{name}: line {number}: empty")
         yield place, {"source": a, "target": b}
 
@@ -252,7 +254,7 @@ def _identified(path: Path, shown: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, line in enumerate(lines(path, shown), 1):
         key, tab, sentence = line.partition("\t")
-        if not tab or not key or not sentence.strip():
+        if not tab or not key or blank(sentence):
             raise Broken(f"{shown}: line {number}: expected id<TAB>sentence")
         if key in found:
             raise Broken(f"{shown}: line {number}: id {key[:40]!r} stands twice")

@@ -11,6 +11,7 @@ Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.sour
 network, and only for files at a pinned revision.
 """
 
+import contextlib
 import hashlib
 import random
 from pathlib import Path
@@ -39,12 +40,12 @@ def load(
 
     Raises MissingData, one line, when the rows are absent, broken, or stripped of their labels.
     """
-    if data.source == "mini":
+    card, where = _read(task, split, lang, data)
+    if where == "mini":
         from midway.data import mini
 
-        return mini.load(task, split, lang, size, 1000 * data.seed + seed)
-    card = _card(task, split, lang)
-    if source(card, data) == "local":
+        return mini.load(card.name, split, lang, size, 1000 * data.seed + seed)
+    if where == "local":
         from midway.data import local
 
         made = local.load(card, split, lang, _root(data))
@@ -59,7 +60,7 @@ def load(
 
 def languages(task: str, data: params.Data) -> tuple[str, ...]:
     """The languages that this source may have rows of a task in."""
-    if data.source == "mini":
+    if source(tasks.get(task), data) == "mini":
         from midway.data import mini
 
         return mini.languages(task)
@@ -71,6 +72,16 @@ def evaluated(study: params.Study, target: str) -> tuple[str, ...]:
     chosen = study.transfer.languages.get(target)
     known = languages(target, study.data)
     return tuple(lang for lang in known if chosen is None or lang in chosen)
+
+
+def first_rows(study: params.Study, target: str, most: int = 4) -> list[dict]:
+    """A target's first test row in each of its first languages that have one, to look at."""
+    found: list[dict] = []
+    for lang in evaluated(study, target):
+        if len(found) < most:
+            with contextlib.suppress(MissingData):
+                found.append(load(target, "test", lang, study.data, 1)[0])
+    return found
 
 
 def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
@@ -99,12 +110,12 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
 
 def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
     """Which files (or hub tables) play this split, and which of their rows. Raises as load does."""
-    if data.source == "mini":
+    card, where = _read(task, split, lang, data)
+    if where == "mini":
         from midway.data import mini
 
         return [{"made by": "midway.data.mini", "version": mini.VERSION, "seed": data.seed}]
-    card = _card(task, split, lang)
-    if source(card, data) == "local":
+    if where == "local":
         from midway.data import local
 
         return local.describe(card, split, lang, _root(data))
@@ -117,10 +128,17 @@ def source(card: Card, data: params.Data) -> str:
     """Where a task's rows come from: ``data.source``, or local where official files come first.
 
     With ``data.source: hub`` and a ``data.root``, the tasks whose official files lie under the root
-    are read from there and the others from the hub.
+    are read from there and the others from the hub; with ``mini``, the tasks that the miniature
+    does not make.
     """
-    if data.source != "hub" or not data.root:
+    if not data.root:
         return data.source
+    if data.source == "mini":
+        from midway.data import mini
+
+        return "mini" if card.name in mini.REGISTRY else "local"
+    if data.source == "local":
+        return "local"
     from midway.data import local
 
     return "local" if local.present(card, local.folder(_root(data))) else "hub"
@@ -155,6 +173,14 @@ def refuse(study: params.Study) -> None:
 def _root(data: params.Data):
     """``data.root``; a relative one starts at the project's root, as for provenance."""
     return root() / Path(data.root).expanduser()  # an absolute path stays as it is
+
+
+def _read(task: str, split: str, lang: str, data: params.Data) -> tuple[Card, str]:
+    """The card whose rows play this split, and where they come from."""
+    card = tasks.get(task)
+    if source(card, data) != "mini":
+        card = _card(task, split, lang)
+    return card, source(card, data)
 
 
 def _card(task: str, split: str, lang: str) -> Card:

@@ -89,6 +89,15 @@ def hub_folder(name: str, revision: str, bars: bool = False) -> Path:
     return repository.snapshot(name, revision, "model")
 
 
+def check_cached(name: str, revision: str) -> None:
+    """InputError for a hub model whose files, where they are here, could not be loaded."""
+    try:
+        if repository.here(name, revision, wanted, "model"):
+            check_folder(repository.snapshot(name, revision, "model"), "encoder.name")
+    except repository.Absent as error:
+        raise InputError(f"encoder.name: {error}") from None
+
+
 def wanted(names: list[str]) -> list[str]:
     """The files of a model repository that are loaded; Absent where something needed is not."""
     weights = [n for n in names if n == "model.safetensors"] or [

@@ -93,6 +93,10 @@ class Kind:
         """All metrics of a target; the main one under ``card.metric``. Percent."""
         raise NotImplementedError
 
+    def about(self, card, features, rows, lang: str) -> dict:
+        """What else the record of a target's language says of its rows."""
+        return {}
+
     def measure(self, card, answers: Answers, rows) -> dict[str, float]:
         """Scores of an intermediate task's development rows."""
         return self.score(card, answers.predictions, rows, "en")

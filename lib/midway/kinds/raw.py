@@ -44,12 +44,17 @@ def get(row, path):
     return value
 
 
+def blank(value: str) -> bool:
+    """Whether nothing stands there; a no-break or ideographic space is text, as for scorers."""
+    return not value.strip(" \t\r\n")
+
+
 def text(row, path, empty: bool = False) -> str:
     """A column as text, several columns joined; Broken when it is empty or not text."""
     found = " ".join(text(row, p) for p in path) if isinstance(path, list) else get(row, path)
     if not isinstance(found, str):
         raise Broken(f"column {path!r} is {type(found).__name__}, not text")
-    if not found.strip() and not empty:
+    if blank(found) and not empty:
         raise Broken(f"column {path!r} is empty")
     return found
 

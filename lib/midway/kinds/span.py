@@ -14,6 +14,7 @@ from midway.evaluation import metrics
 from midway.evaluation.lexical import places_of, window, words
 from midway.kinds import raw as cells
 from midway.kinds import submitted
+from midway.kinds.edges import edges, locate, reachable, visible
 from midway.kinds.kind import Answers, Kind, Scores
 from midway.kinds.raw import REACH, Broken
 from midway.kinds.tokens import Features, backend_of, columns, plain
@@ -78,15 +79,17 @@ class Span(Kind):
             question.truncate((max_length - special) // 2)
             room = max_length - special - len(question.ids)
             context.truncate(room, stride=min(stride, room // 2))
+            marks = edges(texts[i])
             for piece in [context, *context.overflowing]:
                 both = backend.post_process(question, piece, True)
                 inside = np.array([s == 1 for s in both.sequence_ids])
                 where = np.array(both.offsets, np.int32).reshape(-1, 2)
+                where[inside] = visible(where[inside], *marks)
                 where[~inside] = -1
                 encodings.append(both)
                 owner.append(i)
                 offsets.append(where)
-                spans.append(_locate(where, answers[i], texts[i]))
+                spans.append(locate(where, answers[i], texts[i]))
         features = plain("span", encodings, len(questions), owner)
         features.spans, features.offsets = np.array(spans, np.int64).reshape(-1, 2), offsets
         return features
@@ -170,6 +173,9 @@ class Span(Kind):
         rows = columns(rows)
         references = {i: a["text"] for i, a in zip(rows["id"], rows["answers"], strict=True)}
         return _scores(card, dict(zip(rows["id"], predictions, strict=True)), references, lang)
+
+    def about(self, card, features, rows, lang: str) -> dict:
+        return {"reachable": reachable(features, columns(rows), card, lang, LONGEST)}
 
     def measure(self, card, answers: Answers, rows) -> dict[str, float]:
         rows = columns(rows)
@@ -264,24 +270,6 @@ def _random_span(context: str, answers: dict, rng) -> dict:
     at = int(rng.integers(max(1, len(starts) - words + 1)))
     end = starts[at + words] - 1 if at + words < len(starts) else len(context)
     return {"text": [context[starts[at] : end]], "answer_start": [starts[at]]}
-
-
-def _locate(where: np.ndarray, answers: dict, context: str) -> tuple[int, int]:
-    """First and last piece of the first gold answer in this window; (0, 0) when not inside."""
-    if not answers["text"]:
-        return 0, 0
-    begin = answers["answer_start"][0]
-    end = begin + len(answers["text"][0])
-    while begin < end and context[begin].isspace():
-        begin += 1
-    inside = where[:, 0] >= 0
-    first = np.flatnonzero(inside & (where[:, 1] > begin))
-    last = np.flatnonzero(inside & (where[:, 0] < end) & (where[:, 1] > where[:, 0]))
-    if not len(first) or not len(last) or last[-1] < first[0]:
-        return 0, 0
-    if where[first[0], 0] > begin or where[last[-1], 1] < end:
-        return 0, 0  # cut by the window
-    return int(first[0]), int(last[-1])
 
 
 @lru_cache(maxsize=64)

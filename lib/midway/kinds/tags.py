@@ -27,7 +27,7 @@ class Tags(Kind):
         if not isinstance(tokens, list) or not tokens:
             raise Broken("a sentence without words")
         for token in tokens:
-            if not isinstance(token, str) or not token.strip():
+            if not isinstance(token, str) or not token:
                 raise Broken("a word is empty or not text")
         if not tags:
             return {"id": "", "tokens": tokens, "tags": [], "labelled": False}

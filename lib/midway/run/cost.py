@@ -8,11 +8,12 @@ checkpointing one more forward (Kaplan et al. 2020, 2001.08361, section 2.1; att
 products are added). A task without a measured size, such as one of your own, counts as USUAL.
 """
 
+import json
 from pathlib import Path
 
 from midway.data import sources
 from midway.encoder import checkpoints
-from midway.study import tasks
+from midway.study import repository, tasks
 from midway.study.errors import InputError
 from midway.study.files import root
 from midway.study.params import Study, split_variant
@@ -44,24 +45,38 @@ TESTED = {
     "xnli": 75_150, "pawsx": 14_000, "udpos": 60_000, "panx": 200_000, "xquad": 13_090,
     "mlqa": 46_000, "tydiqa": 5_077, "bucc2018": 1_200_000, "tatoeba": 36_000,
 }  # fmt: skip
+#: TFLOP/s reached: 35 % of the vendor's dense bf16 (V100: fp16) peak; the processor's is what 5,900
+#: tokens a second of the packaged encoder (6 layers, 3 frozen) on two cores with bf16 come to
+MACHINES = {
+    "H100": 346.0, "A100": 109.0, "RTX 4090": 58.0, "V100": 44.0, "L4": 42.0, "RTX 3090": 25.0,
+    "2-core processor with bf16": 0.25,
+}  # fmt: skip
+ASSUMED = (
+    "assumed: 35 % of a card's dense peak (nothing here has run on a GPU), one run at a time; not "
+    "counted: starts (6 to 30 s a step), measuring on the way, mining searches, queues"
+)
 USUAL = (100, 2_000)  # pieces per example, test rows per language: a task that is not above
 OPEN = {"squad2": 130_319, "mnli": 392_702}  # training rows that v1's table 1 does not list
 
 
 def _sizes(study: Study) -> tuple[int, int, int, int]:
     """Layers, hidden size, intermediate size and weights of the word embedding."""
-    enc, names = study.encoder, ("num_hidden_layers", "hidden_size", "intermediate_size")
+    enc, config = study.encoder, None
     if enc.kind == "path":
-        folder = root() / Path(enc.path).expanduser()
-        config = checkpoints.check_folder(folder, "encoder.path")
-        try:
-            sizes = [config[k] for k in (*names, "vocab_size")]
-        except KeyError as error:
-            raise InputError(f"encoder.path: config.json has no {error.args[0]}") from None
-        width = config.get("input_embedding_size")
-    else:
+        config = checkpoints.check_folder(root() / Path(enc.path).expanduser(), "encoder.path")
+    elif enc.kind == "hub":
+        cached = repository.snapshot(enc.name, enc.revision, "model") / "config.json"
+        config = json.loads(cached.read_text(encoding="utf-8")) if cached.is_file() else None
+    if config is None:
         name = (enc.name or "multilingual-e5-small").rsplit("/", 1)[-1]
         *sizes, width = (*SHAPES.get(name, SHAPES["xlm-roberta-large"]), None)[:5]
+    else:
+        names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
+        try:
+            sizes, width = [config[k] for k in names], config.get("input_embedding_size")
+        except KeyError as error:
+            key = "encoder.path" if enc.kind == "path" else "encoder.name"
+            raise InputError(f"{key}: config.json has no {error.args[0]}") from None
     return *sizes[:3], sizes[3] * (width or sizes[1])
 
 
@@ -178,6 +193,12 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+
+
 def text(study: Study, peak_tflops: float = 312.0, utilisation: float = 0.35) -> str:
     """The estimate as a table, with GPU-hours at a stated peak rate and utilisation."""
     if not peak_tflops > 0:
@@ -185,21 +206,25 @@ def text(study: Study, peak_tflops: float = 312.0, utilisation: float = 0.35) ->
     if not 0 < utilisation <= 1:
         raise InputError(f"--utilisation: {utilisation:g}; a share between 0 and 1, e.g. 0.35")
     rate = peak_tflops * 1e12 * utilisation
-    head = ("step", "task", "runs", "steps", "Mtokens", "PFLOP", "GPU-h")
-    lines = ["{:16} {:22} {:>5} {:>8} {:>9} {:>10} {:>8}".format(*head)]
-    total = 0.0
+    head = ("step", "task", "runs", "steps", "Mtokens", "PFLOP", "a run", "all")
+    lines = ["{:16} {:22} {:>5} {:>8} {:>9} {:>10} {:>8} {:>8}".format(*head)]
+    total, longest = 0.0, (0.0, "")
     for row in estimate(study):
-        runs = row["runs"] * len(study.seeds)
-        total += runs * row["flops"]
+        runs, flops = row["runs"] * len(study.seeds), row["flops"]
+        total += runs * flops
+        longest = max(longest, (flops, f"{row['step']} {row['name']}"))
         lines.append(
             f"{row['step']:16} {row['name']:22} {runs:5} {row['steps']:8} "
-            f"{row['tokens'] / 1e6:9.1f} {_number(row['flops'] / 1e15):>10} "
-            f"{_number(runs * row['flops'] / rate / 3600):>8}"
+            f"{row['tokens'] / 1e6:9.1f} {_number(flops / 1e15):>10} "
+            f"{_time(flops / rate):>8} {_time(runs * flops / rate):>8}"
         )
     lines.append(
         f"all runs: {_number(total / 1e15)} PFLOP, {_number(total / rate / 3600)} GPU-hours "
         f"at {utilisation:.0%} of {peak_tflops:.0f} TFLOP/s (an estimate: counted, not measured)"
     )
+    lines.append(f"longest run: {longest[1]}, {_time(longest[0] / rate)}")
+    others = (f"{name} {_time(total / 1e12 / speed)}" for name, speed in MACHINES.items())
+    lines += [f"all runs on one machine: {', '.join(others)}", ASSUMED]
     need = memory_gb(study)
     parts = ", ".join(f"{k} {v:.1f}" for k, v in need.items() if k != "total")
     lines.append(f"memory of one training job: about {need['total']:.1f} GB ({parts})")

@@ -79,19 +79,25 @@ def _encoder(study, ask: bool) -> list[dict]:
         return [_row("encoder", True, f"{packaged.PACKAGE} {version}; decoded at first use")]
     if enc.kind == "path":
         folder = root() / Path(enc.path).expanduser()
-        checkpoints.check_folder(folder, "encoder.path")  # the rule of run and of the steps
-        return [_row("encoder", True, str(folder))]
+        return [_row("encoder", True, f"{folder}: {_checkpoint(folder, 'encoder.path')}")]
     where, place = (enc.name, enc.revision), f"{enc.name} at {enc.revision[:12]}"
     try:
         if repository.here(*where, checkpoints.wanted, "model"):
-            checkpoints.check_folder(repository.snapshot(*where, "model"), "encoder.name")
-            return [_row("encoder", True, f"{place}, in the cache")]
+            facts = _checkpoint(repository.snapshot(*where, "model"), "encoder.name")
+            return [_row("encoder", True, f"{place}, in the cache: {facts}")]
         if (sizes := repository.listing(*where, "model", ask)) is None:
             return [_row("encoder", False, f"{place}: {AWAY}")]
         size = fetch.megabytes(sum(sizes[n] for n in checkpoints.wanted(list(sizes))))
         return [_row("encoder", None, f"{place}: {size} to download: midway fetch")]
     except (repository.Absent, Unreachable) as error:
         return [_row("encoder", False, str(error))]
+
+
+def _checkpoint(folder, key: str) -> str:
+    """What training will find in a checkpoint; InputError where it would fail."""
+    known = checkpoints.inspect(folder, key)
+    weights = f"{known['weights'] / 1e6:,.0f} M weights, {known['pieces']:,} pieces"
+    return f"{known['model_type']}, {known['layers']} layers, {weights}"
 
 
 def _torch():
@@ -197,9 +203,10 @@ def _hub(study, card, wanted, ask: bool) -> dict:
 
 def _files(study, card, wanted) -> dict:
     counts, missing = {}, []
+    made = sources.source(card, study.data) == "mini"
     for split, lang in wanted:
         try:
-            size = 50 if study.data.source == "mini" else None  # packs refuse a handful
+            size = 50 if made else None  # packs refuse a handful
             counts[split, lang] = len(sources.load(card.name, split, lang, study.data, size))
         except MissingData as error:
             missing.append(f"{split} {lang}: {error.reason}")
@@ -208,7 +215,7 @@ def _files(study, card, wanted) -> dict:
         more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
         hint = f" (get it: {where})" if where else ""
         return _row(card.name, False, "; ".join(missing[:3]) + more + hint)
-    if study.data.source == "mini":
+    if made:
         return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
     kept = root() / "outputs" / study.study / hashes.INDEX
     content = hashes.data_hashes(study, [card.name], kept if kept.exists() else None)

@@ -135,12 +135,12 @@ def _file(path: Path, _stamp) -> tuple[str, frozenset[Path]]:
     return digest(data.decode()), frozenset(_imported(data.decode(), path))
 
 
-def library(notebook: Path, source: str = "") -> dict[str, str]:
+def library(notebook: Path, *sources: str) -> dict[str, str]:
     """Library files below a notebook -> hash; data beside a package's code counts as its code.
 
-    ``source``: where the step's data come from, if it reads any; other sources' code is left out.
+    ``sources``: where the step's data come from, if it reads any; other sources' code is left out.
     """
-    others = {"mini", "local", "hub"} - {source, *(["local"] if source == "hub" else [])}
+    others = {"mini", "local", "hub"} - set(sources)
     unused = {LIB / "data" / f"{o}.py" for o in others} | {LIB / "data" / o for o in others}
     todo = set().union(*(_imported(c, None) for c in cells(notebook)))
     seen: dict[Path, str] = {}
@@ -152,7 +152,7 @@ def library(notebook: Path, source: str = "") -> dict[str, str]:
         todo |= more
     folders = {p.parent for p in seen} - {LIB}
     by_name = {LIB / "kinds"}  # packages whose modules are imported by name: they count as a whole
-    if LIB / "data" / "sources.py" in seen and source == "mini":
+    if LIB / "data" / "sources.py" in seen and "mini" in sources:
         by_name |= {LIB / "data" / "mini"}
         folders |= by_name
     if LIB / "report" / "page.py" not in seen:
@@ -180,20 +180,21 @@ def data_names(study: Study, sid: StepId) -> list[str]:
     return []
 
 
-def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing=False, kept=frozenset(),
-           reads: Path | None = None) -> dict:  # fmt: skip
+def hashes(
+    study: Study, sid: StepId, out: Path, *, ignore_missing=False, reads: Path | None = None
+) -> dict:
     """All that a job depends on, named. ``out`` is its folder, e.g. outputs/mini/04_published.
 
-    Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``kept``: paths
-    of steps whose retired record stands for the record; ``reads``: the folder of the records that
-    the job reads, if its own folder is not below it.
+    Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``reads``: the
+    folder of the records that the job reads, if its own folder is not below it.
     """
     study_dir = Path(out).parents[sid.path.count("/")]
     index = study_dir / INDEX
     # the report shows what there is; the others need all they read
-    above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4], kept)
+    above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4])
     heavy = sid.step in STEPS[:2]
-    lib = library(sid.notebook, study.data.source if heavy else "")
+    own = ["local"] if study.data.root or study.data.source == "hub" else []
+    lib = library(sid.notebook, *([study.data.source, *own] if heavy else []))
     return {
         "params": digest(relevant(study, sid)),
         "lib": {k: v for k, v in lib.items() if not (heavy and k in DRAWING)},
@@ -218,16 +219,17 @@ def _flat(tree, prefix: str = "") -> dict[str, object]:
     return {k: v for key, value in tree.items() for k, v in _flat(value, join + str(key)).items()}
 
 
-def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool, kept=()) -> dict:
+def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool) -> dict:
     """Path -> content hash of each record that a job reads, or "missing"."""
     above = {}
     for up in upstream(study, sid):
-        path = study_dir / up.path / ("record.stale.json" if up.path in kept else "record.json")
+        path = study_dir / up.path / "record.json"
         try:
             record = load(path)
-            assert isinstance(record, StepRecord)
+            if not isinstance(record, StepRecord):
+                raise InputError(f"{path}: a score's record, not a step's")
             above[up.path] = content(record)
-        except (InputError, AssertionError):
+        except InputError:
             if not ignore_missing:
                 raise
             above[up.path] = "missing"
@@ -283,14 +285,18 @@ def encoder_hash(study: Study, index: Path | None = None) -> str:
 
 def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
     """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
-    if study.data.source == "mini":
-        packs = {"tatoeba": _packs(), "bucc2018": _packs()}
-        return {name: digest(["mini", study.data.seed, packs.get(name)]) for name in names}
     from midway.data import local, sources
 
     base, hashes = root() / Path(study.data.root or "").expanduser(), {}
     for name in names:
-        if name != "mlm" and sources.source(tasks.get(name), study.data) == "hub":
+        where = study.data.source
+        if name != "mlm":
+            where = sources.source(tasks.get(name), study.data)
+        if where == "mini":
+            packs = _packs() if name in ("tatoeba", "bucc2018") else None
+            hashes[name] = digest(["mini", study.data.seed, packs])
+            continue
+        if where == "hub" and name != "mlm":
             facts = {k: v for k, v in (tasks.get(name).hub or {}).items() if k != "note"}
             hashes[name] = digest(facts)
             continue

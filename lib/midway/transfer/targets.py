@@ -1,5 +1,6 @@
 """From a variant to XTREME: fine-tune on a target's English data, answer in every language."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -66,6 +67,8 @@ class Run:
         languages = sources.evaluated(self.study, target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
         facts: dict = {"train_key": card.train_key, "missing": {}}
+        if note := sources.note(card, self.study.data):
+            facts["note"] = note
         no_training: MissingData | None = None
         with_controls = None
         try:
@@ -95,6 +98,14 @@ class Run:
                     shutil.rmtree(self._states(card.train_key + name), ignore_errors=True)
         return self.results[target]
 
+    def peek(self, target: str, most: int = 4) -> list[dict]:
+        """The first test row of a target in its first languages that have any."""
+        found = []
+        for lang in sources.evaluated(self.study, target)[:most]:
+            with contextlib.suppress(MissingData):
+                found += sources.load(target, "test", lang, self.study.data, 1).to_list()
+        return found
+
     def sweeps(self, target: str) -> dict[str, dict]:
         """Scores of every layer, per language: {lang: {layer: {metric: value}}}; retrieval only."""
         return {k: v["layers"] for k, v in self.extra[target].items() if "layers" in v}
@@ -110,19 +121,22 @@ class Run:
         """Fine-tune once per train_key; blind models too, for the baseline variant's controls."""
         key = card.train_key
         if key not in self.tuned:
-            known = self.out / "scores" / f"{key}.training.json"
-            if all_done and known.exists():
-                return json.loads(known.read_text(encoding="utf-8"))
             # Whichever is asked for first, the study's first target of a shared model decides.
             sharing = (t for t in self.study.transfer.targets if tasks.get(t).train_key == key)
             card = tasks.get(next(sharing))
+            known = self.out / "scores" / f"{key}.training.json"
+            made_of = self.step.score_key(card.name)
+            if all_done and (facts := _facts(known, made_of)):
+                self.step.keep(known)
+                return facts
             model, facts = self._fit(card)
             blinds = {}
             if self.study.transfer.controls and self.variant == "none":
                 if named := kinds.get(card.kind).blind:
                     blinds[named[1]] = self._fit(card, blind=True)[0]
             self.tuned[key] = model, facts, blinds
-            write_atomic(known, json.dumps(plain(facts)))
+            write_atomic(known, json.dumps({"key": made_of, "facts": plain(facts)}))
+            self.step.keep(known)
         return self.tuned[key][1]
 
     def _states(self, name: str) -> Path:
@@ -216,15 +230,16 @@ class Run:
         )
         inputs = Inputs(features, model, self.machine, self.cache)
         self.tokens += int(features.lengths.sum())
-        return predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
+        answers = predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
+        return answers, features
 
     def _labelled(self, card, lang: str, rivals):
         rows, kind = self.rows(card, "test", lang), kinds.get(card.kind)
         model_state, _, blinds = self.tuned[card.train_key]
-        a = self._answers(card, model_state, rows)
+        a, features = self._answers(card, model_state, rows)
         beside = rivals.evaluate(rows, lang) if rivals else {}
         for name, blind in blinds.items():
-            b = self._answers(card, blind, controls.blind(rows, card.kind))
+            b, _ = self._answers(card, blind, controls.blind(rows, card.kind))
             beside[name] = kind.score(card, b.predictions, rows, lang)
         return self.step.score(
             card.name,
@@ -234,7 +249,8 @@ class Run:
             main=card.metric,
             controls=beside,
             predictions=self.write(card, lang, kind.submission(card, a.predictions, rows)),
-            extra=by_row_kind(kind, card, a.predictions, rows, lang),
+            extra=by_row_kind(kind, card, a.predictions, rows, lang)
+            | kind.about(card, features, rows, lang),
         )
 
     def write(self, card, lang: str, predictions):
@@ -270,6 +286,15 @@ class Run:
     def about_vectors(self, **more) -> dict:
         """The choices that retrieval scores depend on; they differ between published results."""
         return {"layer": self.layer, "pooling": self.study.encoder.pooling} | more
+
+
+def _facts(path, key: str) -> dict | None:
+    """What an earlier, cut-off run noted about a shared model, if all it depends on is the same."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        return tree["facts"] if tree["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def summary(card, scored: dict) -> dict:

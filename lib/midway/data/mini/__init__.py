@@ -33,7 +33,10 @@ SHARED_TRAINING = {"mlqa": "xquad"}
 def module(task: str):
     """The module that makes a task (imported when first asked for)."""
     if task not in REGISTRY:
-        raise InputError(f"mini: no task {task!r}; known: {', '.join(REGISTRY)}")
+        raise InputError(
+            f"the miniature does not make {task!r}; name the folder of its files in data.root, or "
+            f"take one of {', '.join(REGISTRY)}"
+        )
     return import_module(f"midway.data.mini.{REGISTRY[task][0]}")
 
 

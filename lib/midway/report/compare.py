@@ -1,0 +1,127 @@
+"""Two studies side by side: settings that differ, gains, correlations; as text and as a page."""
+
+import html
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from midway.correlation import tables
+from midway.report import collect, page
+from midway.study import names, params
+from midway.study.files import write_atomic
+
+CAPTIONS = {
+    "settings": "Settings that differ",
+    "gains": "Gain on all targets, points (mean over seeds)",
+    "targets": "Mean gain over the variants that both have, points",
+    "correlations": "Spearman's rho of each predictor with the gain on all targets",
+}
+
+
+def compare(a, b) -> dict[str, pd.DataFrame]:
+    """Tables of two studies' folders, see CAPTIONS; columns A and B are the studies.
+
+    InputError when a folder is not a study's outputs.
+    """
+    both = [Path(a), Path(b)]
+    studies = [params.load(f / "params.yaml") for f in both]
+    flat = [_flat(s.fold()) for s in studies]
+    keys = [k for k in dict.fromkeys([*flat[0], *flat[1]]) if flat[0].get(k) != flat[1].get(k)]
+    settings = pd.DataFrame({n: [f.get(k) for k in keys] for n, f in zip("AB", flat, strict=True)},
+                            index=keys)  # fmt: skip
+    matrices = [tables.gain_matrix(tables.outcomes(f)) for f in both]
+    average = _beside([m["average"] if "average" in m else pd.Series(dtype=float)
+                       for m in matrices])  # fmt: skip
+    shared = [m.drop(index="none", errors="ignore") for m in matrices]
+    rows = shared[0].index.intersection(shared[1].index)
+    targets = _beside([m.loc[rows].mean() for m in shared])
+    rhos = _beside([_rhos(s, f) for s, f in zip(studies, both, strict=True)])
+    return {
+        "settings": settings,
+        "gains": average.drop(index="none", errors="ignore").rename(index=names.variant),
+        "targets": targets.rename(index=names.outcome),
+        "correlations": rhos.rename(index=names.predictor),
+    }
+
+
+def _flat(tree: dict, prefix: str = "") -> dict:
+    out = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = str(value)
+    return out
+
+
+def _beside(pair: list[pd.Series]) -> pd.DataFrame:
+    table = pd.concat(dict(zip("AB", pair, strict=True)), axis=1)
+    return table.assign(difference=table["B"] - table["A"])
+
+
+def _rhos(study, folder: Path) -> pd.Series:
+    made = {n: (p, t) for n, p, t in collect.written(study, folder, "03_correlation")}
+    cells, _ = collect.correlations(study, made, tables.predictors(folder), tables.outcomes(folder))
+    part = cells[cells["outcome"] == "average"].dropna(subset=["rho"])
+    return part.set_index("predictor")["rho"].astype(float)
+
+
+def sentences(found: dict[str, pd.DataFrame]) -> list[str]:
+    """What the tables say, in words."""
+    both = found["gains"].dropna()
+    out = [f"{len(found['settings'])} settings differ."]
+    if len(both) < 3:
+        return [
+            *out,
+            "Fewer than three tasks are in both: their orders cannot be compared.",
+        ]
+    rho = both["A"].corr(both["B"], method="spearman")
+    out.append(
+        f"The order of {len(both)} tasks by average gain agrees with rho = {rho:+.2f}; their gains "
+        f"differ by {both['difference'].abs().mean():.1f} points on average."
+    )
+    signs = found["correlations"].dropna()
+    same = int((signs["A"] * signs["B"] > 0).sum())
+    return [*out, f"{same} of {len(signs)} predictors have a correlation of the same sign in both."]
+
+
+def text(found: dict[str, pd.DataFrame]) -> str:
+    """The comparison for a terminal."""
+    parts = [" ".join(sentences(found))]
+    for name, table in found.items():
+        shown = table.to_string(float_format=lambda v: f"{v:+.2f}", na_rep="–")
+        parts.append(f"{CAPTIONS[name]}\n{shown if len(table) else 'none'}")
+    return "\n\n".join(parts)
+
+
+def write(found: dict[str, pd.DataFrame], a, b, path: Path) -> Path:
+    """The comparison as one page without scripts; links lead to both reports."""
+    where = {k: collect.url(os.path.relpath(Path(f) / "index.html", path.parent))
+             for k, f in (("A", a), ("B", b))}  # fmt: skip
+    links = " and ".join(
+        f'{k}: <a href="{where[k]}">{html.escape(Path(f).resolve().name)}</a>'
+        for k, f in (("A", a), ("B", b))
+    )
+    body = "".join(
+        f'<h2>{CAPTIONS[name]}</h2><div class="box" tabindex="0" role="region" '
+        f'aria-label="{CAPTIONS[name]}">{_table(table)}</div>'
+        for name, table in found.items()
+    )
+    said = "".join(f"<p>{html.escape(page.typeset(line))}</p>" for line in sentences(found))
+    return write_atomic(path, PAGE.format(css=page.style(), links=links, said=said, body=body))
+
+
+def _table(table: pd.DataFrame) -> str:
+    return table.map(
+        lambda v: names.number(v, 2, True) if isinstance(v, float) else "–" if v is None else v
+    ).to_html(border=0)
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Two studies side by side</title><style>{css}</style></head>
+<body><main><h1>Two studies side by side</h1><p>{links}</p>{said}{body}</main></body></html>
+"""
