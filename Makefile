@@ -8,7 +8,7 @@ BIN := .venv/bin/python -m
 STAMP := .venv/made-$(shell { pwd; $(PYTHON) -V; cat requirements.lock pyproject.toml; } | cksum | cut -d' ' -f1)
 
 run: $(STAMP)  ## run a study (PARAMS=params/mini.yaml) to its report
-	@$(BIN) midway run "$(PARAMS)"
+	@exec $(BIN) midway run "$(PARAMS)"
 
 test: $(STAMP)  ## run all tests; the fast ones: make test ARGS='-m "not slow"'
 	@$(BIN) pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
@@ -27,7 +27,7 @@ $(STAMP):
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@$(BIN) pip install -qq --disable-pip-version-check -r requirements.lock
 	@$(BIN) pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@.venv/bin/python -c "import torch, transformers, papermill, snakemake"
+	@.venv/bin/python -c "import torch, transformers, papermill, submitit"
 	@touch "$@"
 
 .PHONY: run test lab lint bench

@@ -1,7 +1,7 @@
 """Kill the smoke study at 25 random moments, resume it each time, compare with an undisturbed run.
 
-At every round one process is killed with signal 9: the run, Snakemake, a step's runner or a
-kernel; which and when is drawn from a seed. A study that gets through starts anew until 25 kills
+At every round one process is killed with signal 9: the run, the fork server or a kernel; which and
+when is drawn from a seed. A study that gets through starts anew until 25 kills
 are done. All numbers of all records and all files must then be the same, bit for bit.
 
     python benchmarks/kill_loop.py [--kills 25] [--seed 1]       # about 20 minutes on two cores
@@ -69,13 +69,12 @@ def main() -> int:
         if run.poll() is None:
             victim = rng.choice(family(run.pid))
             try:
-                name = " ".join(victim.cmdline())[:200]
                 victim.kill()
             except psutil.NoSuchProcess:  # ended in between: this round goes on undisturbed
                 run.wait()
                 continue
             kills += 1
-            kind = next((k for k in ("ipykernel", "runner", "snakemake") if k in name), "run")
+            kind = "run" if victim.pid == run.pid else "fork server or kernel"
             print(f"kill {kills}: {kind}", flush=True)
             # Killing the run ends all; killing a part lets the run end by itself.
             if victim.pid != run.pid and rng.random() < 0.5:

@@ -32,7 +32,7 @@ def commands(page: Path) -> list[tuple[str, bool]]:
 def project(root, tmp_path_factory) -> Path:
     """A project of its own, in which commands may write: a study, README's table of results."""
     folder = tmp_path_factory.mktemp("project")
-    for part in ("notebooks", "lib", "docs", "profiles", "Snakefile", "pyproject.toml",
+    for part in ("notebooks", "lib", "docs", "profiles", "pyproject.toml",
                  "requirements.lock"):  # fmt: skip
         (folder / part).symlink_to(root / part)
     (folder / "params").mkdir()

@@ -1,4 +1,4 @@
-"""A toy project with the real Snakefile, runner and records, whose notebooks take milliseconds.
+"""A toy project with the real chain and records, whose notebooks take milliseconds.
 
 ``hook(step_path, code)`` puts code into a step without changing its notebook: how faults get in.
 """
@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from pathlib import Path
 
 import nbformat
 from filelock import FileLock
+
+from midway.run import steps
+from midway.study import params
 
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = """study: toy
@@ -76,10 +80,12 @@ CELLS = {
     "05_report": [
         "study, out = None, None",
         BEGIN.format(step="05_report", which=""),
-        HOOK,
-        "done = sorted(p.parent.as_posix() for p in Path(study).parent.rglob('record.json'))\n"
-        "records.write_atomic(Path(study).parent / 'index.html', '\\n'.join(done))",
-        "step.finish({})",
+        HOOK + "from midway.study import files\n",
+        "from midway.run import steps\n"
+        "done = [s.path for s in steps.steps(step.study)]\n"
+        "done = [p for p in done if (Path(study).parent / p / 'record.json').exists()]\n"
+        "files.write_atomic(Path(study).parent / 'index.html', '\\n'.join(done))",
+        "step.finish({}, ['../index.html'])",
     ],
 }
 
@@ -113,12 +119,9 @@ class Toy:
         lib = root / "lib" / "midway"
         skip = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / "lib" / "midway", lib, ignore=skip)
-        text = (lib / "run" / "warm.py").read_text()  # toy steps need no large library
-        few = re.sub(
-            r"LIBRARIES = \(.*?\n\)", 'LIBRARIES = ("ipykernel.kernelapp",)', text, flags=re.S
-        )
-        (lib / "run" / "warm.py").write_text(few)
-        shutil.copy(PROJECT / "Snakefile", root / "Snakefile")
+        preload = lib / "run" / "preload.py"  # toy steps need no large library
+        few = 'LIBRARIES = ("ipykernel.kernelapp",)'
+        preload.write_text(re.sub(r"LIBRARIES = \(.*?\n\)", few, preload.read_text(), flags=re.S))
         shutil.copytree(PROJECT / "profiles", root / "profiles")
         self.params.write_text(STUDY)
         for step, sources in CELLS.items():
@@ -143,6 +146,9 @@ class Toy:
         where = [str(self.params if verb in ("run", "plan", "doctor") else self.out)]
         return [sys.executable, "-m", "midway", verb, *where, *map(str, args)]
 
+    def shell(self, verb: str, *args) -> str:
+        return shlex.join(map(str, self.command(verb, *args)))
+
     def start(self, verb: str, *args, **kwargs) -> subprocess.Popen:
         env = self.env | kwargs.pop("env", {})
         return subprocess.Popen(
@@ -160,7 +166,7 @@ class Toy:
     def step_command(self, step: str) -> list[str]:
         stage, *rest = step.split("/")
         self.write_study()
-        args = [sys.executable, "-m", "midway.run.notebook", stage, str(self.out / "params.yaml")]
+        args = [sys.executable, "-m", "midway.run.step", stage, str(self.out / "params.yaml")]
         for option, value in zip(("--variant", "--seed", "--part"), rest, strict=False):
             args += [option, value.removeprefix("seed")]
         return args
@@ -182,8 +188,9 @@ class Toy:
 
     def numbers(self) -> dict[str, dict]:
         """What must be equal after a kill and a resume: results and product hashes of all steps."""
-        found = {}
-        for path in sorted(self.out.rglob("record.json")):
+        found, study = {}, params.load(self.params)
+        known = [self.out / sid.path / "record.json" for sid in steps.steps(study)]
+        for path in sorted(p for p in known if p.exists()):
             tree = json.loads(path.read_text())
             files = {k: v for k, v in tree["files"].items() if k != "notebook.ipynb"}
             found[path.parent.relative_to(self.out).as_posix()] = [
@@ -192,6 +199,12 @@ class Toy:
                 tree["key"],
             ]
         return found
+
+
+def numbered(step: str) -> list[str]:
+    """Cells of 02 whose scores tell the learning rate, so that a mixed-up setting shows."""
+    score = "50 + step.study.transfer.lr"
+    return [cell.replace("50 + seed", score) for cell in CELLS[step]]
 
 
 def finished(folder: Path, base: Path) -> Toy:

@@ -230,7 +230,7 @@ def test_token_ids_equal_the_published_tokenizer(tokenizer, shared):
 
 @pytest.mark.slow
 def test_two_processes_on_an_empty_cache_get_the_same_model(tmp_path, folder):
-    """Snakemake starts several steps at once on a fresh machine."""
+    """A run starts several steps at once on a fresh machine."""
     code = "from midway.encoder import packaged as p; f = p.model_folder(); print(f, p.intact(f))"
     env = os.environ | {"MIDWAY_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     jobs = [

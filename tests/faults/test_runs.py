@@ -17,7 +17,7 @@ SLEEP = """import time
 real = step.score
 def score(target, lang, **fields):
     if lang == "fr":
-        Path(out, "kernel.pid").write_text(str(os.getpid()))
+        Path(os.environ["MIDWAY_ROOT"], "kernel.pid").write_text(str(os.getpid()))
         time.sleep(100)
     return real(target, lang, **fields)
 step.score = score
@@ -46,28 +46,65 @@ def children(pid: int) -> list[int]:
 
 def asleep(project, *args):
     """A run whose second language sleeps: the run, and all processes below it."""
-    pid_file = project.out / STEP / "kernel.pid"
+    pid_file = project.root / "kernel.pid"
     pid_file.unlink(missing_ok=True)
     run = project.start("run", *args)
     wait_for(lambda: pid_file.exists() and pid_file.read_text(), 60)
     return run, children(run.pid)
 
 
-@pytest.mark.slow
-def test_a_run_is_killed_at_every_level_and_resumed(project):
-    """kill -9 of Snakemake, kill -9 of the run, Ctrl-C, then a run to the end: the same numbers."""
+FORK = "forkserver"
+KERNEL = "kernel"
+
+
+def process(below: list[int], what: str, project) -> int:
+    """The fork server, or the sleeping kernel."""
+    if what == KERNEL:
+        return int((project.root / "kernel.pid").read_text())
+    lines = {p: Path(f"/proc/{p}/cmdline").read_bytes() for p in below}
+    kernel = int((project.root / "kernel.pid").read_text())
+    (found,) = [p for p, line in lines.items() if b"forkserver" in line and kernel in children(p)]
+    return found
+
+
+@pytest.mark.parametrize("victim", [FORK, KERNEL])
+def test_kill_9_below_a_run(project, victim):
+    """The step died, the others go on, exit 1; nobody is left; the next run makes up for it."""
     before = project.numbers()
     lose_a_language(project)
     project.hook(STEP, SLEEP)
-
     run, below = asleep(project)
-    (engine,) = [p for p in below if "snakemake" in Path(f"/proc/{p}/cmdline").read_text()][:1]
-    kill(engine)
-    out, err = run.communicate(timeout=60)
-    assert run.returncode == 1 and "stopping 1 step(s)" in err
+    kill(process(below, victim, project))
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 1 and f"died: {project.out / STEP}" in err and "signal 9" in err
     wait_for(lambda: all(map(gone, below)), 10)
-    assert project.state(STEP)["state"] == "interrupted"
+    assert project.state(STEP)["state"] == project.executed(STEP).metadata.midway.state == "died"
+    project.hook(STEP)
+    assert project.midway("run").returncode == 0 and project.numbers() == before
 
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("whom", ["run", "group"])
+def test_a_signal_to_a_run(project, number, whom):
+    """Ctrl-C reaches the whole group, `kill` the run alone: all end, quietly, with 130."""
+    lose_a_language(project)
+    project.hook(STEP, SLEEP)
+    run, below = asleep(project)
+    (os.killpg if whom == "group" else os.kill)(run.pid, number)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130 and "the next run goes on from there" in err
+    assert "Traceback" not in err and "Task" not in err and len(err.splitlines()) < 8, err
+    wait_for(lambda: all(map(gone, below)), 10)
+    state = project.state(STEP)
+    assert state["state"] == project.executed(STEP).metadata.midway.state == "interrupted"
+    assert state["error"] == number.name
+
+
+def test_a_run_is_killed_and_resumed(project):
+    """kill -9 of the run, while another is refused; then a run to the end: the same numbers."""
+    before = project.numbers()
+    lose_a_language(project)
+    project.hook(STEP, SLEEP)
     run, below = asleep(project)
     second = project.midway("run")
     assert second.returncode == 2 and f"already being run by process {run.pid}" in second.stderr
@@ -75,23 +112,89 @@ def test_a_run_is_killed_at_every_level_and_resumed(project):
     run.wait()
     wait_for(lambda: all(map(gone, below)), 15)  # also while nobody runs anything
     assert not (project.out / STEP / "record.json").exists()
-
-    run, below = asleep(project)
-    os.kill(run.pid, signal.SIGINT)
-    out, err = run.communicate(timeout=60)
-    assert run.returncode == 130 and "the next run goes on from there" in err
-    wait_for(lambda: all(map(gone, below)), 10)
-    assert project.executed(STEP).metadata.midway.state == "interrupted"
-
     project.hook(STEP)
-    for name in ("locks", "incomplete"):  # as a killed Snakemake leaves them
-        (project.out / ".snakemake" / name).mkdir(parents=True, exist_ok=True)
-        (project.out / ".snakemake" / name / "0.input.lock").write_text(f"{project.out}/x\n")
+    (project.out / STEP / ".weights.abc.tmp").write_text("what a kill in the middle leaves")
     last = project.midway("run")
     assert last.returncode == 0, last.stderr
-    assert project.numbers() == before
+    assert project.numbers() == before and not list(project.out.rglob("*.tmp"))
     assert "['fr']" in str(project.executed(STEP).cells)  # de was not computed again
     assert json.loads(project.midway("audit", "--json").stdout)["problems"] == []
+
+
+def test_make_is_terminated(project):
+    """`kill` of make, a batch system's way to end a job, must not leave workers behind."""
+    lose_a_language(project)
+    project.hook(STEP, SLEEP)
+    lines = (toy.PROJECT / "Makefile").read_text().splitlines()
+    recipe = next(line for line in lines if "midway run" in line)
+    recipe = recipe.replace("$(BIN)", f"{sys.executable} -m")
+    recipe = recipe.replace("$(PARAMS)", str(project.params))
+    (project.root / "Makefile").write_text(f".SHELLFLAGS = -euc\nrun:\n{recipe}\n")
+    pid_file = project.root / "kernel.pid"
+    make = subprocess.Popen(
+        ["make", "run"], cwd=project.root, env=project.env, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    wait_for(lambda: pid_file.exists() and pid_file.read_text(), 60)
+    below = children(make.pid)
+    make.terminate()
+    make.communicate(timeout=60)
+    wait_for(lambda: all(map(gone, below)), 30)
+
+
+def test_nobody_reads_what_a_run_says(project):
+    """`midway run 2>&1 | head -1`: a closed pipe is neither an end nor a success by itself."""
+    lose_a_language(project)
+    command = f"{project.shell('run')} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=project.env, cwd=project.root, timeout=100)
+    assert done.returncode == 0 and (project.out / STEP / "record.json").exists()
+    project.hook(STEP, "1/0")
+    lose_a_language(project)
+    done = subprocess.run(["bash", "-c", command], env=project.env, cwd=project.root, timeout=100)
+    assert done.returncode == 1
+
+
+HERE = "import time; Path(os.environ['MIDWAY_ROOT'], 'here').touch(); time.sleep(2)"
+GIVEN_UP = ["transfer.lr=1e-3", "intermediate.lr=1e-3", "transfer.targets=[xnli]", "seeds=[1,2]"]
+
+
+@pytest.mark.parametrize("setting", GIVEN_UP)
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9", "to the end"])
+def test_a_setting_that_is_tried_and_given_up(project, setting, how):
+    """The old file again ends with the old numbers, and with files that are their records' own."""
+    before = project.numbers()
+    project.notebook("02_transfer", toy.numbered("02_transfer"))  # results tell the settings
+    assert project.midway("run").returncode == 0
+    before = project.numbers()
+    if how == "to the end":
+        assert project.midway("run", "--set", setting).returncode == 0
+    else:
+        steps = ["01_intermediate/mnli/seed1", "02_transfer/mnli/seed1/part1"]
+        for step in steps:
+            project.hook(step, HERE)
+        run = project.start("run", "--set", setting)
+        wait_for(lambda: run.poll() is not None or (project.root / "here").exists(), 60)
+        if run.poll() is None:
+            os.kill(run.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGKILL)
+        run.communicate(timeout=60)
+        for step in steps:
+            project.hook(step)
+    done = project.midway("run")
+    assert done.returncode == 0, done.stderr
+    assert project.numbers() == before
+    found = json.loads(project.midway("audit", "--json").stdout)
+    assert found["problems"] == [], found
+    assert "nothing to do" in project.midway("run").stderr
+
+
+def test_the_clock_is_set_back(project):
+    """File times decide nothing: records of tomorrow stay, and work of today is seen."""
+    for path in project.out.rglob("*"):
+        os.utime(path, (2e9, 2e9))
+    assert "nothing to do" in project.midway("run").stderr
+    (project.out / STEP / "predictions/xnli/test-de.tsv").write_text("b\n")
+    os.utime(project.out / STEP / "predictions/xnli/test-de.tsv", (2e9, 2e9))
+    assert project.plan()[STEP]["why"] == ["file: predictions/xnli/test-de.tsv was changed"]
 
 
 @pytest.mark.slow
@@ -179,24 +282,23 @@ def test_removed_weights_are_only_missed_when_they_are_needed(project):
 
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 WITNESS = """
-import json, os, subprocess, sys, time
+import json, os, socket, subprocess, sys, time
 from pathlib import Path
-from midway.run import status as state
-other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+from midway.run import status
 code = "import time; time.sleep(100)"
-ours = subprocess.Popen([sys.executable, "-c", code, "midway.run.notebook"])
-time.sleep(0.5)
-pid = {"other": other.pid, "again": ours.pid, "run": os.getpid()}.get(sys.argv[1], sys.argv[1])
-pid = int(pid) if str(pid).lstrip("-").isdigit() else json.loads(pid)
-ticks = "1" if sys.argv[1] == "again" else state.started_at(pid)
+others = [subprocess.Popen([sys.executable, "-c", code, x]) for x in ("", "midway.run.step")]
+pid = {"other": others[0].pid, "ours": others[1].pid, "run": os.getpid()}.get(sys.argv[1])
+pid = json.loads(sys.argv[1]) if pid is None else pid
 folder = Path("outputs/toy/01_intermediate/none/seed1")
 folder.mkdir(parents=True)
-left = {"state": "running", "pid": pid, "ticks": ticks, "host": state.me()["host"]}
+left = status.me() | {"state": "running", "pid": pid}
 (folder / "state.json").write_text(json.dumps(left))
+for path in (folder / ".lock", Path("outputs/toy/.lock")):
+    path.write_text(json.dumps(status.me() | {"pid": pid}))
 run = [sys.executable, "-m", "midway", "run", "params/toy.yaml", "--until", "01_intermediate"]
 done = subprocess.run(run, capture_output=True, text=True)
 print(done.stderr)
-sys.exit(9 if other.poll() is not None or ours.poll() is not None else done.returncode)
+sys.exit(9 if any(p.poll() is not None for p in others) else done.returncode)
 """
 
 
@@ -204,7 +306,7 @@ sys.exit(9 if other.poll() is not None or ours.poll() is not None else done.retu
     subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode != 0,
     reason="this machine does not allow a PID namespace, and nothing else may be signalled",
 )
-@pytest.mark.parametrize("pid", ["-1", "0", "1", '"1"', "null", "1e300", "other", "again", "run"])
+@pytest.mark.parametrize("pid", ["-1", "0", "1", '"1"', "null", "1e300", "other", "ours", "run"])
 def test_a_process_id_in_a_file_is_only_a_hint(tmp_path, pid):
     """A torn state.json with pid -1 made `midway run` signal every process of the machine."""
     project = toy.Toy(tmp_path / "p")

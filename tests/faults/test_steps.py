@@ -6,12 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 import toy
-from midway.run import status as state
 from toy import gone, kill, wait_for
 
 STEP = "01_intermediate/none/seed1"
@@ -28,21 +26,6 @@ def project(tmp_path):
     return toy.Toy(tmp_path / "p")
 
 
-@pytest.fixture(params=["own", "forked"])
-def kernels(request, project):
-    """A kernel that the step starts by itself, or has forked by the process a run keeps warm."""
-    if request.param == "own":
-        yield project
-        return
-    address = project.root / "warm"
-    command = [sys.executable, project.root / "lib/midway/run/warm.py", address]
-    server = subprocess.Popen(command, env=project.env, stdin=subprocess.PIPE)
-    wait_for(address.exists)
-    project.env["MIDWAY_WARM"] = str(address)
-    yield project
-    server.communicate(timeout=10)  # it ends when nobody wants it and the last kernel is gone
-
-
 def running(project, step=STEP, env=None):
     """A step that sleeps in its third cell; the runner and its kernel's process id."""
     project.hook(step, SLEEP)
@@ -55,71 +38,41 @@ def running(project, step=STEP, env=None):
     return runner, int(path.read_text())
 
 
-def test_kill_9_of_the_runner(kernels):
+def test_kill_9_of_the_runner(project):
     """The kernel dies with it, the folder says died, the notebook can be read, a rerun works."""
-    runner, kernel = running(kernels)
+    runner, kernel = running(project)
     time.sleep(1.2)
     kill(runner)
     runner.wait()
     wait_for(lambda: gone(kernel), 5)
-    assert kernels.executed(STEP).metadata.midway.state == "running"
-    assert not (kernels.out / STEP / "record.json").exists()
-    rows = json.loads(kernels.midway("status", "--json").stdout)
+    assert project.executed(STEP).metadata.midway.state == "running"
+    assert not (project.out / STEP / "record.json").exists()
+    rows = json.loads(project.midway("status", "--json").stdout)
     assert {r["step"]: r["state"] for r in rows}[STEP] == "died"
-    nb = kernels.executed(STEP)
-    assert nb.metadata.midway.state == "died" and kernels.state(STEP)["state"] == "died"
+    nb = project.executed(STEP)
+    assert nb.metadata.midway.state == "died" and project.state(STEP)["state"] == "died"
     assert nb.cells[-1].metadata.papermill.status == "pending"
-    kernels.hook(STEP)
-    assert kernels.step(STEP).returncode == 0 and kernels.state(STEP)["state"] == "done"
+    project.hook(STEP)
+    assert project.step(STEP).returncode == 0 and project.state(STEP)["state"] == "done"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_the_runner(kernels, number):
-    runner, kernel = running(kernels)
+def test_a_signal_to_the_runner(project, number):
+    runner, kernel = running(project)
     kill(runner, number)
     assert runner.wait(20) == 130
     wait_for(lambda: gone(kernel), 5)
-    state, nb = kernels.state(STEP), kernels.executed(STEP)
+    state, nb = project.state(STEP), project.executed(STEP)
     assert state["state"] == nb.metadata.midway.state == "interrupted" and state["exit_code"] == 130
     assert "going on" in str(nb.cells)
 
 
-def test_kill_9_of_the_kernel(kernels):
-    runner, kernel = running(kernels)
+def test_kill_9_of_the_kernel(project):
+    runner, kernel = running(project)
     kill(kernel)
     assert runner.wait(20) == 138
-    assert kernels.state(STEP)["state"] == kernels.executed(STEP).metadata.midway.state == "died"
+    assert project.state(STEP)["state"] == project.executed(STEP).metadata.midway.state == "died"
     assert "signal 9" in runner.stderr.read()
-
-
-def test_the_process_behind_a_forked_kernel_is_killed(tmp_path):
-    """Its kernels end with it, and the runner says so; the next step starts a kernel by itself."""
-    project = toy.Toy(tmp_path / "p")
-    address = project.root / "warm"
-    command = [sys.executable, project.root / "lib/midway/run/warm.py", address]
-    server = subprocess.Popen(command, env=project.env, stdin=subprocess.PIPE)
-    wait_for(address.exists)
-    env = {"MIDWAY_WARM": str(address)}
-    runner, kernel = running(project, env=env)
-    assert Path(f"/proc/{kernel}/stat").read_text().split()[3] == str(server.pid)
-    kill(server)
-    server.wait()
-    assert runner.wait(20) == 138 and "signal 9" in runner.stderr.read()
-    wait_for(lambda: gone(kernel), 5)
-    project.hook(STEP)
-    assert project.step(STEP, env=env).returncode == 0
-
-
-def test_the_run_behind_a_step_is_killed(kernels):
-    """An orphan must not go on writing beside the run that resumes."""
-    master = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    who = state.me() | {"pid": master.pid, "ticks": state.started_at(master.pid)}
-    runner, kernel = running(kernels, env={"MIDWAY_MASTER": json.dumps(who)})
-    kill(master)
-    master.wait()
-    assert runner.wait(20) == 130
-    wait_for(lambda: gone(kernel), 5)
-    assert kernels.state(STEP)["error"] == "the run that started this step is gone"
 
 
 def test_two_runners_of_one_step(project):
@@ -131,11 +84,11 @@ def test_two_runners_of_one_step(project):
     runner.wait(20)
 
 
-def test_a_notebook_that_ends_without_its_record(kernels):
-    kernels.hook(STEP, "import sys; sys.exit(0)")
-    done = kernels.step(STEP)
+def test_a_notebook_that_ends_without_its_record(project):
+    project.hook(STEP, "import sys; sys.exit(0)")
+    done = project.step(STEP)
     assert done.returncode == 1 and "without its record" in done.stderr
-    assert kernels.state(STEP)["state"] == kernels.executed(STEP).metadata.midway.state == "failed"
+    assert project.state(STEP)["state"] == project.executed(STEP).metadata.midway.state == "failed"
 
 
 def test_a_cell_fails_after_the_record_was_written(project):

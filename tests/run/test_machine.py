@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from midway.run import machine
+from midway.run.status import Stop
 
 AUTO = SimpleNamespace(device="auto")
 
@@ -22,42 +23,35 @@ def two_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
 
 
-def visible():
-    return os.environ.get("CUDA_VISIBLE_DEVICES")
-
-
-def test_jobs_get_different_gpus_and_give_them_back(two_gpus):
+def test_steps_get_different_gpus_and_give_them_back(two_gpus):
+    """In the environment of their kernels: two threads of a run have the process's in common."""
     assert machine.gpus(AUTO) == ["GPU-a", "GPU-b"]
-    with machine.own_gpus(AUTO):
-        assert visible() == "GPU-a"
-        os.environ.pop("CUDA_VISIBLE_DEVICES")  # as another process sees the machine
-        with machine.own_gpus(AUTO):
-            assert visible() == "GPU-b"
-        os.environ["CUDA_VISIBLE_DEVICES"] = "GPU-a"
-    assert visible() is None
-    with machine.own_gpus(AUTO):
-        assert visible() == "GPU-a"
+    with machine.own_gpu(AUTO) as one, machine.own_gpu(AUTO) as two:
+        assert one == {"CUDA_VISIBLE_DEVICES": "GPU-a"}
+        assert two == {"CUDA_VISIBLE_DEVICES": "GPU-b"}
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    with machine.own_gpu(AUTO) as again, machine.own_gpu(AUTO, wanted=False) as none:
+        assert again == {"CUDA_VISIBLE_DEVICES": "GPU-a"} and none == {}
 
 
 @pytest.mark.slow
-def test_a_job_waits_for_a_gpu_that_others_hold(two_gpus):
-    got = threading.Event()
+def test_a_step_waits_for_a_gpu_that_others_hold(two_gpus):
+    got, stop = [], Stop()
 
-    def third():
-        with machine.own_gpus(AUTO):
-            got.set()
+    def third(stop=None):
+        with machine.own_gpu(AUTO, stop) as env:
+            got.append(env)
 
-    with machine.own_gpus(AUTO):
-        os.environ.pop("CUDA_VISIBLE_DEVICES")
-        with machine.own_gpus(AUTO):
-            os.environ.pop("CUDA_VISIBLE_DEVICES")
-            waiting = threading.Thread(target=third)
-            waiting.start()
-            assert not got.wait(1.5)
-            os.environ["CUDA_VISIBLE_DEVICES"] = "GPU-b"
-        os.environ["CUDA_VISIBLE_DEVICES"] = "GPU-a"
-    assert got.wait(10)
-    waiting.join()
+    with machine.own_gpu(AUTO):
+        with machine.own_gpu(AUTO):
+            waiting = [threading.Thread(target=third, args=a) for a in ((), (stop,))]
+            for thread in waiting:
+                thread.start()
+            stop.reason = "SIGINT"
+            waiting[1].join(10)
+            assert got == [{}]  # it is told to end, and does not wait for ever
+    waiting[0].join(10)
+    assert got[1]["CUDA_VISIBLE_DEVICES"] in ("GPU-a", "GPU-b")
 
 
 SET = {"": [], "-1": [], "3": ["3"], "0,2": ["0", "2"]}
@@ -68,8 +62,8 @@ def test_what_a_cluster_has_set_is_respected(two_gpus, monkeypatch, given, found
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert machine.gpus(AUTO) == found
     if len(found) < 2:
-        with machine.own_gpus(AUTO):
-            assert visible() == given
+        with machine.own_gpu(AUTO) as env:
+            assert env == {}
 
 
 def test_a_study_on_the_cpu_asks_for_none(two_gpus):

@@ -1,8 +1,7 @@
-"""The runner: a notebook, its state file and the exit code tell the same true story."""
+"""Steps: a notebook, its state file and the exit code tell the same true story."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -11,11 +10,11 @@ import time
 import nbformat
 import pytest
 
-import midway
 import toy
-from midway.run import engine, notebook
-from midway.run import status as state
+from midway.run import client, kernel, notebook, status, step
 from midway.study.errors import InputError
+
+LIB = toy.PROJECT / "lib"
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_a_notebook_runs_in_this_interpreter_with_its_threads_and_root(execute, 
     )
     assert outcome.state == "done" and outcome.code == 0 and nb.metadata.midway.state == "done"
     assert f"{sys.executable} {tmp_path} 3 a 'quoted' name" in text(nb)
-    assert str(os.path.dirname(midway.__file__)) in text(nb)
+    assert str(LIB / "midway") in text(nb)
 
 
 def test_an_unknown_kernelspec_in_the_notebook_does_not_matter(tmp_path, monkeypatch):
@@ -66,6 +65,10 @@ ENDS = {
     "a cell raises": ("1/0", "failed", 1, "ZeroDivisionError: division by zero"),
     "sys.exit(0)": ("import sys; sys.exit(0)", "done", 0, ""),
     "sys.exit(3)": ("import sys; sys.exit(3)", "failed", 1, "SystemExit: 3"),
+    "exit()": ("exit()", "failed", 1, "SystemExit: exit() or quit() in a cell"),
+    "quit(1)": ("quit(1)", "failed", 1, "SystemExit"),
+    "exit, bare": ("exit", "failed", 1, "SystemExit"),
+    "raise SystemExit(1)": ("raise SystemExit(1)", "failed", 1, "SystemExit: 1"),
     "an unknown magic": ("%nosuchmagic", "failed", 1, "UsageError: Line magic function"),
     "memory of the GPU": (
         "raise RuntimeError('CUDA out of memory. Tried')", "failed", 1, "halve batch_size"
@@ -100,7 +103,7 @@ def test_text_of_an_error_is_shown_as_text(execute):
 
 def test_output_is_bounded(execute, monkeypatch):
     """A forgotten print in a training loop must not make a notebook that no browser opens."""
-    monkeypatch.setattr(engine, "OUTPUT_BUDGET", 1000)
+    monkeypatch.setattr(client, "OUTPUT_BUDGET", 1000)
     outcome, nb = execute("for i in range(200): print('x' * 100, flush=True)", "print('y')", "1/0")
     assert outcome.error.startswith("ZeroDivisionError")
     assert len(text(nb)) < 2000 and text(nb).count("is left out") == 1
@@ -125,7 +128,7 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("fault", PARAMETERS)
 def test_a_wrong_parameter_is_refused_before_a_kernel_starts(tmp_path, fault, monkeypatch):
-    monkeypatch.setattr(engine, "Client", None)
+    monkeypatch.setattr(client, "Client", None)
     path = toy.write_notebook(tmp_path, "n", ["x = None"])
     nb = nbformat.read(path, as_version=4)
     nb.cells[0].source = 'seed = 1  # int\nvariant: str = "none"\nlr = 0.1'
@@ -134,6 +137,79 @@ def test_a_wrong_parameter_is_refused_before_a_kernel_starts(tmp_path, fault, mo
     with pytest.raises(InputError, match=words.replace("?", "\\?")):
         notebook.execute(path, tmp_path / "o", given)
     assert not (tmp_path / "o").exists()
+
+
+def test_old_and_odd_notebooks_run(tmp_path, monkeypatch):
+    """Format 3, a byte-order mark, null tags: right, not a traceback about papermill's insides."""
+    monkeypatch.setenv("MIDWAY_ROOT", str(tmp_path))
+    path = toy.write_notebook(tmp_path, "n", ["x = None", "print(x)"])
+    tree = json.loads(path.read_text())
+    tree["cells"][1]["metadata"]["tags"] = None
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(tree).encode())
+    assert notebook.execute(path, tmp_path / "o", {"x": 1}).state == "done"
+    nb = nbformat.read(toy.write_notebook(tmp_path, "old", ["x = None", "print(x)"]), 4)
+    nbformat.write(nbformat.v3.convert.downgrade(nb), tmp_path / "v3.ipynb")
+    outcome = notebook.execute(tmp_path / "v3.ipynb", tmp_path / "o3", {"x": 1})
+    assert outcome.state == "done"
+
+
+@pytest.mark.parametrize("source", ["%matplotlib inline\nx = 1", "!ls", "x = ", "x = 1\n  y = 2"])
+def test_a_parameters_cell_that_is_not_plain_python_is_refused(tmp_path, source):
+    path = toy.write_notebook(tmp_path, "n", ["x = None"])
+    tree = json.loads(path.read_text())
+    tree["cells"][0]["source"] = source
+    path.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match="'parameters' is not plain Python"):
+        notebook.execute(path, tmp_path / "o", {"x": 1})
+
+
+UNKIND = {
+    "PYTHONOPTIMIZE": "2", "PYTHONSAFEPATH": "1", "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "5",
+    "PYTHONSTARTUP": "/nowhere.py", "JUPYTER_CONFIG_DIR": "/proc", "MPLBACKEND": "nonsense",
+    "TMPDIR": "/proc/nowhere", "HOME": "/proc/nowhere", "IPYTHONDIR": "/proc/nowhere",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNKIND)
+def test_a_kernels_environment_is_made_not_inherited(tmp_path, name):
+    """Variables of somebody's shell must not strip checks or change numbers."""
+    text = "import os; print(__debug__, os.environ['OMP_NUM_THREADS'], hash('x') == {}, "
+    text += "os.getcwd())"
+    seed = {"PYTHONHASHSEED": "0"}
+    code = [sys.executable, "-c", "print(hash('x'))"]
+    value = subprocess.run(code, env=os.environ | seed, capture_output=True, text=True).stdout
+    path = toy.write_notebook(tmp_path, "n", ["x = None", text.format(value.strip())])
+    run = "import sys; from pathlib import Path; from midway.run import notebook; "
+    run += "print(notebook.execute(Path(sys.argv[1]), Path(sys.argv[2]), {}))"
+    env = os.environ | {"PYTHONPATH": str(LIB), "MIDWAY_ROOT": str(tmp_path), name: UNKIND[name]}
+    command = [sys.executable, "-c", run, str(path), str(tmp_path / "o")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)
+    assert "state='done'" in done.stdout, done.stdout + done.stderr
+    said = text_of(tmp_path / "o" / "notebook.ipynb")
+    assert f"True 1 True {tmp_path}" in said
+
+
+def text_of(path):
+    return text(nbformat.read(path, as_version=4))
+
+
+def test_an_executed_notebook_is_a_document(execute, tmp_path):
+    """Read-only for editors; what a viewer saves into its metadata is no change, its text is."""
+    from midway.study.files import file_hash
+
+    execute("print('seen')")
+    path = tmp_path / "o" / "notebook.ipynb"
+    assert path.stat().st_mode & 0o777 == 0o444
+    before, tree = file_hash(path), json.loads(path.read_text())
+    path.unlink()
+    tree["metadata"]["kernelspec"]["display_name"] = "my kernel"
+    tree["cells"][-1]["metadata"]["collapsed"] = True
+    tree["cells"][-1]["source"] = "".join(tree["cells"][-1]["source"])  # one string, not lines
+    path.write_text(json.dumps(tree))
+    assert file_hash(path) == before
+    tree["cells"][-1]["outputs"][0]["text"] = ["other\n"]
+    path.write_text(json.dumps(tree))
+    assert file_hash(path) != before
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"cells": 3}', "\x00\xff", "[]"])
@@ -149,20 +225,20 @@ def test_a_kernel_that_fails_to_start_is_started_once_more(execute, tmp_path, mo
     first = (
         f"import os\nif not os.path.exists({str(flag)!r}): open({str(flag)!r}, 'w'); os._exit(1)\n"
     )
-    monkeypatch.setattr(engine, "BOOT", first + engine.BOOT)
+    monkeypatch.setattr(kernel, "BOOT", first + kernel.BOOT)
     assert execute("print(1)")[0].state == "done" and flag.exists()
 
 
 @pytest.mark.slow
 def test_a_kernel_that_never_starts_is_a_failure_with_a_reason(execute, monkeypatch):
-    monkeypatch.setattr(engine, "BOOT", "import os; os._exit(1)")
+    monkeypatch.setattr(kernel, "BOOT", "import os; os._exit(1)")
     outcome, _ = execute("print(1)")
     assert outcome.code == 1 and "no kernel could be started, twice" in outcome.error
 
 
 def test_readers_never_see_a_broken_notebook(execute, tmp_path, monkeypatch):
     """papermill alone: 9 of 100 reads during a run were not valid JSON."""
-    monkeypatch.setattr(engine, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(client, "SAVE_EVERY", 0.0)
     bad, seen, stop = [], [], threading.Event()
 
     def read():
@@ -189,10 +265,10 @@ def test_readers_never_see_a_broken_notebook(execute, tmp_path, monkeypatch):
 def test_parallel_starts_do_not_disturb_each_other(tmp_path, monkeypatch):
     """TCP kernels race for ports; 8 at once must all start."""
     path = toy.write_notebook(tmp_path, "n", ["x = None", "print(x)"])
-    code = "import sys; from midway.run import notebook as runner; from pathlib import Path; "
-    code += "sys.exit(runner.execute(Path(sys.argv[1]), Path(sys.argv[2]), {'x': 1}).code)"
+    code = "import sys; from midway.run import notebook; from pathlib import Path; "
+    code += "sys.exit(notebook.execute(Path(sys.argv[1]), Path(sys.argv[2]), {'x': 1}).code)"
     env = os.environ | {
-        "PYTHONPATH": str(engine.root().parent),
+        "PYTHONPATH": str(LIB),
         "MIDWAY_ROOT": str(tmp_path),
     }
     started = [
@@ -228,23 +304,47 @@ def test_no_slower_than_papermill(tmp_path, monkeypatch):
     assert best(lambda: notebook.execute(path, tmp_path / "o", {})) < 1.2 * best(plain)
 
 
-def test_a_process_is_named_by_its_start_time_too():
-    """Process ids are used again: another process must not pass for a run that is gone."""
-    here = state.me()
-    assert state.alive(here)
-    assert not state.alive(here | {"ticks": "1"})
-    assert not state.alive(here | {"pid": 2**22 + 1})
-
-
 def test_a_runner_of_another_machine_lives_as_long_as_it_gives_signs(tmp_path):
-    beat = tmp_path / "state.json"
-    beat.write_text("{}")
-    there = {"pid": 1, "ticks": "1", "host": "elsewhere"}
-    assert state.alive(there, beat)
-    os.utime(beat, (time.time() - 3600,) * 2)
-    assert not state.alive(there, beat)
+    there = {"state": "running", "pid": 1, "host": "elsewhere"}
+    (tmp_path / "state.json").write_text(json.dumps(there))
+    assert status.read_state(tmp_path)["state"] == "running"
+    os.utime(tmp_path / "state.json", (time.time() - 3600,) * 2)
+    assert status.read_state(tmp_path)["state"] == "died"
 
 
-def test_signals_become_an_interruption():
-    with pytest.raises(notebook.Interrupted, match="SIGTERM"):
-        notebook._on_signal(signal.SIGTERM, None)
+def test_the_lock_tells_whether_a_step_is_executed_not_a_process_id(tmp_path):
+    """Process ids are used again, and files are copied and torn."""
+    (tmp_path / "state.json").write_text(json.dumps(status.me() | {"state": "running"}))
+    assert status.read_state(tmp_path)["state"] == "died"
+    with status.only_one(tmp_path):
+        assert status.read_state(tmp_path)["state"] == "running"
+
+
+def test_a_stopped_step_ends_as_interrupted(execute, tmp_path):
+    stop, here = status.Stop(), tmp_path / "here"
+
+    def wait():
+        toy.wait_for(here.exists)
+        stop.reason = "SIGTERM"
+
+    threading.Thread(target=wait).start()
+    cell = f"import time; open({str(here)!r}, 'w'); time.sleep(60)"
+    outcome, nb = execute(cell, "print('after')", stop=stop)
+    assert (outcome.state, outcome.code, outcome.error) == ("interrupted", 130, "SIGTERM")
+    assert statuses(nb)[1:] == ["failed", "pending"]
+
+
+def test_the_record_decides_how_a_killed_step_had_ended(tmp_path):
+    """A kill between record.json and the last words in state.json: the step is done, not dead."""
+    state = status.me() | {"state": "running"}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    assert status.read_state(tmp_path)["state"] == "died"
+    (tmp_path / "record.json").write_text("{}")
+    assert step.settle(tmp_path)["state"] == "done"
+    assert json.loads((tmp_path / "state.json").read_text())["state"] == "done"
+
+
+@pytest.mark.parametrize("content", ["[]", "7", "null", '{"pid', "{}", '{"state": "running"}'])
+def test_a_damaged_state_file_is_no_state(tmp_path, content):
+    (tmp_path / "state.json").write_text(content)
+    assert status.read_state(tmp_path).get("state") in (None, "died")

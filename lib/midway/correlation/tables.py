@@ -34,10 +34,11 @@ def settings(study_dir) -> dict:
         return {}
 
 
-def read_records(study_dir, step: str) -> tuple[list[tuple[Path, dict]], list[str]]:
+def read_records(study_dir, step: str, but=()) -> tuple[list[tuple[Path, dict]], list[str]]:
     """Finished records of one step of the study's variants and seeds; and what was skipped.
 
     A record's ``dose`` is its share of the variant's training; ``variant`` is without it.
+    but: folders of steps, e.g. 02_transfer/mnli/seed1/part1, that are left out (out of date).
     """
     known = settings(study_dir)
     variants, seeds = known.get("intermediate", {}).get("variants"), known.get("seeds")
@@ -52,19 +53,20 @@ def read_records(study_dir, step: str) -> tuple[list[tuple[Path, dict]], list[st
             skipped.append(f"{path.relative_to(study_dir)}: not a whole record ({error!r})")
             continue
         asked = (not variants or variant in variants) and (not seeds or seed in seeds)
+        asked &= path.parent.relative_to(study_dir).as_posix() not in but
         if record["state"] == "done" and asked:
             found.append((path, record))
     return found, skipped
 
 
-def scores(study_dir, doses: bool = False) -> pd.DataFrame:
+def scores(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
     """One row per variant, seed, target, language and metric, of finished and running parts.
 
     ``doses``: of encoders from within the training as well, ``dose`` being their share of it.
     Where a part is finished, only the languages in its record count; values are percent.
     """
     study_dir = Path(study_dir)
-    done, skipped = read_records(study_dir, "02_transfer")
+    done, skipped = read_records(study_dir, "02_transfer", but)
     parts = {path.parent: record["results"]["targets"] for path, record in done}
     rows = []
     for path in sorted(study_dir.glob("02_transfer/*/seed*/*/scores/*.json")):
@@ -77,6 +79,8 @@ def scores(study_dir, doses: bool = False) -> pd.DataFrame:
             seed = int(path.parts[-4].removeprefix("seed"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             skipped.append(f"{path.relative_to(study_dir)}: not a whole record ({error!r})")
+            continue
+        if path.parents[1].relative_to(study_dir).as_posix() in but:
             continue
         kept = parts.get(path.parents[1])
         if kept is not None and lang not in kept.get(target, {}).get("languages", {}):
@@ -91,7 +95,7 @@ def scores(study_dir, doses: bool = False) -> pd.DataFrame:
     return table
 
 
-def outcomes(study_dir, by: str = "target", doses: bool = False) -> pd.DataFrame:
+def outcomes(study_dir, by: str = "target", doses: bool = False, but=()) -> pd.DataFrame:
     """Zero-shot scores (mean over non-English languages) and gains over ``none``, same seed.
 
     by 'target': XTREME's targets, and 'average' where all of the study's targets are finished;
@@ -100,7 +104,7 @@ def outcomes(study_dir, by: str = "target", doses: bool = False) -> pd.DataFrame
     the mean over all languages, English too. Percent; only finished parts. ``doses``: as in
     :func:`scores`; 'average' is over the targets that doses are carried to.
     """
-    done, skipped = read_records(study_dir, "02_transfer")
+    done, skipped = read_records(study_dir, "02_transfer", but)
     main: dict = {}
     for _, record in done:
         if record["dose"] != 1 and not doses:
@@ -144,7 +148,7 @@ def outcomes(study_dir, by: str = "target", doses: bool = False) -> pd.DataFrame
     return table
 
 
-def predictors(study_dir, doses: bool = False) -> pd.DataFrame:
+def predictors(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
     """Every predictor at every checkpoint: variant, seed, step, fraction, predictor, value.
 
     ``dose`` is that of the encoder that was kept at this checkpoint, else nan. ``target`` is set
@@ -153,7 +157,7 @@ def predictors(study_dir, doses: bool = False) -> pd.DataFrame:
     docs/metrics.md has all.
     """
     rows = []
-    done, skipped = read_records(study_dir, "01_intermediate")
+    done, skipped = read_records(study_dir, "01_intermediate", but)
     for path, record in done:
         name = path.relative_to(study_dir).as_posix()
         points = record["results"].get("trajectory", [])
@@ -172,7 +176,7 @@ def predictors(study_dir, doses: bool = False) -> pd.DataFrame:
                 if value is not None:
                     run = [record["variant"], dose, record["seed"]]
                     rows.append([*run, point["step"], point["fraction"], key, value, None, name])
-    done, more = read_records(study_dir, "02_transfer")
+    done, more = read_records(study_dir, "02_transfer", but)
     for path, record in done:
         name = path.relative_to(study_dir).as_posix()
         if record["dose"] != 1 and not doses:

@@ -1,6 +1,7 @@
 """What the report shows, collected from a study's files, whatever state they are in."""
 
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,11 +10,13 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from midway.correlation import correlate, tables
-from midway.run import hashes as provenance
-from midway.run import notebook as runner
+from midway.correlation import correlate, reliability, tables
+from midway.run import hashes
+from midway.run import plan as planning
 from midway.run import steps as steps_
-from midway.run.steps import STEPS, StepId
+from midway.run.record import RUNNER
+from midway.run.status import read_state
+from midway.run.steps import STEPS
 from midway.study import names, tasks
 from midway.study.errors import InputError
 from midway.study.files import digest
@@ -46,16 +49,17 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
     base: the way from the page to the study's folder, "" or a relative path that ends in a slash.
     """
     found = []
+    true = current(study, folder)
     for sid in steps_.steps(study):
         if sid.step == STEPS[4]:
             continue
         out = folder / sid.path
-        record, end = read(out / "record.json"), runner.read_state(out)
+        record, end = read(out / "record.json"), read_state(out)
         state = end.get("state")
         if record.get("state") == "done":
-            state = "done" if current(study, folder, sid, record) else "stale"
+            state = "done" if sid.path in true else "stale"
         elif state not in ("running", "failed", "died", "interrupted"):
-            state = "stale" if (out / "record.stale.json").exists() else "waiting"
+            state = "waiting"
         notebook = out / "notebook.ipynb"
         found.append({
             **vars(sid), "path": sid.path, "state": state, "results": record.get("results", {}),
@@ -72,10 +76,22 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
     return found
 
 
-def current(study, folder: Path, sid, record: dict) -> bool:
-    """Was this record made from the records that are there now (one may have been deleted)?"""
-    above = provenance.made_from(study, sid, folder, ignore_missing=True)
-    return (record.get("hashes") or {}).get("upstream", above) == above
+def current(study, folder: Path) -> set[str]:
+    """Folders of steps whose records are true now.
+
+    In a run, this is what the run itself goes by (midway.run.plan). By hand, a study may be of
+    another version of the library, or a sample without its files: then a record counts that was
+    made from the records that are there now.
+    """
+    if os.environ.get(RUNNER):
+        return planning.current(study, folder)
+    found = set()
+    for sid in steps_.steps(study):
+        made_from = (read(folder / sid.path / "record.json").get("hashes") or {}).get("upstream")
+        above = hashes.made_from(study, sid, folder, ignore_missing=True)
+        if made_from in (None, above):
+            found.add(sid.path)
+    return found
 
 
 def traceback(notebook: Path) -> str:
@@ -169,9 +185,13 @@ def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame,
         return empty, ""
 
 
-def units(study, predictors, outcomes) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is correlated: units x predictors and units x outcomes, means over seeds."""
-    X, Y, _ = tables.wide(predictors, outcomes, value=study.correlation.outcome)
+def units(study, predictors, outcomes, weak) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is correlated: units x predictors and units x outcomes, means over seeds.
+
+    weak: targets that 03 leaves out of the average, as they are not reliable enough.
+    """
+    kept = reliability.without(outcomes, weak)
+    X, Y, _ = tables.wide(predictors, kept, value=study.correlation.outcome)
     return X.groupby(level=0).mean(), Y.groupby(level=0).mean()
 
 
@@ -226,7 +246,7 @@ def layers(study, folder: Path, steps) -> list[dict]:
     found: dict[str, dict[str, dict[int, list]]] = {}
     chosen: dict[str, set] = {}
     for s in steps:
-        if s["variant"] not in study.intermediate.variants:  # a dose
+        if s["variant"] not in study.intermediate.variants or s["state"] == "stale":  # a dose
             continue
         for path in sorted((folder / s["path"] / "scores").glob("*.json")):
             extra = read(path).get("extra") or {}
@@ -251,10 +271,10 @@ def layers(study, folder: Path, steps) -> list[dict]:
     return made
 
 
-def written(study, folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:
+def written(steps: list[dict], folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:
     """The tables that a finished step wrote, of what is there now: name, path, table."""
-    found, record = [], read(folder / step / "record.json")
-    if record and current(study, folder, StepId(step), record):
+    found = []
+    if any(s["path"] == step and s["state"] == "done" for s in steps):
         for path in sorted((folder / step / "tables").glob("*.csv")):
             try:
                 found.append((path.stem, path.relative_to(folder).as_posix(), pd.read_csv(path)))

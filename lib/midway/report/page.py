@@ -58,6 +58,7 @@ PUBLISHED = {
     "probes": "Mean correlation of every probe, by unit",
     "probing_tasks": "All probe-target cells with the task as the unit",
 }
+MADE = ("index.html", "pages", "figures")  # what a report consists of, in its folder
 DECISIVE = ("definition of scores", "encoder (sha256)", "bf16")
 
 
@@ -88,23 +89,24 @@ def content(study, folder, into=None) -> dict:
     folder = Path(folder)
     base = "" if into in (None, folder) else os.path.relpath(folder, into) + "/"
     steps = collect.steps(study, folder, base)
-    outcomes, predictors = tables.outcomes(folder), tables.predictors(folder)
-    scores = tables.scores(folder)
+    stale = {s["path"] for s in steps if s["state"] == "stale"}
+    outcomes, predictors = tables.outcomes(folder, but=stale), tables.predictors(folder, but=stale)
+    scores = tables.scores(folder, but=stale)
     made = {
         name: (base + path, table)
         for step in ("03_correlation", "04_published")
-        for name, path, table in collect.written(study, folder, step)
+        for name, path, table in collect.written(steps, folder, step)
     }
     cells, csv = collect.correlations(study, made, predictors, outcomes)
     states = Counter(s["state"] for s in steps)
     at = {s["path"]: s for s in steps}
     origins, four = collect.origins(steps), at["04_published"]
     three = at["03_correlation"]["results"]
-    X, Y = collect.units(study, predictors, outcomes)
+    X, Y = collect.units(study, predictors, outcomes, three.get("weak") or {} if csv else {})
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
     complete = states["done"] == len(steps)
     return {
-        "documents": notebooks.documents(),
+        "documents": notebooks.documents(), "stale": stale,
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
         "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself

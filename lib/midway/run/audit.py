@@ -1,23 +1,31 @@
-"""Do records, notebooks, files, params and upstream links agree? Are numbers found again?"""
+"""Do records, notebooks, products, params and upstream links agree? Are numbers found again?
+
+The judgement is plan's, with every file read anew; audit also looks for what no record names and
+for results that contradict what they were computed from. What it proves: docs/records.md.
+"""
 
 import json
 import math
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
-from midway.run import hashes, notebook
+from midway.run import hashes, record
 from midway.run import plan as planning
-from midway.run import record as records
 from midway.run.record import ScoreRecord, StepRecord
 from midway.run.status import read_state
-from midway.run.steps import StepId, steps, upstream
+from midway.run.step import run_step
+from midway.run.steps import STEPS, StepId, steps, upstream
 from midway.study import params
 from midway.study.errors import InputError
-from midway.study.files import digest, plain, sha256
+from midway.study.files import digest, file_hash, plain
 
-EPHEMERAL = ("injected-parameters",)
+UNNAMED = ("record.json", "state.json")  # files of a step that its record does not name
+WORK = (".lock", "states", "cache", ".ipynb_checkpoints", "__pycache__")  # and what helps making it
+PRODUCTS = ("predictions/", "scores/")  # what must come out again, with weights
+PAGES = "../"  # of the report, beside the steps
 
 
 def audit(study_dir: Path) -> dict:
@@ -27,114 +35,164 @@ def audit(study_dir: Path) -> dict:
     """
     study_dir = Path(study_dir)
     study = params.load(study_dir / "params.yaml")
-    problems, notes, found = [], [], {}
-    if study.study != study_dir.name:
-        problems.append(f"params.yaml: of study {study.study!r}, in the folder {study_dir.name!r}")
+    problems, notes, found, named = [], [], {}, set()
     for sid in steps(study):
-        if not (study_dir / sid.path / "record.json").exists():
-            notes.append(f"{sid.path}: no record (not run, not finished, or out of date)")
+        folder = study_dir / sid.path
+        if not (folder / "record.json").exists():
+            notes.append(f"{sid.path}: no record (not run, or not finished)")
             continue
-        record, wrong = _step(study, study_dir, sid)
-        problems += [f"{sid.path}: {w}" for w in wrong]
-        if record:
-            found[sid] = record
-    for sid, record in found.items():
-        for up in upstream(study, sid):
-            used = record.hashes["upstream"].get(up.path)
-            now = records.content(found[up]) if up in found else "missing"
-            if used != now:
-                problems.append(f"{sid.path}: made from another {up.path} than the one here")
-    notes += _differences(found)
+        try:
+            item = planning.judge(study, study_dir, sid, None)
+        except InputError as error:
+            notes.append(f"{sid.path}: cannot be compared with what it was made from: {error}")
+            item = planning.Item(sid, "changed", [], planning.whole(folder)[0])
+        data = any(w.startswith("data: ") for w in item.why)
+        absent = _absent(study, sid, study_dir) & set(item.why) if data else set()
+        notes += [f"{sid.path}: {w}: not here, so it cannot be compared" for w in absent]
+        wrong = [w for w in item.why if w not in absent]
+        if item.record:
+            found[sid] = item.record
+            named |= {os.path.normpath(folder / f) for f in item.record.files}
+            wrong += _record(folder, item.record) + _scores(folder, item.record)
+            wrong += _notebook(folder, item.record, sid) + _unnamed(folder, item.record)
+            if item.lost:
+                notes.append(f"{sid.path}: its weights have been removed")
+        problems += [f"{sid.path}: {w}" for w in dict.fromkeys(wrong)]
+    problems += _pages(study_dir, found, named)
+    notes += _left(study, study_dir) + _differences(study, study_dir, found)
     return {"checked": [s.path for s in found], "problems": problems, "notes": notes}
 
 
-def _whole(path: Path, kind: type) -> tuple[StepRecord | ScoreRecord | None, list[str]]:
-    try:
-        record = records.load(path)
-        text = path.read_text(encoding="utf-8")
-    except (InputError, OSError, UnicodeDecodeError) as error:
-        return None, [str(error)]
-    if not isinstance(record, kind):
-        return None, [f"{path.name} is another kind of record"]
-    wrong = record.schema_version == records.SCHEMA_VERSION and record.text() != text
-    return record, [f"{path.name} was changed after it was written (self-hash)"] if wrong else []
+def _absent(study, sid, study_dir: Path) -> set[str]:
+    """Reasons that only say that a local data set is not on this machine."""
+    now = hashes.data_hashes(study, hashes.data_names(study, sid), study_dir / hashes.INDEX)
+    return {f"data: {name}" for name, value in now.items() if value == "absent"}
 
 
-def _step(study, study_dir: Path, sid) -> tuple[StepRecord | None, list[str]]:
-    folder = study_dir / sid.path
-    record, wrong = _whole(folder / "record.json", StepRecord)
-    if record is None:
-        return None, wrong
-    name = StepId(record.step, record.variant, record.seed, record.part)
-    if (name, record.study) != (sid, study.study):
-        wrong.append(f"record.json is of {record.study}/{name.path}")
-    if record.key != digest(record.hashes):
+def _record(folder: Path, found: StepRecord) -> list[str]:
+    wrong = []
+    if found.key != digest(found.hashes):
         wrong.append("key is not the hash of hashes")
-    if record.hashes.get("params") != digest(record.params):
+    if found.hashes.get("params") != digest(found.params):
         wrong.append("params are not those that were hashed")
-    if record.params != plain(hashes.relevant(study, sid)):
-        wrong.append("params are not those of params.yaml (midway plan says which)")
-    for file, value in record.files.items():
-        path = folder / file
-        if not path.is_file():
-            if not file.endswith(".safetensors"):
-                wrong.append(f"{file} is gone")
-        elif sha256(path) != value:
-            wrong.append(f"{file} was changed after the record was written")
-    wrong += _scores(folder, record) + _notebook(folder, record, sid)
-    return record, wrong
-
-
-def _scores(folder: Path, record: StepRecord) -> list[str]:
-    wrong = []
-    for path in sorted((folder / "scores").glob("*.json")):
-        name = f"scores/{path.name}"
-        if name not in record.files:
-            wrong.append(f"{name} is not named by the record")
-        if path.name.endswith(".training.json"):
-            continue  # facts of a model that targets share; no score
-        score, more = _whole(path, ScoreRecord)
-        wrong += more
-        if score and path.name != f"{score.target}.{score.lang}.json":
-            wrong.append(f"{name} is of {score.target} {score.lang}")
-        if score and score.predictions:
-            file = folder / score.predictions
-            if not file.is_file() or sha256(file) != score.predictions_sha256:
-                wrong.append(f"{score.predictions} is not what {name} was computed from")
-    return wrong
-
-
-def _notebook(folder: Path, record: StepRecord, sid) -> list[str]:
-    wrong = []
     state = read_state(folder)
     if state and not state.get("draft") and state.get("state") != "done":
         wrong.append(f"state.json says {state.get('state')}")
-    if "notebook.ipynb" not in record.files:
-        return wrong  # made by hand in JupyterLab, without the runner
+    return wrong
+
+
+def _scores(folder: Path, found: StepRecord) -> list[str]:
+    """Scores are whole, of their predictions, and those that the results give."""
+    wrong, targets = [], found.results.get("targets") or {}
+    given = {(t, k): m for t, r in targets.items() for k, m in (r.get("languages") or {}).items()}
+    for path in sorted((folder / "scores").glob("*.json")):
+        name = f"scores/{path.name}"
+        if path.name.endswith(".training.json"):
+            continue  # facts of a model that targets share; no score
+        try:
+            score = record.load(path)
+            if not isinstance(score, ScoreRecord):
+                raise InputError(f"{name} is another kind of record")
+            if score.text() != path.read_text(encoding="utf-8"):
+                raise InputError(f"{name} was changed after it was written (self-hash)")
+        except (InputError, OSError, UnicodeDecodeError) as error:
+            wrong.append(str(error))
+            continue
+        if path.name != f"{score.target}.{score.lang}.json":
+            wrong.append(f"{name} is of {score.target} {score.lang}")
+        if score.predictions:
+            file = folder / score.predictions
+            if not file.is_file() or file_hash(file) != score.predictions_sha256:
+                wrong.append(f"{score.predictions} is not what {name} was computed from")
+        used = given.pop((score.target, score.lang), None)
+        if used is not None and plain(used) != plain(score.metrics):
+            wrong.append(f"results of {score.target} {score.lang} are not those of {name}")
+    wrong += [f"results of {t} {lang} have no score" for t, lang in given]
+    for target, result in targets.items():
+        wrong += [f"results.targets.{target}.{w}" for w in _means(target, result)]
+    return wrong
+
+
+def _means(target: str, result: dict) -> list[str]:
+    """Means over languages that are not the means of the languages' scores."""
+    from midway.study import tasks
+
+    metric = tasks.get(target).metric
+    languages = result.get("languages") or {}
+    main = {k: m[metric] for k, m in languages.items() if m.get(metric) is not None}
+    others = [v for k, v in main.items() if k != "en"]
+    means = {"english": [main[k] for k in main if k == "en"], "zero_shot": others}
+    means["xtreme_mean"] = list(main.values())
+    return [
+        f"{name} is not the mean of its languages"
+        for name, values in means.items()
+        if values and name in result and not _near(result[name], sum(values) / len(values))
+    ]
+
+
+def _near(a, b) -> bool:
+    return isinstance(a, (int, float)) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+
+
+def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
+    """The executed notebook ended well, was given this step and has the code that was hashed."""
+    if "notebook.ipynb" not in found.files:
+        return []  # made by hand in JupyterLab, without the runner
     try:
         tree = json.loads((folder / "notebook.ipynb").read_text(encoding="utf-8"))
         ended = tree["metadata"]["midway"]["state"]
+        cells = [c for c in tree["cells"] if c["cell_type"] == "code"]
+        tagged = [(c["metadata"].get("tags") or [], "".join(c["source"])) for c in cells]
+        code = [text for tags, text in tagged if "injected-parameters" not in tags]
         given = tree["metadata"]["papermill"]["parameters"]
-        code = [
-            "".join(c["source"])
-            for c in tree["cells"]
-            if c["cell_type"] == "code" and not set(EPHEMERAL) & set(c["metadata"].get("tags", []))
-        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return [*wrong, f"notebook.ipynb cannot be read ({type(error).__name__}: {error})"]
-    if ended != "done":
-        wrong.append(f"notebook.ipynb ended as {ended}")
+        return [f"notebook.ipynb cannot be read ({type(error).__name__}: {error})"]
+    wrong = [] if ended == "done" else [f"notebook.ipynb ended as {ended}"]
     for key in ("variant", "seed", "part"):
         if given.get(key) != getattr(sid, key):
             wrong.append(f"notebook.ipynb is of {key} {given.get(key)!r}")
-    if digest(code) != record.hashes.get("notebook"):
+    if digest(code) != found.hashes.get("notebook"):
         wrong.append("notebook.ipynb has other code than the record names")
     return wrong
 
 
-def _differences(found: dict) -> list[str]:
+def _unnamed(folder: Path, found: StepRecord) -> list[str]:
+    """Files that lie among a step's products and are none (the report might show them)."""
+    wrong = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder)
+        if name.as_posix() not in {*found.files, *UNNAMED} and not set(name.parts) & set(WORK):
+            wrong.append(f"{name.as_posix()} is not named by the record")
+    return wrong
+
+
+def _pages(study_dir: Path, found: dict, named: set[str]) -> list[str]:
+    """Pages of the report that its record does not name."""
+    if not any(sid.step == STEPS[4] for sid in found):
+        return []
+    folders = (study_dir / "pages", study_dir / "figures")
+    here = [study_dir / "index.html", *sorted(p for f in folders for p in f.rglob("*"))]
+    return [
+        f"{path.relative_to(study_dir).as_posix()} is not named by the record of {STEPS[4]}"
+        for path in here if path.is_file() and os.path.normpath(path) not in named
+    ]  # fmt: skip
+
+
+def _left(study, study_dir: Path) -> list[str]:
+    """Records of steps that the study does not have."""
+    known = {sid.path for sid in steps(study)}
+    found = sorted(study_dir.glob("0*/**/record.json"))
+    left = [p.parent.relative_to(study_dir).as_posix() for p in found]
+    what = "not a step of this study (params.yaml); it is not used"
+    return [f"{path}: {what}" for path in left if path not in known]
+
+
+def _differences(study, study_dir: Path, found: dict) -> list[str]:
     """What a reader should know before comparing numbers of different steps."""
     notes = []
+    names = Counter(r.study for r in found.values()) | Counter([study.study, study_dir.name])
+    if len(names) > 1:
+        notes.append(f"the study has been renamed: {', '.join(sorted(names))}")
     for what in ("metric_version", "schema_version", "determinism"):
         values = sorted({getattr(r, what) for r in found.values()}, key=str)
         if len(values) > 1:
@@ -158,10 +216,9 @@ def rerun(study_dir: Path, step: str) -> dict:
         names = ", ".join(s.path for s in sids[:4])
         raise InputError(f"--rerun {step}: name one step, e.g. {names}")
     (sid,) = sids
-    path = study_dir / sid.path / "record.json"
-    before, wrong = _whole(path, StepRecord)
+    before, broken = planning.whole(study_dir / sid.path)
     if before is None:
-        raise InputError(wrong[0])
+        raise InputError(f"{study_dir / sid.path}: {broken or 'no record (has the step run?)'}")
     with tempfile.TemporaryDirectory(prefix="midway-audit-") as temp:
         place = Path(temp) / study_dir.name
         place.mkdir()
@@ -169,26 +226,28 @@ def rerun(study_dir: Path, step: str) -> dict:
         for up in upstream(study, sid):
             (place / up.path).parent.mkdir(parents=True, exist_ok=True)
             os.symlink(study_dir / up.path, place / up.path)
-        outcome = notebook.run_step(sid, place / "params.yaml")
+        outcome = run_step(sid, place / "params.yaml")
         if outcome.code:
             return {
                 "checked": [sid.path],
                 "problems": [f"{sid.path}: {outcome.state} this time: {outcome.error}"],
                 "notes": [],
             }
-        after = records.load(place / sid.path / "record.json")
-    problems = [f"{sid.path}: {p}" for p in [*wrong, *compare(before.results, after.results)]]
-    products = before.files.keys() | after.files.keys()
-    changed = [
-        name for name in sorted(products)
-        if not name.endswith(".ipynb") and before.files.get(name) != after.files.get(name)
-    ]  # fmt: skip
+        after = record.load(place / sid.path / "record.json")
+    problems = compare(before.results, after.results)
+    products = sorted(before.files.keys() | after.files.keys())
+    changed = [n for n in products if before.files.get(n) != after.files.get(n)]
+    numbers = [n for n in changed if n.startswith(PRODUCTS) or n.endswith(".safetensors")]
+    problems += [f"{n} differs" for n in numbers]
+    others = [n for n in changed if n not in numbers and not n.endswith((".ipynb", ".html"))]
     same = before.key == after.key
-    notes = [] if same else [f"{sid.path}: its inputs have changed since (see midway plan)"]
-    notes += [f"{sid.path}: {name} differs" for name in changed]
+    notes = [] if same else ["its inputs have changed since (see midway plan)"]
+    notes += [f"{n} differs" for n in others]
     if not problems:
-        notes.append(f"{sid.path}: all numbers are equal in the second execution")
-    return {"checked": [sid.path], "problems": problems, "notes": notes}
+        notes.append("all numbers, predictions and weights are equal in the second execution")
+    found = {"problems": problems, "notes": notes}
+    found = {k: [f"{sid.path}: {text}" for text in texts] for k, texts in found.items()}
+    return {"checked": [sid.path]} | found
 
 
 def compare(before, after, where: str = "results") -> list[str]:

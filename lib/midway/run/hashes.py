@@ -121,6 +121,8 @@ def _imported(source: str, here: Path | None) -> set[Path]:
             names |= {module} | {f"{module}.{a.name}" for a in node.names}
     found = set()
     for name in names:
+        if name.startswith("midway."):  # by the face, e.g. midway.figures
+            name = midway.FACE.get(name.removeprefix("midway."), name).partition(":")[0]
         parts = name.split(".")
         if parts[0] != "midway":
             continue
@@ -180,18 +182,18 @@ def data_names(study: Study, sid: StepId) -> list[str]:
     return []
 
 
-def hashes(study: Study, sid: StepId, out: Path, *, ignore_missing=False, kept=frozenset(),
-           reads: Path | None = None) -> dict:  # fmt: skip
+def hashes(
+    study: Study, sid: StepId, out: Path, *, ignore_missing=False, reads: Path | None = None
+) -> dict:
     """All that a job depends on, named. ``out`` is its folder, e.g. outputs/mini/04_published.
 
-    Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``kept``: paths
-    of steps whose retired record stands for the record; ``reads``: the folder of the records that
-    the job reads, if its own folder is not below it.
+    Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``reads``: the
+    folder of the records that the job reads, if its own folder is not below it.
     """
     study_dir = Path(out).parents[sid.path.count("/")]
     index = study_dir / INDEX
     # the report shows what there is; the others need all they read
-    above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4], kept)
+    above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4])
     heavy = sid.step in STEPS[:2]
     own = ["local"] if study.data.root or study.data.source == "hub" else []
     lib = library(sid.notebook, *([study.data.source, *own] if heavy else []))
@@ -219,16 +221,17 @@ def _flat(tree, prefix: str = "") -> dict[str, object]:
     return {k: v for key, value in tree.items() for k, v in _flat(value, join + str(key)).items()}
 
 
-def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool, kept=()) -> dict:
+def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool) -> dict:
     """Path -> content hash of each record that a job reads, or "missing"."""
     above = {}
     for up in upstream(study, sid):
-        path = study_dir / up.path / ("record.stale.json" if up.path in kept else "record.json")
+        path = study_dir / up.path / "record.json"
         try:
             record = load(path)
-            assert isinstance(record, StepRecord)
+            if not isinstance(record, StepRecord):
+                raise InputError(f"{path}: a score's record, not a step's")
             above[up.path] = content(record)
-        except (InputError, AssertionError):
+        except InputError:
             if not ignore_missing:
                 raise
             above[up.path] = "missing"

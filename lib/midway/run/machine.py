@@ -39,63 +39,32 @@ def gpus(compute) -> list[str]:
     return [name.strip() for name in found.split(",") if name.strip() not in ("", "-1")]
 
 
-def kernel_environment(threads: int) -> dict[str, str]:
-    """Environment of a kernel: thread counts, this library, UTF-8 and a fixed hash seed."""
-    names = "OMP MKL OPENBLAS NUMEXPR RAYON".split()
-    lib = str(Path(__file__).resolve().parents[2])
-    paths = [
-        lib,
-        *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != lib),
-    ]
-    return os.environ | {f"{n}_NUM_THREADS": str(threads) for n in names} | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUTF8": "1",
-        "PYTHONHASHSEED": "0",
-        "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
-        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
-        "MIDWAY_ROOT": str(root()),
-        "MIDWAY_RUNNER": str(os.getpid()),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # what ipykernel sets
-        # glibc: keep freed memory up to these sizes (bytes) instead of faulting it in again
-        "MALLOC_MMAP_THRESHOLD_": str(2**25),
-        "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    }  # fmt: skip
-
-
 @contextlib.contextmanager
-def own_gpus(compute):
-    """Hold one GPU as long as a step takes: its process and kernel see no other.
+def own_gpu(compute, stop=None, wanted: bool = True):
+    """Hold a GPU as long as a step takes; gives what its kernel's environment needs.
 
-    Waits while other steps, of whatever study of this user, hold them all. A single GPU (what a
+    Waits while other steps, of whatever study of this user, hold them all. A single one (what a
     cluster gives a job) is taken as it is.
     """
-    names = gpus(compute)
-    if len(names) <= 1:
-        yield
+    names = gpus(compute) if wanted else []
+    if len(names) < 2:
+        yield {}
         return
-    before, held = os.environ.get("CUDA_VISIBLE_DEVICES"), None
-    while held is None:
-        for name in names:
-            path = Path(tempfile.gettempdir(), f"midway-{os.getuid()}-gpu-{name}.lock")
-            lock = open(path, "w")  # noqa: SIM115  (held open: closing it frees the GPU)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.close()
-                continue
-            held = lock
-            break
-        else:
+    with contextlib.ExitStack() as held:
+        while not stop:
+            for name in names:
+                path = Path(tempfile.gettempdir(), f"midway-{os.getuid()}-gpu-{name}.lock")
+                lock = open(path, "w")  # noqa: SIM115  (held open: closing it frees the GPU)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    lock.close()
+                    continue
+                held.enter_context(lock)
+                yield {"CUDA_VISIBLE_DEVICES": name}
+                return
             time.sleep(1 + random.random())
-    os.environ["CUDA_VISIBLE_DEVICES"] = name
-    try:
-        yield
-    finally:
-        held.close()
-        if before is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
+        yield {}
 
 
 def cpu_seconds() -> float:

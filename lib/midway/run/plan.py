@@ -1,4 +1,8 @@
-"""What is done, what must run and why, and what is running: read from the files alone."""
+"""What is done, what must run and why: one judgement for run, plan, status, audit and report.
+
+A step is done when its record is whole, what it was made from is what is there now (settings, code,
+data, encoder, records of earlier steps), and every product has the hash that the record names.
+"""
 
 import contextlib
 from collections import Counter
@@ -6,127 +10,147 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from midway.run import hashes, notebook
-from midway.run import record as records
-from midway.run import steps as steps_
+from midway.run import hashes, record, step
 from midway.run.record import StepRecord
 from midway.run.status import read_state
-from midway.run.steps import STEPS, StepId, upstream
+from midway.run.steps import STEPS, StepId, steps, upstream
 from midway.study import params
 from midway.study.errors import InputError
+from midway.study.files import file_hashes, save_index
 
 
 @dataclass
 class Item:
-    """One step: ``done``; ``kept`` (a retired record is true again); ``new``; or ``changed``."""
+    """One step: ``done``, ``new`` (it has no record) or ``changed``; and why it must run."""
 
     sid: StepId
     state: str
     why: list[str] = field(default_factory=list)
     record: StepRecord | None = None
+    lost: bool = False  # weights were removed to save space
 
     @property
     def ready(self) -> bool:
-        return self.state in ("done", "kept")
+        return self.state == "done"
 
 
-def _record(folder: Path) -> tuple[StepRecord | None, bool, str]:
-    """Record of a folder, whether it is a retired one, and why it cannot be used."""
-    for name in ("record.json", "record.stale.json"):
-        path = folder / name
-        if path.exists():
-            try:
-                found = records.load(path)
-                if found.text() != path.read_text(encoding="utf-8"):
-                    return None, False, f"{name} was changed by hand"
-                return found, name != "record.json", ""
-            except (InputError, OSError) as error:
-                if name == "record.json":
-                    return None, False, str(error)
-    return None, False, ""
+def whole(folder: Path) -> tuple[StepRecord | None, str]:
+    """Record of a step's folder (None when there is none), and why it cannot be used."""
+    path = folder / "record.json"
+    try:
+        found = record.load(path)
+        if not isinstance(found, StepRecord):
+            return None, "it is a score's, not a step's"
+        same = found.text() == path.read_text(encoding="utf-8")
+        return (found, "") if same else (None, "record.json was changed by hand")
+    except (InputError, OSError) as error:
+        return None, str(error) if path.exists() else ""
 
 
-def _end(folder: Path) -> dict:
+def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), needed=()) -> Item:
+    """One step, all above it being as they are; what is ``waiting`` will run and is not looked at.
+
+    ``index`` remembers hashes of files while their size and times stay; None: all are read.
+    Big weights may be removed once everything that reads them is done; ``needed`` are steps whose
+    weights are read again.
+    """
+    folder = study_dir / sid.path
+    found, broken = whole(folder)
+    if found is None:
+        if broken:
+            return Item(sid, "changed", [f"record: {broken}"])
+        return Item(sid, "new", _last_time(folder))
+    name = StepId(found.step, found.variant, found.seed, found.part)
+    why = [] if name == sid else [f"record: it is of {name.path}"]
+    current = hashes.hashes(study, sid, folder, ignore_missing=True)
+    will = {f"upstream: {up.path}" for up in waiting}
+    why += [r for r in hashes.reasons(found, study, sid, current) if r.split(" (")[0] not in will]
+    files = changed_files(folder, found, index)
+    lost = {f for f in files if f.endswith(".safetensors is gone") and sid.step == STEPS[0]}
+    why += [f for f in files if f not in lost or sid in needed]
+    return Item(sid, "changed" if why else "done", why, found, bool(lost))
+
+
+def changed_files(folder: Path, found: StepRecord, index: Path | None) -> list[str]:
+    """Products that are gone or are not what the record names."""
+    there = file_hashes({name: folder / name for name in found.files}, index, save=False)
+    return [
+        f"file: {name} " + ("was changed" if name in there else "is gone")
+        for name, value in found.files.items() if there.get(name) != value
+    ]  # fmt: skip
+
+
+def last_end(folder: Path) -> dict:
     """How the last execution ended; {} for a draft of the report, unless it failed."""
     end = read_state(folder)
     return {} if end.get("draft") and end.get("state") != "failed" else end
 
 
+def _last_time(folder: Path) -> list[str]:
+    end = last_end(folder)
+    if end.get("state") not in ("failed", "died", "interrupted"):
+        return []
+    return [f"{end['state']} last time" + (f": {end['error']}" if end.get("error") else "")]
+
+
 def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> list[Item]:
-    """Every step in order with its state and reasons; nothing is started or written.
+    """Every step in order with its state and reasons; nothing is started.
 
     ``force``: steps, or whole stages, that run again whatever their state.
     """
     study_dir = Path(study_dir)
     forced = {s for f in force for s in matching(study, f)}
-    needed: set[StepId] = set()  # 01 steps whose removed encoder a later step must read
+    needed: set[StepId] = set()
     while True:
-        items, lost = _judge(study, study_dir, forced, needed)
+        items = _plan(study, study_dir, forced, needed)
         more = {
             up
             for item in items.values()
             if not item.ready
             for up in upstream(study, item.sid)
-            if item.sid.step == STEPS[1] and up in lost and items[up].ready
+            if items[up].ready and items[up].lost
         }
         if not more:
-            return list(items.values())
+            break
         needed |= more
+    save_index(study_dir / hashes.INDEX)
+    return list(items.values())
 
 
-def _judge(study, study_dir, forced, needed):
+def _plan(study, study_dir, forced, needed) -> dict[StepId, Item]:
     items: dict[StepId, Item] = {}
-    lost: set[StepId] = set()
-    for sid in steps_.steps(study):
-        folder = study_dir / sid.path
-        record, retired, broken = _record(folder)
+    for sid in steps(study):
         waiting = [up for up in upstream(study, sid) if not items[up].ready]
-        why = [f"record: {broken}"] if broken else []
+        item = judge(study, study_dir, sid, study_dir / hashes.INDEX, waiting, needed)
         if sid in forced:
-            why.append("forced")
-        if record is not None:
-            kept = frozenset(s.path for s, item in items.items() if item.state == "kept")
-            current = hashes.hashes(study, sid, folder, ignore_missing=True, kept=kept)
-            will = {f"upstream: {up.path}" for up in waiting}
-            why += [
-                r
-                for r in hashes.reasons(record, study, sid, current)
-                if r.split(" (")[0] not in will
-            ]
-            gone = [name for name in record.files if not (folder / name).exists()]
-            # Big weights may be removed once everything that reads them is done.
-            weights = [n for n in gone if n.endswith(".safetensors") and sid.step == STEPS[0]]
-            lost |= {sid} if weights else set()
-            why += [f"file: {n} is gone" for n in gone if n not in weights or sid in needed]
+            item.why.insert(0, "forced")
         if waiting:
             first = waiting[0].path if len(waiting) == 1 else f"{len(waiting)} steps"
-            why.append(f"upstream: {first} will run")
-        if record is None:
-            end = _end(folder)
-            if end.get("state") in ("failed", "died", "interrupted"):
-                why.append(
-                    f"{end['state']} last time" + (f": {end['error']}" if end["error"] else "")
-                )
-            state = "changed" if broken else "new"
-        else:
-            state = "changed" if why else ("kept" if retired else "done")
-        items[sid] = Item(sid, state, why, record)
-    return items, lost
+            item.why.append(f"upstream: {first} will run")
+        if item.ready and item.why:
+            item.state = "changed"
+        items[sid] = item
+    return items
+
+
+def current(study: params.Study, study_dir: Path) -> set[str]:
+    """Folders, below the study's, of steps whose records are true now."""
+    return {item.sid.path for item in plan(study, study_dir) if item.ready}
 
 
 def matching(study: params.Study, name: str) -> list[StepId]:
     """Steps that a user means by a stage (02_transfer) or a folder (01_intermediate/mnli)."""
-    name, steps = name.strip("/"), steps_.steps(study)
-    found = [s for s in steps if f"{s.path}/".startswith(f"{name}/")]
+    name, every = name.strip("/"), steps(study)
+    found = [s for s in every if f"{s.path}/".startswith(f"{name}/")]
     if found:
         return found
-    parts = [s.path.split("/") for s in steps]
+    parts = [s.path.split("/") for s in every]
     folders = dict.fromkeys("/".join(p[:n]) for p in parts for n in range(1, len(p) + 1))
     ends = {f: f.rpartition("/")[2] for f in folders}
     near = [f for f in ends if ends[f] == name] or get_close_matches(name, folders, 1, 0.8)
     if not near and (leaf := get_close_matches(name, ends.values(), 1, 0.7)):
         near = [f for f in ends if ends[f] == leaf[0]]
-    stages = f"name a stage ({', '.join(STEPS)}) or a folder of one, e.g. {steps[1].path}"
+    stages = f"name a stage ({', '.join(STEPS)}) or a folder of one, e.g. {every[1].path}"
     hint = f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else stages
     raise InputError(f"unknown step {name!r}; {hint}")
 
@@ -157,9 +181,9 @@ def status(study_dir: Path) -> list[dict]:
     rows = []
     for item in plan(study, study_dir):
         with contextlib.suppress(OSError):  # somebody else's study may be looked at, too
-            notebook.settle(study_dir / item.sid.path)
-        end = _end(study_dir / item.sid.path)
-        state = {"changed": "stale", "kept": "done"}.get(item.state, item.state)
+            step.settle(study_dir / item.sid.path)
+        end = last_end(study_dir / item.sid.path)
+        state = "stale" if item.state == "changed" else item.state
         if end.get("state") == "running" or (
             state == "new" and end.get("state") not in (None, "done")
         ):
@@ -204,9 +228,9 @@ def matrix(rows: list[dict]) -> str:
         if row["state"] not in ("done", "new") and why:
             why = why if len(why) <= 200 else f"{why[:200]} ..."
             alike.setdefault(f"{row['state']}: {why}", []).append(row["step"])
-    for why, steps in alike.items():
-        more = f" and {len(steps) - 1} more" if steps[1:] else ""
-        lines.append(f"{steps[0]}{more}: {why}")
+    for why, same in alike.items():
+        more = f" and {len(same) - 1} more" if same[1:] else ""
+        lines.append(f"{same[0]}{more}: {why}")
     states = Counter(row["state"] for row in rows)
     return "\n".join(
         [*lines, f"{len(rows)} steps: {', '.join(f'{n} {s}' for s, n in states.items())}"]

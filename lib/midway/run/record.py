@@ -14,17 +14,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from midway.evaluation.metrics import METRIC_VERSION
 from midway.run.machine import cpu_seconds, environment, hub_files, torch_state
 from midway.study.errors import InputError
 from midway.study.files import (
     digest,
+    file_hash,
     plain,
     sha256,
     write_atomic,
 )
 
 SCHEMA_VERSION = 1
-METRIC_VERSION = 1  # raise when the definition of any score changes
+RUNNER = "MIDWAY_RUNNER"  # environment variable of kernels that a run has started
 PENDING = "record.pending.json"  # under the runner: renamed when the notebook has ended well
 UPGRADES: dict[int, Any] = {}  # schema version -> function(dict) -> dict of the next version
 
@@ -180,7 +182,7 @@ class Step:
         """Write one target's and language's scores now; fields as in :class:`ScoreRecord`."""
         if predictions is not None:
             path = _below(self.out, predictions)
-            fields["predictions"] = path.relative_to(self.out.resolve()).as_posix()
+            fields["predictions"] = path.relative_to(os.path.abspath(self.out)).as_posix()
             fields["predictions_sha256"] = sha256(path)
         record = ScoreRecord(target=target, lang=lang, key=self.score_key(target), **plain(fields))
         record.write(self.out / "scores" / f"{target}.{lang}.json")
@@ -192,6 +194,10 @@ class Step:
         if record.predictions:
             self._scores.append(record.predictions)
 
+    def keep(self, path: Path) -> None:
+        """Name a file in the record that is no score, e.g. facts of a model that targets share."""
+        self._scores.append(Path(path).relative_to(self.out).as_posix())
+
     def finish(self, results: dict, files=(), tokens: int | None = None) -> Path:
         """Hash ``files`` (paths below the step's folder; folders are walked) and write the record.
 
@@ -199,7 +205,6 @@ class Step:
         record.json when the notebook has ended well.
         """
         wall, cpu = time.monotonic() - self._wall, cpu_seconds() - self._cpu
-        notes = sorted((self.out / "scores").glob("*.training.json"))  # facts of shared models
         record = StepRecord(
             **vars(self.sid),
             study=self.study.study,
@@ -209,7 +214,7 @@ class Step:
             hashes=self.hashes,
             key=self.key,
             results=plain(results),
-            files=hash_files(self.out, [*files, *self._scores, *notes]),
+            files=hash_files(self.out, [*files, *self._scores]),
             determinism=self.determinism,
             environment=self.environment | torch_state() | hub_files(),
             cost=Cost(
@@ -220,7 +225,7 @@ class Step:
                 peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
             ),
         )
-        name = PENDING if os.environ.get("MIDWAY_RUNNER") else "record.json"
+        name = PENDING if os.environ.get(RUNNER) else "record.json"
         return record.write(self.out / name)
 
 
@@ -236,16 +241,22 @@ def begin(out, step: str, study, variant=None, seed=None, part=None, reads=None)
 
 
 def _below(folder: Path, name) -> Path:
-    """A product's path, given below the step's folder or as it stands; InputError if it is not."""
-    folder = folder.resolve()
-    for path in (folder / name, Path(name).resolve()):
-        if path.exists() and path.resolve().is_relative_to(folder):
+    """A product's path, given below the step's folder or as it stands; InputError if it is not.
+
+    Products of the report, which is one page for the whole study, lie beside the steps.
+    """
+    folder = Path(os.path.abspath(folder))
+    wide = folder.parent if folder.name.startswith("05_") else folder
+    for path in (folder / name, Path(name)):
+        path = Path(os.path.abspath(path))
+        if path.exists() and path.is_relative_to(wide):
             return path
     raise InputError(f"{name}: named as a product of the step but not in {folder}")
 
 
 def hash_files(folder: Path, files) -> dict[str, str]:
-    """Paths below ``folder`` -> sha256; folders are walked."""
+    """Paths below ``folder`` -> hash; folders are walked."""
     named = [_below(folder, name) for name in files]
     found = {f for p in named for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()}
-    return {f.relative_to(folder.resolve()).as_posix(): sha256(f) for f in sorted(found)}
+    here = os.path.abspath(folder)
+    return {Path(os.path.relpath(f, here)).as_posix(): file_hash(f) for f in sorted(found)}

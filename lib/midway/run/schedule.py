@@ -1,34 +1,36 @@
-"""Run a study: `midway run`. Snakemake decides the order and starts the jobs; this looks after it.
+"""Bring a study up to date: `midway run`. Steps in order, each judged when all above it are done.
 
-One run at a time per study; what a killed run has left is put in order; records that are no longer
-true are retired, so that Snakemake runs what the plan says; progress; the report, early and again.
+One run at a time per study. What runs the steps is an engine (midway.run.engine); a report of what
+there is so far is made early and again.
 """
 
 import contextlib
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from midway.run import machine, notebook, slurm
+from midway.run import engine as engines
 from midway.run import plan as planning
-from midway.run.kernels import forking
+from midway.run.hashes import INDEX
 from midway.run.missing import without
-from midway.run.progress import Watch, die_with_parent, environment, say
-from midway.run.status import alive, me, read_state, send
-from midway.run.steps import STEPS, steps
+from midway.run.progress import Progress, say
+from midway.run.status import Outcome, Stop, me, read_state
+from midway.run.step import on_signals, run_step, settle
+from midway.run.steps import STEPS, StepId, steps, upstream
 from midway.study import params, yamlfile
 from midway.study.errors import InputError
 from midway.study.files import root, write_atomic
 
 NEEDED_MB = 100  # free disk space without which no run is started
 STALE_LOCK = 600  # seconds after which a silent lock of another machine is taken over
+REPORT_EVERY = 180.0  # seconds between early reports, or ten times what one takes
+REPORT = StepId(STEPS[4])
 
 
 def outputs(study: params.Study) -> Path:
@@ -38,7 +40,7 @@ def outputs(study: params.Study) -> Path:
 
 @contextlib.contextmanager
 def lock(folder: Path):
-    """Hold a study's folder; InputError when another run does.
+    """Hold a study's folder and give the lock's path; InputError when another run holds it.
 
     On this machine the operating system frees the lock of a dead run. A lock of another machine
     (shared folder) counts as held until it has been silent for ten minutes.
@@ -47,8 +49,8 @@ def lock(folder: Path):
     with open(path, "a+", encoding="utf-8") as f:
         f.seek(0)
         try:
-            other = json.loads(f.read() or "{}")
-        except ValueError:
+            other = dict(json.loads(f.read() or "{}"))
+        except (ValueError, TypeError):
             other = {}
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,80 +77,15 @@ def lock(folder: Path):
             f.truncate(0)
 
 
-def _stop(processes: list[dict], patience: float = 6.0) -> None:
-    """End these runners and no others: asked first, killed when they do not listen."""
-    for number, wait in ((None, 2.5), (signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
-        for who in processes:
-            if number is not None and alive(who) and not send(who, number):
-                say(f"process {who['pid']} is not surely a step of Midway: it is left alone")
-        end = time.monotonic() + wait
-        while any(map(alive, processes)) and time.monotonic() < end:
-            time.sleep(0.1)
-
-
-def clear_up(study, folder: Path, patience: float = 6.0) -> None:
-    """After a kill: end orphaned runners, settle states, drop what Snakemake left behind."""
-    states = [(s, read_state(folder / s.path)) for s in steps(study)]
-    here = [x for _, x in states if x.get("state") == "running" and x.get("host") == me()["host"]]
-    if here:
-        say(f"stopping {len(here)} step(s) that an ended run has left behind")
-        _stop(here, patience)
-    for sid, _ in states:
-        if read_state(folder / sid.path).get("state") == "died":
-            notebook.settle(folder / sid.path)
-    for name in ("locks", "incomplete", "metadata"):  # records say what is whole, not Snakemake
-        shutil.rmtree(folder / ".snakemake" / name, ignore_errors=True)
-
-
-def elsewhere(study, folder: Path) -> None:
-    """InputError when another machine (a cluster's job) is executing a step of this study."""
+def settle_all(study, folder: Path, cluster: bool) -> None:
+    """Write down how steps of a killed run ended; InputError when one is still being executed."""
     for sid in steps(study):
-        end = read_state(folder / sid.path)
-        if end.get("state") == "running" and end.get("host") != me()["host"]:
-            raise InputError(
-                f"{folder / sid.path}: being executed on {end['host']}; wait for it, or resume "
-                "with the profile that started it"
-            )
-
-
-def retire(study, folder: Path, items: list[planning.Item]) -> None:
-    """Set aside records that are not true any more; bring back those that are true again."""
-    for item in items:
-        record = folder / item.sid.path / "record.json"
-        stale = record.with_name("record.stale.json")
-        if item.state == "kept":
-            os.replace(stale, record)
-        elif not item.ready and "forced" in item.why:
-            for path in (record, stale):
-                path.unlink(missing_ok=True)
-            shutil.rmtree(record.parent / "scores", ignore_errors=True)
-        elif not item.ready and record.exists():
-            os.replace(record, stale)
-    current = {item.sid.path for item in items}
-    for record in folder.glob("0[12]_*/**/record.json"):  # left out of the study since
-        if record.parent.relative_to(folder).as_posix() not in current:
-            os.replace(record, record.with_name("record.stale.json"))
-
-
-def command(folder: Path, targets: list[str], cores: int, profile: str | None) -> list[str]:
-    """Snakemake's command line; no part of it goes through a shell."""
-    base = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(root() / "Snakefile"),
-        "--directory", str(folder), "--keep-going", "--rerun-triggers", "mtime",
-        "--scheduler", "greedy", "--nocolor",
-    ]  # fmt: skip
-    if profile:
-        where = root() / "profiles" / profile
-        if not re.fullmatch(r"[\w-]+", profile) or not (where / "config.yaml").is_file():
-            known = sorted(p.parent.name for p in (root() / "profiles").glob("*/config.yaml"))
-            raise InputError(f"unknown profile {profile!r}; known: {', '.join(known)}")
-        base += ["--profile", str(where)]
-        if profile == "slurm":
-            base += ["--slurm-jobname-prefix", slurm.prefix(folder)]
-    if not profile or cores:
-        limit = "--cores" if profile in (None, "local") else "--jobs"
-        base += [limit, str(cores or os.cpu_count() or 1)]
-    return [*base, "--", *targets]
+        end = settle(folder / sid.path)
+        here = end.get("host") == me()["host"]
+        if end.get("state") == "running" and (here or not cluster):
+            where = f"process {end.get('pid')} of {end.get('host')}"
+            more = "" if here else ", or resume with the profile that started it"
+            raise InputError(f"{folder / sid.path}: being executed by {where}; wait for it{more}")
 
 
 def stages(until: str | None) -> tuple[str, ...]:
@@ -184,7 +121,7 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
     stages(until)
     for name in force:
         planning.matching(study, name)
-    command(folder, [], cores, profile)  # a wrong profile is refused before anything is written
+    settings = engines.profile(profile)  # a wrong one is refused before anything is written
     check(study)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -195,97 +132,189 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
     if free < NEEDED_MB:
         raise InputError(f"{folder}: {free:.0f} MB free on this disk; a run needs {NEEDED_MB} MB")
+    stop = Stop()
     with lock(folder) as held:
-        return _run(study, folder, held, cores, profile, until, tuple(force))
+        engine = engines.engine(study, folder, stop, cores, settings, me())
+        settle_all(study, folder, bool(settings))
+        return Run(study, folder, held, engine, stop).run(stages(until), tuple(force))
 
 
-def _run(study, folder: Path, held: Path, cores, profile, until, force) -> int:
-    if profile == "slurm":
-        slurm.cancel(folder)
-    else:
-        elsewhere(study, folder)
-    clear_up(study, folder)
-    items = planning.plan(study, folder, force)
-    wanted = stages(until)
-    text = yamlfile.dump(study.fold())
-    if not (folder / "params.yaml").exists() or (folder / "params.yaml").read_text() != text:
-        write_atomic(folder / "params.yaml", text)
-    retire(study, folder, items)
-    todo = [i for i in items if not i.ready and i.sid.step in wanted]
-    page = folder / "index.html"
-    if not todo:
-        say(f"nothing to do: all {sum(i.sid.step in wanted for i in items)} steps are done")
-        for line in without(study, folder):
-            say(line)
-        print(page if page.exists() else folder)
-        return 0
-    slots = max(1, (cores or os.cpu_count() or 1) // study.compute.threads)
-    if profile in (None, "local") and (devices := len(machine.gpus(study.compute))):
-        slots = max(1, min(slots, devices))
-        cores = slots * study.compute.threads
-    say(f"{len(todo)} of {len(items)} steps to run, {slots} at a time; log: {folder}/snakemake.log")
-    watch = Watch(study, folder, [i for i in items if i.ready or i in todo], slots)
-    targets = [f"{i.sid.path}/record.json" for i in todo]
-    cmd = command(folder, targets, cores, profile)
-    with forking(study.compute, profile):
-        code = _watch_over(study, folder, held, watch, cmd, profile)
-    if code == 130:
-        say("interrupted; what is finished is kept, and the next run goes on from there")
-        return code
-    finished = (folder / STEPS[4] / "record.json").exists()
-    if not finished:
-        watch.report(last=True)
-    failed = [(s, e) for s, e in watch.failed if not (folder / s.path / "record.json").exists()]
-    for sid, end in failed:  # a cluster may have run one again, and well
-        say(f"{end['state']}: {folder / sid.path / 'notebook.ipynb'}\n    {end['error']}")
-    missing = [i for i in todo if not (folder / i.sid.path / "record.json").exists()]
-    if missing and not failed:
-        say(f"Snakemake ended with code {code}; the end of {folder}/snakemake.log:")
-        tail = (folder / "snakemake.log").read_text(encoding="utf-8", errors="replace")
-        say("\n".join(f"    {line}" for line in tail.splitlines()[-12:]))
-    for line in without(study, folder):
-        say(line)
-    print(page if page.exists() else folder)
-    return 1 if missing else 0
+@contextlib.contextmanager
+def _stoppable(stop: Stop):
+    """Signals stop the steps; before and after, they end the program as they always do."""
+    old = on_signals(stop)
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
-def _watch_over(study, folder, held, watch, cmd, profile) -> int:
-    """Run Snakemake to its end; SIGINT and SIGTERM stop it and its jobs. Its code, or 130."""
+def urgency(sid: StepId) -> tuple:
+    """What goes first: the baseline, the published numbers, the longest, all of 01 before 02."""
+    variant = sid.variant or ""
+    return variant == "none", sid.step == STEPS[3], variant[:5] == "multi", sid.step == STEPS[0]
 
-    def on_signal(number, _frame):
-        raise KeyboardInterrupt(number)
 
-    old = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    with open(folder / "snakemake.log", "w", encoding="utf-8") as log:
-        engine = subprocess.Popen(
-            cmd, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder,
-            env=environment(profile), start_new_session=True, preexec_fn=die_with_parent,
+class Run:
+    """One run of a study, its folder being held."""
+
+    def __init__(self, study, folder: Path, held: Path, engine, stop: Stop):
+        self.study, self.folder, self.held, self.engine, self.stop = (
+            study, folder, held, engine, stop,
         )  # fmt: skip
+        self.good: set[StepId] = set()
+        self.bad: dict[StepId, Outcome | None] = {}  # None: not run, for want of what is above it
+        self.tried: dict[StepId, int] = {}
+        self.running: dict = {}  # Future -> step
+
+    def run(self, wanted, force) -> int:
+        folder, page = self.folder, self.folder / "index.html"
+        items = planning.plan(self.study, folder, force)
+        text = yamlfile.dump(self.study.fold())
+        path = folder / "params.yaml"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomic(path, text)
+        todo = [i.sid for i in items if not i.ready and i.sid.step in wanted]
+        if not todo:
+            say(f"nothing to do: all {sum(i.sid.step in wanted for i in items)} steps are done")
+            for line in without(self.study, folder):
+                say(line)
+            say(page if page.exists() else folder, sys.stdout)
+            return 0
+        self.good = {i.sid for i in items if i.ready}
+        self.forced = {s for f in force for s in planning.matching(self.study, f)}
+        say(f"{len(todo)} of {len(items)} steps to run, {self.engine.slots} at a time")
+        self.progress = Progress(items, todo, self.engine.slots)
+        with _stoppable(self.stop), self.engine, ThreadPoolExecutor(1) as aside:
+            self.report = Report(self.study, folder, aside, self.stop)
+            self._loop(sorted(todo, key=urgency, reverse=True))
+            if self.stop:
+                self._stop()
+                return 130
+            if REPORT not in self.good and REPORT.step in wanted or self.bad:
+                self.report.last()
+        for sid, end in self.bad.items():
+            if end:
+                say(f"{end.state}: {folder / sid.path / 'notebook.ipynb'}\n    {end.error}")
+        if skipped := sum(end is None for end in self.bad.values()):
+            say(f"{skipped} steps were not run: they need what is missing above")
+        for line in without(self.study, folder):
+            say(line)
+        say(page if page.exists() else folder, sys.stdout)
+        return 1 if self.bad else 0
+
+    def _loop(self, pending: list[StepId]) -> None:
+        while (pending or self.running) and not self.stop:
+            os.utime(self.held)
+            for sid in list(pending):
+                above = set(upstream(self.study, sid))
+                if above & self.bad.keys():
+                    pending.remove(sid)
+                    self.progress.todo.discard(sid)
+                    self.bad[sid] = None
+                elif above <= self.good and len(self.running) < self.engine.slots:
+                    pending.remove(sid)
+                    if self._due(sid, above):
+                        self._submit(sid)
+                    else:
+                        self.good.add(sid)
+                        self.progress.ended(sid, "unchanged")
+            for future in wait(self.running, 0.3, FIRST_COMPLETED).done:
+                self._ended(self.running.pop(future), future)
+            self.report.look(any(s != REPORT for s in [*pending, *self.running.values()]))
+
+    def _due(self, sid: StepId, above) -> bool:
+        """Must it run, now that all above it is known? (What reads nothing was judged before.)"""
+        if not above or sid in self.forced:
+            return True
+        return not planning.judge(self.study, self.folder, sid, self.folder / INDEX).ready
+
+    def _submit(self, sid: StepId) -> None:
+        if sid == REPORT:
+            self.report.wait()
+        self.tried[sid] = self.tried.get(sid, 0) + 1
+        self.progress.started(sid)
+        self.running[self.engine.submit(sid)] = sid
+
+    def _ended(self, sid: StepId, future) -> None:
         try:
-            while engine.poll() is None:
-                os.utime(held)
-                watch.look()
-                watch.report()
-                time.sleep(0.3)
-            watch.look()
-        except KeyboardInterrupt:
-            for n in old:
-                signal.signal(n, signal.SIG_IGN)
-            say("stopping ...")
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(engine.pid, signal.SIGINT)
-            watch.stop()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                engine.wait(60 if profile else 15)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(engine.pid, signal.SIGKILL)
-            engine.wait()
-            clear_up(study, folder)
-            return 130
-        finally:
-            for n, handler in old.items():
-                signal.signal(n, handler)
-        watch.stop()
-        clear_up(study, folder)  # had Snakemake been killed, its jobs would still be there
-        watch.look()
-    return engine.returncode
+            end = future.result()
+        except InputError as error:  # another process executes the step
+            end = Outcome("failed", str(error))
+        except Exception as error:  # the engine lost the job
+            said = settle(self.folder / sid.path).get("error") or f"{type(error).__name__}: {error}"
+            end = Outcome("died", said)
+        if end.state == "done":
+            self.good.add(sid)
+            self.report.fresh = True
+            took = read_state(self.folder / sid.path).get("seconds")
+            self.progress.ended(sid, "done", took or 0.0)
+            return
+        again = end.state == "died" or "time limit" in end.error
+        if again and self.tried[sid] < self.engine.tries and not self.stop:
+            say(f"{sid.path} {end.state}: {end.error}; it is submitted again")
+            self._submit(sid)
+            return
+        self.bad[sid] = end
+        self.progress.ended(sid, f"{end.state}: {end.error}")
+
+    def _stop(self) -> None:
+        say("stopping ...")
+        self.engine.stop()
+        left = wait([*self.running, *self.report.futures()], 60).not_done
+        for sid in self.running.values():
+            settle(self.folder / sid.path)
+        say("interrupted; what is finished is kept, and the next run goes on from there")
+        if left:  # a kernel that hangs in its start: it ends with this process
+            os._exit(130)
+
+
+class Report:
+    """The report of what there is so far, beside the steps; it leaves no record."""
+
+    def __init__(self, study, folder: Path, aside: ThreadPoolExecutor, stop: Stop):
+        self.study, self.folder, self.aside, self.stop = study, folder, aside, stop
+        self.fresh, self.told, self.future = True, False, None
+        self.began, self.pause = 0.0, REPORT_EVERY
+
+    def look(self, more: bool) -> None:
+        """Begin one when it is due; ``more``: other steps are still to run."""
+        if self.future and self.future.done():
+            self.wait()
+            self.pause = max(REPORT_EVERY, 10 * (time.monotonic() - self.began))
+        published = (self.folder / STEPS[3] / "record.json").exists()
+        due = not self.began or time.monotonic() - self.began > self.pause
+        if due and more and published and self.fresh and not self.future:
+            self._begin(nice=bool(self.began))
+
+    def _begin(self, nice: bool) -> None:
+        self.fresh, self.began = False, time.monotonic()
+        (self.folder / REPORT.path / "record.json").unlink(missing_ok=True)  # of another page
+        work = run_step, REPORT, self.folder / "params.yaml"
+        self.future = self.aside.submit(*work, draft=True, stop=self.stop, nice=nice)
+
+    def wait(self) -> None:
+        """Until the one that is being written is there."""
+        if not self.future:
+            return
+        try:
+            end = self.future.result()
+        except (InputError, OSError) as error:
+            end = Outcome("failed", str(error))
+        self.future = None
+        if end.state in ("failed", "died"):
+            say(f"the early report could not be made: {end.error}")
+        elif end.state == "done" and not self.told:
+            self.told = True
+            say(f"report (updated as results arrive): {self.folder / 'index.html'}")
+
+    def last(self) -> None:
+        """The page of a study that is not finished, at the end of a run; its path is said then."""
+        self.wait()
+        self.told = True
+        self._begin(nice=False)
+        self.wait()
+
+    def futures(self) -> list:
+        return [self.future] if self.future else []

@@ -1,79 +1,112 @@
-"""Status and lock files: who executes a step, and how its last execution ended."""
+"""Status and lock files of a step: who executes it, and how its last execution ended."""
 
+import contextlib
+import fcntl
 import json
 import os
-import signal
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from midway.study.errors import InputError
+from midway.study.files import write_atomic
 
-def started_at(pid: object) -> str | None:
-    """A process's start time in kernel ticks; with its id it names the process for good."""
-    if type(pid) is not int or pid < 1:  # from a torn or edited file: 0 and -1 mean many processes
-        return None
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        try:
-            os.kill(pid, 0)
-            return ""
-        except (OSError, OverflowError):
-            return None
+CODES = {"done": 0, "failed": 1, "died": 138, "interrupted": 130}  # state -> exit code
+SINCE = time.time()
+SILENT = 180  # seconds after which a step of another machine counts as dead
+
+
+@dataclass
+class Outcome:
+    """How a notebook ended; ``cell`` counts code cells from 1."""
+
+    state: str
+    error: str = ""
+    cell: int | None = None
+
+    @property
+    def code(self) -> int:
+        return CODES[self.state]
+
+
+class Stop:
+    """Why steps should end; empty while they should not. Set by signal handlers: no lock."""
+
+    reason = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.reason)
 
 
 def me() -> dict:
-    """Identity of this process for lock and state files."""
-    return {"pid": os.getpid(), "ticks": started_at(os.getpid()), "host": socket.gethostname()}
+    """Identity of this process for lock and state files; it is shown, and never signalled."""
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": SINCE}
 
 
-def alive(who: dict, heartbeat: Path | None = None) -> bool:
-    """Is the process of a lock or state file running? On another host: has it beaten lately?"""
-    if who.get("host") == socket.gethostname():
-        ticks = started_at(who.get("pid"))
-        return ticks is not None and ticks == who.get("ticks")
+def alive(out: Path, state: dict) -> bool:
+    """Is a step that says it is running being executed? On another host: has it beaten lately?
+
+    On this host the lock tells, which the operating system frees when its process is gone.
+    """
     try:
-        return heartbeat is not None and time.time() - heartbeat.stat().st_mtime < 180
+        if state.get("host") == socket.gethostname():
+            with open(out / ".lock", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        age = time.time() - (out / "state.json").stat().st_mtime
+        return "host" in state and age < SILENT
+    except BlockingIOError:
+        return True
     except OSError:
         return False
 
 
 def read_state(out: Path) -> dict:
-    """state.json of a step's folder, {} when there is none; a dead runner's state is 'died'."""
-    path = Path(out) / "state.json"
+    """state.json of a step's folder, {} when there is none.
+
+    What a process that is gone has left as running is done if its record is there, else died.
+    """
+    out, path = Path(out), Path(out) / "state.json"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(state, dict):
         return {}
-    if state.get("state") == "running" and not alive(state, path):
-        state |= {"state": "died", "error": "the runner was killed"}
+    if state.get("state") == "running" and not alive(out, state):
+        state["state"] = "done" if path.with_name("record.json").exists() else "died"
+        state["error"] = "" if state["state"] == "done" else "killed, or its machine went down"
     return state
 
 
-def send(who: dict, number: signal.Signals) -> bool:
-    """Signal the process that a file names, if it surely is one of ours; whether it was sent.
+def write_state(out: Path, state: dict) -> None:
+    write_atomic(Path(out) / "state.json", json.dumps(state, indent=1) + "\n")
 
-    A process id in a file is a hint: the file may be torn, edited or copied, and the id may have
-    been used again. The process must have the recorded start time, belong to this user and be
-    Midway by its command line; it is held by a pidfd, so it cannot be replaced in between.
+
+def clear_temporary(out: Path) -> None:
+    """Remove what a kill in the middle of writing has left in a step's folder."""
+    for pattern in (".*.tmp", "*.part"):
+        for path in Path(out).rglob(pattern):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def only_one(out: Path, patience: float = 0.0, stop: Stop | None = None):
+    """Hold a step's folder; InputError when another process holds it for longer than ``patience``.
+
+    The operating system frees the lock of a process that is gone.
     """
-    pid = who.get("pid")
-    if not (hasattr(os, "pidfd_open") and type(pid) is int and pid > 1 and pid != os.getpid()):
-        return False
-    try:
-        fd = os.pidfd_open(pid)
-    except (OSError, OverflowError):
-        return False
-    try:
-        place = Path(f"/proc/{pid}")
-        ours = place.stat().st_uid == os.geteuid() and alive(who)
-        if ours and b"midway" in place.joinpath("cmdline").read_bytes():
-            signal.pidfd_send_signal(fd, number)
-            return True
-    except OSError:
-        pass
-    finally:
-        os.close(fd)
-    return False
+    end = time.monotonic() + max(1.0, patience)  # somebody may look whether it is held
+    with open(out / ".lock", "a", encoding="utf-8") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if stop or time.monotonic() > end:
+                    pid = read_state(out).get("pid", "unknown")
+                    raise InputError(f"{out}: another runner (process {pid}) is at work") from None
+                time.sleep(0.2)
+        yield

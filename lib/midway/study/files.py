@@ -8,9 +8,12 @@ import math
 import os
 import tempfile
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
-INDEX = ".hashes.json"  # sizes and times of hashed data files, so that plan need not read them
+INDEX = ".hashes.json"  # sizes and times of hashed files, so that plan need not read them
+UMASK = os.umask(0)
+os.umask(UMASK)  # can only be asked by being set; here, before there are threads
 
 
 def root() -> Path:
@@ -53,10 +56,38 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def write_atomic(path: str | Path, content: str | bytes) -> Path:
+def file_hash(path: str | Path) -> str:
+    """Hash of a product: sha256 of its bytes; of an executed notebook, of its cells and outputs.
+
+    Programs that show a notebook save metadata into it, which is no change of what it says.
+    """
+    if Path(path).suffix == ".ipynb":
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
+            return digest([[_joined(c.get(k)) for k in CELL] for c in cells])
+    return sha256(path)
+
+
+CELL = ("cell_type", "source", "outputs", "attachments")
+
+
+def _joined(value: Any) -> Any:
+    """Text of a notebook, which may be one string or a list of lines; no metadata, no counters."""
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+        return "".join(value)
+    if isinstance(value, list):
+        return [_joined(v) for v in value]
+    if isinstance(value, dict):
+        out = ("metadata", "execution_count", "transient")
+        return {k: _joined(v) for k, v in value.items() if k not in out}
+    return value
+
+
+def write_atomic(path: str | Path, content: str | bytes, mode: int | None = None) -> Path:
     """Write a file that readers see whole or not at all, also after a power cut.
 
-    Missing folders are made. Raises OSError (disk full, read-only); the old file then stays.
+    Missing folders are made; ``mode`` is by the umask when not given. Raises OSError (disk full,
+    read-only); the old file then stays.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
@@ -66,7 +97,7 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
         with os.fdopen(handle, "wb") as f:
             f.write(data)
             f.flush()
-            os.fchmod(f.fileno(), 0o644)  # mkstemp's 600 would lock out a shared outputs folder
+            os.fchmod(f.fileno(), 0o666 & ~UMASK if mode is None else mode)  # mkstemp's is 600
             os.fsync(f.fileno())
         os.replace(temp, path)
     except BaseException:
@@ -80,21 +111,36 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     return path
 
 
-def file_hashes(files: dict[str, Path], index: Path | None) -> dict[str, str]:
-    """Name -> sha256 of the files that exist; ``index`` remembers them while size and time stay."""
+def file_hashes(files: dict[str, Path], index: Path | None, save: bool = True) -> dict[str, str]:
+    """Name -> hash of the files that exist; ``index`` remembers them while size and times stay."""
     known, hashes, new = _index(index), {}, False
     for name, path in files.items():
-        if not path.is_file():
+        try:
+            stat = path.stat()
+        except OSError:
             continue
-        stat = path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        if not S_ISREG(stat.st_mode):
+            continue
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        if index is None:
+            hashes[name] = file_hash(path)
+            continue
         if known.get(str(path), [None])[0] != stamp:
-            known[str(path)], new = [stamp, sha256(path)], True
+            known[str(path)], new = [stamp, file_hash(path)], True
         hashes[name] = known[str(path)][1]
-    if new and index is not None:
-        with contextlib.suppress(OSError):  # an unwritable folder only makes the next plan slower
-            write_atomic(index, json.dumps(known))
+    if new and save:
+        save_index(index)
+    elif new:
+        known[""] = True  # to be saved
     return hashes
+
+
+def save_index(index: Path) -> None:
+    """Write down what has been hashed; where it cannot be, the next plan is slower."""
+    known = _index(index)
+    if known.pop("", False) or not index.exists() and known:
+        with contextlib.suppress(OSError):
+            write_atomic(index, json.dumps(known))
 
 
 @functools.cache

@@ -1,6 +1,5 @@
 """From a variant to XTREME: fine-tune on a target's English data, answer in every language."""
 
-import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -98,14 +97,6 @@ class Run:
                     shutil.rmtree(self._states(card.train_key + name), ignore_errors=True)
         return self.results[target]
 
-    def peek(self, target: str, most: int = 4) -> list[dict]:
-        """The first test row of a target in its first languages that have any."""
-        found = []
-        for lang in sources.evaluated(self.study, target)[:most]:
-            with contextlib.suppress(MissingData):
-                found += sources.load(target, "test", lang, self.study.data, 1).to_list()
-        return found
-
     def sweeps(self, target: str) -> dict[str, dict]:
         """Scores of every layer, per language: {lang: {layer: {metric: value}}}; retrieval only."""
         return {k: v["layers"] for k, v in self.extra[target].items() if "layers" in v}
@@ -121,19 +112,22 @@ class Run:
         """Fine-tune once per train_key; blind models too, for the baseline variant's controls."""
         key = card.train_key
         if key not in self.tuned:
-            known = self.out / "scores" / f"{key}.training.json"
-            if all_done and known.exists():
-                return json.loads(known.read_text(encoding="utf-8"))
             # Whichever is asked for first, the study's first target of a shared model decides.
             sharing = (t for t in self.study.transfer.targets if tasks.get(t).train_key == key)
             card = tasks.get(next(sharing))
+            known = self.out / "scores" / f"{key}.training.json"
+            made_of = self.step.score_key(card.name)
+            if all_done and (facts := _facts(known, made_of)):
+                self.step.keep(known)
+                return facts
             model, facts = self._fit(card)
             blinds = {}
             if self.study.transfer.controls and self.variant == "none":
                 if named := kinds.get(card.kind).blind:
                     blinds[named[1]] = self._fit(card, blind=True)[0]
             self.tuned[key] = model, facts, blinds
-            write_atomic(known, json.dumps(plain(facts)))
+            write_atomic(known, json.dumps({"key": made_of, "facts": plain(facts)}))
+            self.step.keep(known)
         return self.tuned[key][1]
 
     def _states(self, name: str) -> Path:
@@ -283,6 +277,15 @@ class Run:
     def about_vectors(self, **more) -> dict:
         """The choices that retrieval scores depend on; they differ between published results."""
         return {"layer": self.layer, "pooling": self.study.encoder.pooling} | more
+
+
+def _facts(path, key: str) -> dict | None:
+    """What an earlier, cut-off run noted about a shared model, if all it depends on is the same."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        return tree["facts"] if tree["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def summary(card, scored: dict) -> dict:

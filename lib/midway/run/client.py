@@ -1,0 +1,272 @@
+"""The papermill engine behind midway.run.notebook: kernels over IPC, whole saves, a true ending."""
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from midway.run import kernel
+from midway.run.status import Stop
+from midway.study.files import root, write_atomic
+
+SAVE_EVERY = 2.0  # seconds between saves of a running notebook
+OUTPUT_BUDGET = 8_000_000  # characters of output that one executed notebook may hold
+READ_ONLY = 0o444  # an executed notebook is a document: JupyterLab does not save over it
+
+
+def _formats():
+    """nbformat and papermill without two optional parts: 1.5 of 2.3 core-seconds of a step's start.
+
+    jsonschema compiles a grammar for IRIs (rfc3987_syntax), papermill looks for Hadoop
+    (pyarrow.fs); notebooks on disk need neither.
+    """
+    unused = [name for name in ("rfc3987_syntax", "pyarrow.fs") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(unused))
+    try:
+        import nbformat
+        import papermill.execute  # noqa: F401
+    finally:
+        for name in unused:
+            sys.modules.pop(name, None)
+    return nbformat
+
+
+nbformat = _formats()
+
+from jupyter_client.kernelspec import KernelSpec  # noqa: E402
+from jupyter_client.manager import AsyncKernelManager  # noqa: E402
+from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
+from papermill.clientwrap import PapermillNotebookClient  # noqa: E402
+from papermill.engines import Engine as PapermillEngine  # noqa: E402
+from papermill.engines import NotebookExecutionManager, papermill_engines  # noqa: E402
+from papermill.parameterize import parameterize_notebook  # noqa: E402, F401
+
+
+class Stopped(Exception):
+    """Steps have been asked to end."""
+
+
+class Kernel(AsyncKernelManager):
+    """A kernel of the calling interpreter, whatever kernelspecs are installed or named."""
+
+    forked = True  # where there is a fork server
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.folder, self.lock = kernel.private_folder()
+        self.transport = "ipc"
+        self.connection_file = f"{self.folder}/k.json"
+        self.ip = f"{self.folder}/k"
+
+    @property
+    def kernel_spec(self):
+        argv = [sys.executable, "-c", kernel.BOOT, "-f", "{connection_file}"]
+        argv.append("--HistoryManager.enabled=False")
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+    async def _async_launch_kernel(self, kernel_cmd, **kw):
+        log = f"{self.folder}/log"
+        own = {"IPYTHONDIR": f"{self.folder}/ipython"}  # nobody's own start-up code
+        kw["env"] = kw["env"] | own
+        process = kernel.fork(kernel_cmd[3:], kw["cwd"], kw["env"], log) if self.forked else None
+        if process is None:
+            with open(log, "wb") as file:
+                kw |= {"stdout": file, "stderr": file}
+                return await super()._async_launch_kernel(kernel_cmd, **kw)
+        self.provisioner.process = process
+        self.provisioner.pid = self.provisioner.pgid = process.pid
+        self._reconcile_connection_info(self.provisioner.connection_info)
+
+    def said(self) -> str:
+        """The last line that the kernel has printed outside of cells."""
+        with contextlib.suppress(OSError):
+            text = Path(self.folder, "log").read_text(encoding="utf-8", errors="replace")
+            lines = [line for line in text.splitlines() if line.strip()]
+            return f" ({lines[-1].strip()})" if lines else ""
+        return ""
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.close()
+
+
+class Manager(NotebookExecutionManager):
+    """Keeps the notebook file: renamed into place whole, at cell ends, not too often."""
+
+    def __init__(self, nb, path: Path, beat, stop: Stop):
+        super().__init__(nb, output_path=None, progress_bar=False, autosave_cell_every=0)
+        self.path, self.beat, self.stop, self.current = path, beat, stop, None
+        self._saved, self._dirty = 0.0, False
+        for cell in nb.cells:
+            cell.metadata.setdefault("papermill", {})
+
+    def save(self, final: bool = False, **_):
+        self._dirty = True
+        if final or time.monotonic() - self._saved >= SAVE_EVERY:
+            try:
+                write_atomic(self.path, nbformat.writes(self.nb), READ_ONLY if final else None)
+            except OSError as error:  # e.g. disk full: the last whole save stays, work goes on
+                print(f"midway: {self.path}: not saved: {error}", file=sys.stderr)
+            self._saved, self._dirty = time.monotonic(), False
+
+    def tick(self):
+        """About once a second while a cell runs."""
+        if self._dirty:
+            self.save()
+        if self.beat:
+            self.beat()
+
+    def cell_start(self, cell, cell_index=None, **kwargs):
+        if self.stop:
+            raise Stopped(self.stop.reason)
+        super().cell_start(cell, cell_index)
+        if cell.cell_type == "code":
+            self.current = sum(c.cell_type == "code" for c in self.nb.cells[: cell_index + 1])
+
+    def notebook_complete(self, **kwargs):
+        """End time only; papermill would mark cells that never ran as completed."""
+        self.end_time = self.now()
+        self.nb.metadata.papermill["end_time"] = self.end_time.isoformat()
+        self.nb.metadata.papermill["duration"] = (self.end_time - self.start_time).total_seconds()
+
+
+class Client(PapermillNotebookClient):
+    """papermill's client: bounded output, one retry at start, cells marked as they ended."""
+
+    def execute(self, **kwargs):
+        self.reset_execution_trackers()
+        self._room, self._full = OUTPUT_BUDGET, False
+        for attempt in (1, 2):
+            self.km = manager = self.create_kernel_manager()
+            manager.forked = attempt == 1
+            try:
+                self.start_new_kernel(**kwargs)
+                self.start_new_kernel_client()
+                break
+            except (RuntimeError, OSError) as error:
+                said = manager.said()
+                self._stop()
+                manager.clear()
+                if attempt == 2 or self.nb_man.stop:
+                    text = f"no kernel could be started, twice: {error}{said}"
+                    raise RuntimeError(text) from error
+            except BaseException:
+                self._stop()
+                manager.clear()
+                raise
+        try:
+            self.papermill_execute_cells()
+            self.set_widgets_metadata()
+        finally:
+            self._stop()
+        return self.nb
+
+    def _stop(self):
+        if self.km is None:
+            return
+        process, manager = getattr(self.km.provisioner, "process", None), self.km
+        with contextlib.suppress(Exception):
+            self._cleanup_kernel()
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait(10)
+        manager.clear()
+
+    def papermill_execute_cells(self):
+        for index, cell in enumerate(self.nb.cells):
+            self.nb_man.cell_start(cell, index)
+            try:
+                self.execute_cell(cell, index)
+            except CellExecutionError as error:
+                if error.ename == "SystemExit" and error.evalue in ("", "0", "None"):
+                    self.nb_man.cell_complete(cell, index)
+                    return  # a notebook may end itself early
+                self.nb_man.cell_exception(cell, index)
+                self.nb_man.cell_complete(cell, index)
+                raise
+            except BaseException as error:
+                self.nb_man.cell_exception(cell, index)
+                if isinstance(error, DeadKernelError):
+                    raise DeadKernelError(self._last_words()) from None
+                raise
+            self.nb_man.cell_complete(cell, index)
+
+    async def _check_raise_for_error(self, cell, cell_index, exec_reply):
+        await super()._check_raise_for_error(cell, cell_index, exec_reply)
+        for asked in (exec_reply or {}).get("content", {}).get("payload") or []:
+            if asked.get("source") == "ask_exit":  # exit() and quit() only ask; nobody else obeys
+                raise CellExecutionError("exit", "SystemExit", "exit() or quit() in a cell")
+
+    def _last_words(self) -> str:
+        process = getattr(self.km and self.km.provisioner, "process", None)
+        code = process.poll() if process else None
+        if code is None:
+            return "the kernel died"
+        if code < 0:
+            why = ": most often for want of memory" if code == -9 else ""
+            return f"the kernel was killed by signal {-code}{why}"
+        return f"the kernel ended by itself with exit code {code}"
+
+    async def _async_poll_kernel_alive(self):
+        while True:
+            await asyncio.sleep(0.5)
+            self.nb_man.tick()
+            try:
+                await self._async_check_alive()
+                dead = False
+            except DeadKernelError:
+                dead = True
+            if dead or self.nb_man.stop:
+                self.task_poll_for_reply.cancel()  # ends the cell as if its kernel were dead
+                return
+
+    def output(self, outs, msg, display_id, cell_index):
+        size = len(str(msg["content"]))
+        if msg["msg_type"] != "error":
+            self._room -= size
+            if self._room < 0:
+                if not self._full:
+                    self._full = True
+                    text = f"[output beyond {OUTPUT_BUDGET:,} characters is left out]\n"
+                    outs.append(nbformat.v4.new_output("stream", name="stderr", text=text))
+                return None
+        last = outs[-1] if outs else {}
+        added = super().output(outs, msg, display_id, cell_index)
+        if added and len(outs) > 1 and added.output_type == "stream" == last.get("output_type"):
+            if added.name == last.name:  # one stream, as on a terminal
+                outs.pop()
+                kept, line, tail = last.text.rpartition("\n")
+                last.text = kept + line + overwrite(tail + added.text)
+        return added
+
+
+def overwrite(text: str) -> str:
+    """What carriage returns leave of a text (progress bars); nbclient's own is quadratic."""
+    lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    return "\n".join(lines)
+
+
+class Engine(PapermillEngine):
+    """Registered with papermill under the name ``midway``."""
+
+    @classmethod
+    def execute_notebook(cls, nb, kernel_name, *, manager, env, **_):
+        manager.notebook_start()
+        try:
+            client = Client(
+                manager,
+                kernel_name=kernel_name,
+                kernel_manager_class=Kernel,
+                shutdown_kernel="immediate",
+                startup_timeout=120,
+                timeout=None,
+            )
+            client.execute(cwd=str(root()), env=env)
+        finally:
+            manager.notebook_complete()
+        return manager.nb
+
+
+papermill_engines.register("midway", Engine)

@@ -1,0 +1,216 @@
+"""Kernels: of the calling interpreter, over IPC, forked from a process with the libraries or not.
+
+Every step needs torch, transformers and pandas (six core-seconds of imports). A run on one machine
+imports them once, in the standard library's fork server, and forks its kernels from there. Only
+libraries are imported there: a kernel imports Midway's own code itself, as it is when it starts.
+The fork server imports this module, so that it imports only the standard library itself.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.forkserver
+import os
+import runpy
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
+LOCK = threading.Lock()  # multiprocessing looks at all children whenever it starts one
+# What an ordinary kernel runs first: it ends with its runner (Linux; elsewhere ipykernel looks now
+# and then, which it cannot while native code runs) and does not import from the working directory.
+BOOT = """
+import os, runpy, sys
+if os.environ.pop("MIDWAY_NICE", ""):
+    os.nice(10)
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)
+except Exception:
+    pass
+if os.getppid() != int(os.environ["JPY_PARENT_PID"]):
+    os._exit(1)
+sys.path[:] = [p for p in sys.path if p not in ("", ".")]
+runpy.run_module("ipykernel_launcher", run_name="__main__")
+"""
+# Variables that change what a kernel computes, or which code it imports: not taken from the user.
+DECIDING = (
+    "PYTHON", "IPYTHON", "JUPYTER_CONFIG", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_",
+    "RAYON_", "TOKENIZERS_", "ATEN_", "ONEDNN_", "DNNL_", "MPLBACKEND", "MATPLOTLIBRC",
+)  # fmt: skip
+
+
+def environment(root: Path, threads: int) -> dict[str, str]:
+    """Environment of a kernel: made where it decides results, else as it is here."""
+    lib = str(Path(__file__).resolve().parents[2])
+    paths = [lib, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    names = "OMP MKL OPENBLAS NUMEXPR RAYON".split()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(DECIDING)}
+    return kept | {f"{n}_NUM_THREADS": str(threads) for n in names} | {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "PYTHONUTF8": "1",
+        "PYTHONHASHSEED": "0",
+        "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
+        "MIDWAY_ROOT": str(root),
+        "MIDWAY_RUNNER": str(os.getpid()),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # what ipykernel sets
+        # glibc: keep freed memory up to these sizes (bytes) instead of faulting it in again
+        "MALLOC_MMAP_THRESHOLD_": str(2**25),
+        "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    }  # fmt: skip
+
+
+def private_folder() -> tuple[Path, object]:
+    """A folder for a kernel's sockets, short as their paths must be, and its lock, held open.
+
+    Folders of kernels whose runner was killed are removed: nobody holds their lock.
+    """
+    place = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
+    for old in place.glob(f"midway-{os.getuid()}-*/lock"):
+        with contextlib.suppress(OSError), open(old, "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"midway-{os.getuid()}-", dir=place))
+    lock = open(folder / ".lock", "a")  # noqa: SIM115  (held until the kernel is gone)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.rename(folder / ".lock", folder / "lock")  # only a held lock is ever seen
+    return folder, lock
+
+
+# -- the fork server ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def forking(env: dict[str, str], wanted: bool = True):
+    """Fork this process's kernels while the block lasts; to be entered by the main thread.
+
+    On Linux only, and not where an option of this interpreter (-O) would reach the kernels.
+    """
+    if not (wanted and FORKS and not sys.flags.optimize):
+        yield
+        return
+    before = dict(os.environ)
+    FORKS.set_forkserver_preload(["midway.run.preload"])
+    try:
+        os.environ.clear()
+        os.environ.update(env)
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    server = multiprocessing.forkserver._forkserver
+    try:
+        yield
+    finally:
+        if server._forkserver_pid is not None:
+            with contextlib.suppress(OSError):
+                os.kill(server._forkserver_pid, signal.SIGKILL)  # its kernels end with it
+            with contextlib.suppress(OSError):
+                server._stop()  # waits for its end, so that its processor time counts as ours
+
+
+def _running() -> bool:
+    """Is there a fork server? multiprocessing would start a new one, in another environment."""
+    pid = FORKS and multiprocessing.forkserver._forkserver._forkserver_pid
+    if not pid:
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except OSError:
+        return False
+
+
+def fork(arguments: list[str], cwd: str, env: dict[str, str], log: str) -> "Forked | None":
+    """A kernel from the fork server, or None when there is none."""
+    with contextlib.suppress(OSError, EOFError), LOCK:
+        if _running():
+            return Forked(arguments, cwd, env, log)
+    return None
+
+
+@contextlib.contextmanager
+def _no_main():
+    """multiprocessing imports its parent's program in each child; a kernel has no use for it."""
+    main = sys.modules["__main__"]
+    kept = {k: main.__dict__.pop(k) for k in ("__spec__", "__file__") if k in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(kept)
+
+
+class Forked:
+    """The part of the ``Popen`` interface that Jupyter needs, for a forked kernel."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, arguments, cwd, env, log):
+        main = {p for p in ("", os.getcwd()) if p not in env["PYTHONPATH"].split(os.pathsep)}
+        path = [*env["PYTHONPATH"].split(os.pathsep), *(p for p in sys.path if p not in main)]
+        request = arguments, cwd, env, log, list(dict.fromkeys(path))
+        self.process = FORKS.Process(target=become, args=request, daemon=True)
+        with _no_main():
+            self.process.start()
+        self.pid, self.returncode = self.process.pid, None
+
+    def poll(self) -> int | None:
+        with LOCK:
+            if self.returncode is None and (code := self.process.exitcode) is not None:
+                self.returncode = -signal.SIGKILL if code == 255 else code  # 255: with its server
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        multiprocessing.connection.wait([self.process.sentinel], timeout)
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def become(arguments, cwd, env, log, path) -> None:
+    """In the forked process: be the kernel that was asked for."""
+    preload = sys.modules.get("midway.run.preload")
+    os.setsid()  # interrupts go to the group of a kernel
+    parent = os.getppid()
+    with contextlib.suppress(Exception):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the fork server, as it with the run
+    if os.getppid() != parent:
+        os._exit(1)
+    for target, name, mode in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_APPEND)):
+        fd = os.open(name, mode | os.O_CREAT, 0o600)
+        os.dup2(fd, target)
+        os.close(fd)
+    os.dup2(1, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.chdir(cwd)
+    if preload is None or not preload.SAFE:  # threads of the fork server are lost in its forks
+        argv = [sys.executable, "-c", BOOT, *arguments]
+        os.execve(argv[0], argv, env | {"JPY_PARENT_PID": str(parent)})
+    if env.pop("MIDWAY_NICE", ""):
+        os.nice(10)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.path[:] = path
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("midway", "__mp_main__")]:
+        del sys.modules[name]
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()  # as in a process of its own; random does so itself
+    sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={parent}"]
+    runpy.run_module("ipykernel_launcher", run_name="__main__")

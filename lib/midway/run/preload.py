@@ -1,0 +1,40 @@
+"""What every kernel needs, imported once by the fork server (midway.run.kernel)."""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import signal
+import threading
+from pathlib import Path
+
+LIBRARIES = (  # not matplotlib_inline: imported outside a kernel, it does not register its figures
+    "ipykernel.kernelapp", "pandas", "pydantic", "scipy.stats",
+    "seaborn", "torch", "datasets", "transformers.models.bert.modeling_bert",
+    "transformers.tokenization_utils_tokenizers",
+)  # fmt: skip
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run
+with contextlib.suppress(Exception):
+    ctypes.CDLL(None).prctl(1, 9)  # end with the run
+for name in LIBRARIES:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+
+
+def safe() -> bool:
+    """No import has started threads, which a fork would lose.
+
+    Two start theirs again: jemalloc, which pyarrow brings, and OpenBLAS, where ``compute.threads``
+    is above 1.
+    """
+    names = [Path(task, "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    others = len(names) - 1 - names.count("jemalloc_bg_thd")
+    blas = os.environ.get("OPENBLAS_NUM_THREADS") != "1"
+    return threading.active_count() == 1 and (blas or not others)
+
+
+SAFE = safe()
+gc.collect()
+gc.freeze()  # what is imported stays: no collection need look at it again

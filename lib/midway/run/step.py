@@ -1,0 +1,172 @@
+"""Execute one step of a study: its notebook, state file, record and exit code tell one story.
+
+``python -m midway.run.step STEP outputs/x/params.yaml [--variant V] [--seed N] [--part P]``
+
+A step ends as exactly one of done (exit code 0), failed (1), died (138) and interrupted (130). Its
+record goes before anything of it changes, and comes back only when all is there again.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from midway.run import machine, record, steps
+from midway.run.record import now
+from midway.run.status import (
+    Outcome,
+    Stop,
+    clear_temporary,
+    me,
+    only_one,
+    read_state,
+    write_state,
+)  # fmt: skip
+from midway.study import params
+from midway.study.errors import InputError, one_line
+from midway.study.files import file_hash, root
+
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def settle(out: Path) -> dict:
+    """Write down how a step ended whose process could not do so itself (kill -9, power cut)."""
+    state = read_state(out)
+    if state.get("state") in ("done", "died") and "finished" not in state:
+        write_state(out, state | {"finished": now()})
+        if state["state"] == "died":
+            from midway.run import notebook
+
+            notebook.restate(Path(out), Outcome("died", state["error"]))
+    return state
+
+
+def run_step(sid, study_file, out=None, draft=False, stop=None, owner=None, nice=False) -> Outcome:
+    """Execute one step of a study; its record.json appears only when all went well.
+
+    A ``draft`` (the report of an unfinished study) leaves no record, so that it is made again.
+    ``nice``: its kernel gives way to others.
+    ``owner`` is what the study's lock says while the run that asked for this step goes on. Raises
+    InputError for a bad study file, or when another process executes the step.
+    """
+    study_file, stop = Path(os.path.abspath(study_file)), stop if stop is not None else Stop()
+    study = params.load(study_file)
+    out = Path(os.path.abspath(out)) if out else study_file.parent / sid.path
+    out.mkdir(parents=True, exist_ok=True)
+    # the final report waits for a draft of itself that is being written
+    patience = 300 if sid.step == steps.STEPS[4] and not draft else 0
+    with only_one(out, patience, stop):
+        if draft and (out / "record.json").exists():  # the final one was quicker: it stays
+            return Outcome("done", "unchanged")
+        (out / "record.json").unlink(missing_ok=True)
+        for name in (record.PENDING, "notebook.ipynb", "state.json"):  # of an earlier end
+            (out / name).unlink(missing_ok=True)
+        clear_temporary(out)
+        state = {"state": "running", **vars(sid), "draft": draft, **me(), "started": now()}
+        write_state(out, state)
+        start = time.monotonic()
+        try:
+            outcome = _run_step(sid, study, study_file, out, draft, stop, owner, nice)
+        except InputError as error:
+            outcome = Outcome("failed", one_line(error))
+        except Exception as error:  # never "running" for ever
+            outcome = Outcome("failed", one_line(f"{type(error).__name__}: {error}"))
+        finished = {"finished": now(), "seconds": round(time.monotonic() - start, 2)}
+        write_state(out, state | vars(outcome) | {"exit_code": outcome.code} | finished)
+    return outcome
+
+
+def _run_step(sid, study, study_file, out, draft, stop, owner, nice) -> Outcome:
+    from midway.run import notebook  # papermill: plan and status do not need it
+
+    given = {"study": _relative(study_file), "out": _relative(out)}
+    given |= {k: v for k, v in vars(sid).items() if k != "step" and v is not None}
+    with machine.own_gpu(study.compute, stop, wanted=bool(sid.variant)) as env:
+        if nice:
+            env["MIDWAY_NICE"] = "1"
+        outcome = notebook.execute(
+            sid.notebook, out, given, study.compute.threads,
+            _beat(out / "state.json", study_file.with_name(".lock"), owner, stop), stop, env,
+        )  # fmt: skip
+    if outcome.state != "done":
+        return outcome
+    try:
+        whole = record.load(out / record.PENDING)
+        whole.files["notebook.ipynb"] = file_hash(out / "notebook.ipynb")
+        if not draft:
+            whole.write(out / "record.json")
+        (out / record.PENDING).unlink()
+    except (InputError, OSError) as error:
+        outcome = Outcome("failed", f"the notebook ended without its record: {one_line(error)}")
+        notebook.restate(out, outcome)
+    return outcome
+
+
+def _relative(path: Path) -> str:
+    """A path as the notebook gets it: below the root whenever possible, so that it can move."""
+    return path.relative_to(root()).as_posix() if path.is_relative_to(root()) else str(path)
+
+
+def _beat(state_file: Path, lock: Path, owner: dict | None, stop: Stop):
+    """A sign of life, and a look whether the run that asked for this step still goes on."""
+
+    def beat():
+        try:
+            os.utime(state_file)
+            if owner and json.loads(lock.read_text(encoding="utf-8") or "{}") != owner:
+                stop.reason = "the run that started this step is gone"
+        except (OSError, ValueError):  # a shared disk that is away for a moment
+            pass
+
+    return beat
+
+
+def on_signals(stop: Stop, more: dict | None = None) -> dict:
+    """Let SIGINT, SIGTERM, SIGHUP and ``more`` set ``stop``; the handlers from before."""
+    words = {number: number.name for number in HANDLED} | (more or {})
+
+    def handle(number, _frame):
+        stop.reason = stop.reason or words[number]
+
+    return {number: signal.signal(number, handle) for number in words}
+
+
+def job(sid, study_file: Path, owner: dict):
+    """In a process of an executor: execute a step. Signals of a scheduler are interruptions."""
+    stop = Stop()
+    with contextlib.suppress(ValueError):  # not the main thread: the owner's lock is all there is
+        on_signals(stop, {signal.SIGUSR2: "the time limit is near"})  # as submitit asks Slurm to
+    return run_step(sid, study_file, stop=stop, owner=owner)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="midway.run.step", description=__doc__.splitlines()[0])
+    parser.add_argument("step", choices=steps.STEPS)
+    parser.add_argument("study", type=Path, help="params file; its folder receives the step")
+    parser.add_argument("--variant")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--part")
+    parser.add_argument("--out", type=Path, help="another folder for the step")
+    parser.add_argument("--draft", action="store_true", help="leave no record")
+    a = parser.parse_args(argv)
+    stop, sid = Stop(), steps.StepId(a.step, a.variant, a.seed, a.part)
+    on_signals(stop)
+    try:
+        outcome = run_step(sid, a.study, a.out, a.draft, stop)
+    except InputError as error:
+        print(f"midway: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"midway: {sid.path}: {error}", file=sys.stderr)
+        return 1
+    if outcome.code:
+        print(f"midway: {sid.path}: {outcome.state}: {outcome.error}", file=sys.stderr)
+    return outcome.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
