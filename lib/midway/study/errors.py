@@ -36,3 +36,9 @@ def meant(name: object, known, others: str = "known", cutoff: float = 0.5) -> st
 def one_line(text: object) -> str:
     """Text with line ends and control characters made visible, so that a message is one line."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def ensure(holds: object, what: str = "a check of this notebook does not hold") -> None:
+    """Raise AssertionError unless ``holds``; unlike ``assert``, PYTHONOPTIMIZE leaves it in."""
+    if not holds:
+        raise AssertionError(what)
