@@ -21,7 +21,7 @@ from midway.run.hashes import INDEX
 from midway.run.missing import without
 from midway.run.progress import Progress, say
 from midway.run.status import Outcome, Stop, me, read_state
-from midway.run.step import on_signals, run_step, settle
+from midway.run.step import forget, on_signals, run_step, settle
 from midway.run.steps import STEPS, StepId, steps, upstream
 from midway.study import params, yamlfile
 from midway.study.errors import InputError
@@ -182,6 +182,9 @@ class Run:
                 say(line)
             say(page if page.exists() else folder, sys.stdout)
             return 0
+        for item in items:  # an early report shows scores of steps that are not finished, too
+            if item.sid.step == STEPS[1] and not item.ready and not item.record:
+                forget(self.study, item.sid, folder / item.sid.path)
         self.good = {i.sid for i in items if i.ready}
         self.forced = {s for f in force for s in planning.matching(self.study, f)}
         say(f"{len(todo)} of {len(items)} steps to run, {self.engine.slots} at a time")
