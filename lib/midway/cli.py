@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from midway import __version__
-from midway.study.errors import InputError, Unreachable, meant
+from midway.study.errors import InputError, Unreachable, Visible, meant, one_line
 
 IN_PROJECT = ("run", "plan", "status", "audit", "doctor", "fetch")  # the others take any files
 EXAMPLES = """examples:
@@ -323,6 +323,7 @@ def read(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
     args = read(sys.argv[1:] if argv is None else argv)
+    sys.stdout, before = Visible(sys.stdout), sys.stdout
     try:
         code = globals()[args.verb](args) or 0
         sys.stdout.flush()
@@ -333,7 +334,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"midway {args.verb} needs {name}: pip install 'midway[all]'", file=sys.stderr)
         return 2
     except InputError as error:
-        print(f"midway: {error}", file=sys.stderr)
+        print(f"midway: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("midway: interrupted", file=sys.stderr)
@@ -349,6 +350,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"midway: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
+    finally:
+        sys.stdout = before
 
 
 if __name__ == "__main__":
