@@ -199,7 +199,8 @@ class Run:
                 self.report.last()
         for sid, end in self.bad.items():
             if end:
-                say(f"{end.state}: {folder / sid.path / 'notebook.ipynb'}\n    {end.error}")
+                notebook = folder / sid.path / "notebook.ipynb"
+                say(f"{end.state}: {notebook if notebook.exists() else sid.path}\n    {end.error}")
         if skipped := sum(end is None for end in self.bad.values()):
             say(f"{skipped} steps were not run: they need what is missing above")
         for line in without(self.study, folder):
