@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 import toy
 from midway import cli
-from midway.correlation import any_table
+from midway.cli import group
 from midway.study import params
 from midway.study.errors import InputError
 
-OWN_HELP = ("correlate", "recommend")  # they read their own options
 BASE = {"study": "x", "intermediate": {"steps": 2}, "transfer": {"steps": 2}}
 REFUSED = {
     "unknown key": ("intermediate: {stepz: 3}", "did you mean 'intermediate.steps'|'steps'"),
@@ -86,7 +85,8 @@ MISTAKES = {
     ("plan", "zzz"): "there are: params/mini.yaml",
     ("plan", "outputs/mini"): "it is a study's outputs",
     ("plan", "{p}", "--json", "--cost"): "leave out --json",
-    ("plan", "{p}", "--set", "transfer.steps"): "write KEY=VALUE",
+    ("plan", "{p}", "--set", "transfer.steps"): "the = is missing",
+    ("plan", "{p}", "--set", "transfer.steps", "20"): "the = is missing",
     ("plan", "{p}", "--set", "transfer.steps=[1"): "not valid YAML",
     ("plan", "{p}", "--set", "transfer.stepz=1"): "did you mean",
     ("plan", "{p}", "--set", "study.x=1"): "not a group of settings",
@@ -113,64 +113,53 @@ def test_values_of_set_are_typed_as_in_a_file():
     }  # fmt: skip
 
 
-def test_examples_of_the_help_are_read_as_they_stand(capsys):
+def test_examples_of_the_help_are_read_as_they_stand():
     """Whoever pastes one must not get a usage message."""
-    top = cli.parser()
-    verbs = next(a for a in top._actions if a.dest == "verb").choices
-    assert not [v for v, p in verbs.items() if not p.epilog and v not in OWN_HELP]
-    texts = [top.epilog, *(p.epilog or "" for p in verbs.values()), any_table.EXAMPLES]
-    found = re.findall(r"(?m)^  midway ((?:.*\\\n)*.*?)(?:   .*)?$", "\n".join(texts))
-    assert len(found) > 15
+    texts = [group.EPILOG, *(c.epilog for c in group.verbs.commands.values())]
+    found = re.findall(r"(?m)^  midway ((?:.*\\\n)*.*?)(?:(?<=\S)   .*)?$", "\n".join(texts))
+    assert len(found) > 20 and {e.split()[0] for e in found} == set(group.verbs.commands)
     for example in found:
-        words = shlex.split(example.replace("\\\n", " "))
-        assert cli.read(words).verb == words[0]
+        name, *words = shlex.split(example.replace("\\\n", " "))
+        group.verbs.commands[name].make_context(name, words)  # raises for what it does not know
         for path in (w for w in words if w.startswith(("params/", "lib/"))):
             assert (toy.PROJECT / path).is_file()
 
 
-@pytest.mark.parametrize(
-    "verb",
-    ["", "run", "plan", "status", "audit", "doctor", "correlate", "recommend", "recommend x"],
-)
+@pytest.mark.parametrize("verb", ["", *group.verbs.commands])
 def test_help_shows_how(verb, capsys):
-    with pytest.raises(SystemExit) as end:
-        cli.main([*verb.split(), "--help"])
+    assert cli.main([*verb.split(), "--help"]) == 0
     out = capsys.readouterr().out
-    assert end.value.code == 0 and (
-        "midway run params/mini.yaml" in out if not verb else "usage" in out
-    )
-    own = {"correlate": "--predictors", "recommend": "--target"}
-    assert own.get(verb.partition(" ")[0], "") in out
+    assert f"Usage: midway {verb}".strip() in out and f"  midway {verb}" in out
 
 
-def test_an_unknown_verb_or_option_is_bad_input(capsys):
-    for args in (["walk"], [], ["run"], ["run", "p.yaml", "--corse", "2"]):
-        with pytest.raises(SystemExit) as end:
-            cli.main(args)
-        assert end.value.code == 2
-    err = capsys.readouterr().err
-    assert "unknown verb 'walk'; known: run, plan" in err
-    assert (
-        "VERB" in err
-        and "midway run: error: unknown argument --corse 2; did you mean '--cores'?" in err
-    )
-    with pytest.raises(SystemExit):
-        cli.main(["statsu"])
-    assert "did you mean 'status'?" in capsys.readouterr().err
+MISSPELT = {
+    ("walk",): "unknown verb 'walk'; known: run, plan",
+    ("statsu",): "did you mean 'status'?",
+    ("run",): "Missing argument 'PARAMS'",
+    ("run", "p.yaml", "--corse", "2"): "'--cores'",
+    ("correlate",): "Missing argument 'TABLE'",
+    ("recommend",): "Missing argument 'FOLDER'",
+    (): "Usage: midway",
+}
 
 
-def test_what_is_missing_is_named_as_the_user_knows_it(capsys):
-    for verb, name in (("correlate", "table"), ("recommend", "folder")):
-        with pytest.raises(SystemExit):
-            cli.main([verb])
-        assert capsys.readouterr().err.rstrip().endswith(f"are required: {name}")
+@pytest.mark.parametrize("args", MISSPELT)
+def test_what_is_unknown_or_missing_is_named(args, capsys):
+    assert cli.main(list(args)) == 2
+    assert MISSPELT[args] in capsys.readouterr().err
+
+
+def test_lists_name_what_may_be_asked_for(capsys):
+    for what, name in (("tasks", "xquad"), ("encoders", "xlm-roberta"), ("params", "params/mini")):
+        assert cli.main(["list", what]) == 0
+        assert name in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys):
-    def full(args):
+    def full(*args, **kwargs):
         raise OSError(28, "No space left on device", "outputs/x")
 
-    monkeypatch.setattr(cli, "doctor", full)
+    monkeypatch.setattr(cli.study, "study_of", full)
     assert cli.main(["doctor", "params/mini.yaml"]) == 1
     assert capsys.readouterr().err == "midway: outputs/x: No space left on device\n"
 
@@ -227,33 +216,36 @@ def test_any_params_file_is_taken_or_refused_in_one_line(tmp_path_factory, chang
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-def test_the_shell_completes_verbs_options_and_files(tmp_path, capsys):
+def test_the_shell_completes_verbs_and_options(tmp_path, capsys):
     assert cli.main(["completion", "bash"]) == 0
-    script = tmp_path / "complete.sh"
-    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "complete.sh").write_text(capsys.readouterr().out)
+    shim = tmp_path / "midway"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m midway "$@"\n')
+    shim.chmod(0o755)
     ask = (
         "source ./complete.sh; f=$(complete -p midway | sed 's/.*-F \\([^ ]*\\).*/\\1/');"
-        " COMP_WORDS=(midway $1 $2); COMP_CWORD=$#; $f; echo ${COMPREPLY[@]}"
+        " COMP_WORDS=(midway $1 $2); COMP_CWORD=$#; $f midway; echo ${COMPREPLY[@]}"
     )
-    script.write_text(capsys.readouterr().out)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    env["PYTHONPATH"] = str(toy.PROJECT / "lib")
 
     def answer(*words):
         done = subprocess.run(
-            ["bash", "-c", ask, "_", *words], cwd=tmp_path, capture_output=True, text=True
+            ["bash", "-c", ask, "_", *words], cwd=tmp_path, capture_output=True, text=True, env=env
         )
         return done.stdout.split()
 
     assert answer("sta") == ["status"]
-    assert answer("run", "mi") == ["mine.yaml"]
     assert "--profile" in answer("run", "--p")
 
 
 @pytest.mark.parametrize("given", ["\x1b[2J", "\x9b31m", "\u202e", "\x00", "\r"])
 def test_control_characters_of_data_do_not_reach_the_terminal(monkeypatch, capsys, given):
     """A unit or an error with an escape sequence could repaint a reader's screen."""
-    monkeypatch.setattr(cli, "status", lambda _: print(f"a {given}\tyes, é\nb"))
+    monkeypatch.setattr(cli.verbs, "main", lambda *_, **__: print(f"a {given}\tyes, é\nb"))
     assert cli.main(["status", "x"]) == 0
     assert capsys.readouterr().out == f"a \\u{ord(given[0]):04x}{given[1:]}\tyes, é\nb\n"
-    monkeypatch.setattr(cli, "status", lambda _: print(json.dumps([given], ensure_ascii=False)))
+    text = json.dumps([given], ensure_ascii=False)
+    monkeypatch.setattr(cli.verbs, "main", lambda *_, **__: print(text))
     assert cli.main(["status", "x"]) == 0
     assert json.loads(capsys.readouterr().out) == [given]

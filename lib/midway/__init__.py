@@ -1,3 +1,56 @@
-"""Midway: does a better score on an English intermediate task predict better zero-shot transfer?"""
+"""Midway: does a better score on an English intermediate task predict better zero-shot transfer?
 
-__version__ = "0.1.0"
+The names below are all that a notebook needs; each is loaded when it is first asked for:
+``from midway import figures, params, record, root, variant``.
+"""
+
+from importlib import import_module
+
+__version__ = "0.2.0"
+
+#: name -> where it stands; "module:attribute" for what is no module
+FACE = {
+    # what is asked
+    "root": "midway.study.files:root",
+    "params": "midway.study.params",
+    "tasks": "midway.study.tasks",
+    "InputError": "midway.study.errors:InputError",
+    # rows, tokens, models
+    "sources": "midway.data.sources",
+    "kinds": "midway.kinds",
+    "texts": "midway.kinds.tokens:texts",
+    "Inputs": "midway.encoder.device:Inputs",
+    "predict": "midway.encoder.predict",
+    "metrics": "midway.evaluation.metrics",
+    "retrieval": "midway.evaluation.retrieval",
+    # notebooks 01 and 02
+    "variant": "midway.intermediate.variant",
+    "targets": "midway.transfer.targets",
+    # notebooks 03 and 04
+    "tables": "midway.correlation.tables",
+    "analysis": "midway.correlation.analysis",
+    "correlate": "midway.correlation.correlate",
+    "published": "midway.correlation.published",
+    "words": "midway.correlation.words",
+    # figures and the report
+    "figures": "midway.report.figures",
+    "lesson": "midway.report.lesson",
+    "robustness": "midway.report.robustness",
+    "page": "midway.report.page",
+    # records
+    "record": "midway.run.record",
+    "outputs": "midway.run.outputs",
+}
+__all__ = list(FACE)
+
+
+def __getattr__(name: str):
+    if name not in FACE:
+        raise AttributeError(f"module 'midway' has no attribute {name!r}")
+    module, _, attribute = FACE[name].partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted([*FACE, "FACE", "__version__"])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from midway.correlation import intervals as iv
 from midway.correlation import resampling as rs
 from midway.correlation.correlate import (
     COLUMNS,
@@ -340,7 +341,7 @@ def test_null_deviation_is_exact():
     keys, exact = rs.orders(6, 720, None)
     for method in METHODS:
         null = np.concatenate([v for _, v in rs.null(x, x, keys, method)])
-        assert exact and null.std() == pytest.approx(rs.null_sd(6, method))
+        assert exact and null.std() == pytest.approx(iv.null_sd(6, method))
 
 
 def test_pairs_can_be_left_out_of_the_family():

@@ -9,6 +9,7 @@ from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from midway.correlation import families as fm
+from midway.correlation import intervals as iv
 from midway.correlation import large, strata
 from midway.correlation import resampling as rs
 from midway.correlation.correlate import METHODS, compare, correlate, critical, stratified
@@ -63,7 +64,7 @@ def test_p_is_never_zero():
     X = pd.DataFrame({"p": range(15)})
     row = correlate(X, X.rename(columns={"p": "o"}), **FEW).iloc[0]
     assert row["p"] == row["p_maxt"] == 1 / 1000
-    assert rs.p_value(np.array([0, 9]), 99, False).tolist() == [0.01, 0.1]
+    assert iv.p_value(np.array([0, 9]), 99, False).tolist() == [0.01, 0.1]
     many = pd.DataFrame({"p": range(3000)})
     row = correlate(many, many.rename(columns={"p": "o"}), **FEW).iloc[0]
     assert 0 < row["p"] < 1e-300
@@ -71,7 +72,7 @@ def test_p_is_never_zero():
 
 def test_monte_carlo_error_stands_beside_max_t():
     """Clopper-Pearson at 99 %, as SciPy gives it; none where every permutation was tried."""
-    low, high = rs.monte_carlo(np.array([0, 50, 999]), 999, False)
+    low, high = iv.monte_carlo(np.array([0, 50, 999]), 999, False)
     for k, a, b in zip((0, 50, 999), low, high, strict=True):
         known = stats.binomtest(k, 999).proportion_ci(0.99, "exact")
         assert (a, b) == pytest.approx((known.low, known.high))

@@ -111,17 +111,17 @@ def test_refusals_in_one_line(root, tmp_path, folder):
     with pytest.raises(InputError, match="one of"):
         recommend.recommend(folder, "xquat")
     with pytest.raises(InputError, match="budget"):
-        recommend.main(folder, ["--budget", "2"])
+        recommend.report(folder, share=2)
     with pytest.raises(InputError, match="less than any"):
         recommend.budget(folder, "average", 0.001)
 
 
 def test_the_verb(folder, capsys):
-    assert recommend.main(folder, ["--target", "xnli", "--budget", "0.4"]) == 0
+    assert recommend.report(folder, "xnli", share=0.4) == 0
     out = capsys.readouterr().out
     assert "no intermediate task" in out and words.MICROWORLD in out
     assert "rules tried" in out and "by luck alone" in out and "by chance" in out
-    assert recommend.main(folder, ["--target", "retrieval", "--json"]) == 0
+    assert recommend.report(folder, "retrieval", as_json=True) == 0
     found = json.loads(capsys.readouterr().out)
     assert {"gains", "facts", "words"} <= set(found) and found["gains"][0]["low"] is not None
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import synthetic
+from midway import cli
 from midway.correlation import any_table, tables
 from midway.correlation.correlate import correlate
 from midway.study import tasks
@@ -329,12 +330,12 @@ def test_semicolons_and_byte_order_marks_are_read(tmp_path):
     assert table["n"][0] == 8
 
 
-def test_a_file_is_no_folder_for_tables(root, tmp_path):
+def test_a_file_is_no_folder_for_tables(root, tmp_path, capsys):
     """Said before the permutations are counted, not after."""
     (tmp_path / "x").touch()
     args = "--unit int_task --run run --predictors cola_PRB --outcomes rte_TRG".split()
-    with pytest.raises(InputError, match="--out .*x: not a folder"):
-        any_table.main(root / RUNS, [*args, "--out", str(tmp_path / "x")])
+    assert cli.main(["correlate", str(root / RUNS), *args, "--out", str(tmp_path / "x")]) == 2
+    assert "x: not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("method", "name"), [("kendall", "tau"), ("pearson", "r")])
@@ -342,7 +343,7 @@ def test_a_coefficient_has_its_own_name(root, tmp_path, capsys, method, name):
     """A tau printed as rho would be quoted as rho."""
     args = "--unit int_task --run run --predictors se-*_PRB --outcomes rte_TRG --resamples 99"
     more = ["--permutations", "99", "--method", method, "--out", str(tmp_path)]
-    assert any_table.main(root / RUNS, [*args.split(), *more]) == 0
+    assert cli.main(["correlate", str(root / RUNS), *args.split(), *more]) == 0
     assert f"{name} = " in (err := capsys.readouterr().err) and "rho" not in err
     for path in tmp_path.iterdir():
         head = path.read_text()[:200]
@@ -351,7 +352,7 @@ def test_a_coefficient_has_its_own_name(root, tmp_path, capsys, method, name):
 
 def test_verb_prints_table_and_words(root, capsys):
     args = "--unit int_task --run run --predictors cola_PRB --outcomes rte_TRG --permutations 99"
-    assert any_table.main(root / RUNS, [*args.split(), "--resamples", "99"]) == 0
+    assert cli.main(["correlate", str(root / RUNS), *args.split(), "--resamples", "99"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].startswith("predictor,outcome,n,rho")
     assert "n = 11 int_task" in err

@@ -149,8 +149,8 @@ def test_words_and_answers_are_found(folder, name):
     """A tag belongs to its word's first piece with text; an answer's pieces spell the answer."""
     tokenizer = load(folder(name)).tokenizer
     made = kinds.encode(rows("tags"), "tags", ["X"], tokenizer, 64)
-    for words, ids, tokens in zip(made.words, made.sequences, rows("tags")["tokens"], strict=True):
-        assert words[:, 1].tolist() == list(range(len(tokens)))
+    for words, ids, told in zip(made.words, made.sequences, rows("tags")["tokens"], strict=True):
+        assert words[:, 1].tolist() == list(range(len(told)))
         firsts = tokenizer.convert_ids_to_tokens(ids[words[:, 0]].tolist())
         assert all(t.strip("▁Ġ#") for t in firsts)
     # a word inside a sentence is cut as it is in running text

@@ -1,6 +1,5 @@
 """Correlate the columns of any table of results: wide or long, text, Parquet or a harness' JSON."""
 
-import argparse
 import fnmatch
 import re
 import sys
@@ -16,14 +15,6 @@ from midway.correlation.numerals import numbers
 from midway.correlation.table_file import Table, count, read
 from midway.study.errors import InputError, one_line
 
-EXAMPLES = """examples:
-  midway correlate lib/midway/correlation/published_data/pruksachatkun2020_runs.csv \\
-    --unit int_task --run run --predictors "edges-*_PRB" --outcomes "*_TRG"
-  midway correlate results.csv --unit task --predictors "dev_*" --outcomes "gain_*" --out tables
-  midway correlate lm_eval_output --unit model --predictors "arc_easy/acc,none" --outcomes "piqa/*"
-
-The table goes to standard output as CSV, what follows from it to standard error.
-"""
 _NUMERIC = re.compile(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|")
 _FRACTION = re.compile(r"\.[0-9]*[1-9]|[eE]-")
 
@@ -294,38 +285,19 @@ def _few(names, most=6):
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def main(table, rest: list[str]) -> int:
-    """The verb: result to stdout (CSV), problems and the words about it to stderr."""
+def report(table, out=None, **args) -> int:
+    """What `midway correlate` prints: a CSV to stdout, problems and words about it to stderr.
+
+    out: folder for the table instead; args: of :func:`correlate_table`.
+    """
     from midway.correlation import tables, words
 
-    p = argparse.ArgumentParser(
-        "midway correlate TABLE", description=__doc__, epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("--unit", required=True, help="column of what was chosen (several: a,b)")
-    p.add_argument("--run", help="column that tells runs of one unit apart")
-    more = {"required": True, "action": "append"}
-    p.add_argument("--predictors", **more, help="columns, by name or as in '*_PRB'")
-    p.add_argument("--outcomes", **more, help="columns, by name or as in '*_TRG'")
-    p.add_argument("--names", help="long table: the column of names")
-    p.add_argument("--values", help="long table: the column of values")
-    p.add_argument("--rows-are-runs", action="store_true", help="rows of one unit are its runs")
-    p.add_argument("--missing", action="append", default=[], help="text of a missing number")
-    p.add_argument("--separator", help="of a text table, where it is in doubt")
-    p.add_argument("--method", default="spearman", choices=tuple(words.SYMBOLS))
-    p.add_argument("--permutations", type=int, default=100_000, help="default 100000")
-    p.add_argument("--resamples", type=int, default=9999, help="of the bootstrap; default 9999")
-    p.add_argument("--alpha", type=float, default=0.05, help="default 0.05")
-    p.add_argument("--seed", type=int, default=0, help="of both; default 0")
-    p.add_argument("--out", help="folder for correlation.csv, .md and .tex")
-    args = vars(p.parse_args(rest))
     if not 0 < args["alpha"] < 1:
         raise InputError(f"--alpha: {args['alpha']:g}; a share between 0 and 1")
     if args["separator"] in ("tab", "\\t"):
         args["separator"] = "\t"
     if args["separator"] and len(args["separator"]) != 1:
         raise InputError(f"--separator: {args['separator']!r}; one character, or tab")
-    out = args.pop("out")
     if out:
         try:
             Path(out).mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from midway.correlation import families as fm
+from midway.correlation import intervals as iv
 from midway.correlation import large
 from midway.correlation import resampling as rs
 from midway.correlation.null import Null, affordable, critical
@@ -110,22 +111,22 @@ def correlate(
             for group in (0, 1):
                 scaled = np.where(first[cell] == group, size * unit, 0)
                 largest[group, at] = np.fmax(largest[group, at], np.fmax.reduce(scaled, (1, 2)))
-        found.setdefault("p", rs.p_value(hits, null.count, null.exact))
+        found.setdefault("p", iv.p_value(hits, null.count, null.exact))
         if not many:
             runs = xs[rows][..., ps], ys[rows][..., os]
             rest = method, alpha, resamples, rng, crossed
             found |= _intervals(*part, *runs, found["rho"], *rest)
         if family is not None:
-            found["p"] = rs.p_value(hits, null.count, null.exact)
+            found["p"] = iv.p_value(hits, null.count, null.exact)
             found |= fm.beside(*part, family[rows], found, method, permutations, rng)
         for name, values in found.items():
             out[name][cell] = values
     out["p"] = np.where(np.isnan(out["rho"]), np.nan, out["p"])
     known = ~np.isnan(out["p"])
     for group, chosen in enumerate((known & ~first, known & first)):
-        hits = rs.at_least(largest[group], score[chosen])
-        out["p_maxt"][chosen] = rs.p_value(hits, null.count, null.exact)
-        ends = rs.monte_carlo(hits, null.count, null.exact)
+        hits = iv.at_least(largest[group], score[chosen])
+        out["p_maxt"][chosen] = iv.p_value(hits, null.count, null.exact)
+        ends = iv.monte_carlo(hits, null.count, null.exact)
         out["p_mc_low"][chosen], out["p_mc_high"][chosen] = ends
         out["q_bh"][chosen] = false_discovery_control(out["p"][chosen]) if chosen.any() else np.nan
     rows = []
@@ -158,11 +159,11 @@ def _intervals(x, y, runs_x, runs_y, rho, method, alpha, resamples, rng, crossed
         loo = rs.rho_of(x[others][..., s], y[others], method)
         out["loo_low"][s], out["loo_high"][s] = np.fmin.reduce(loo, 0), np.fmax.reduce(loo, 0)
         boot = rs.bootstrap(x[:, None, s], y[:, None], method, resamples, rng)
-        ends = rs.interval(boot, rho[s], loo, n, method, alpha)
+        ends = iv.interval(boot, rho[s], loo, n, method, alpha)
         out["low"][s], out["high"][s], out["note"][s] = ends
         if "run_low" in out:
             boot = rs.bootstrap(runs_x[..., s], runs_y, method, resamples, rng, crossed)
-            out["run_low"][s], out["run_high"][s] = rs.percentiles(boot, alpha)
+            out["run_low"][s], out["run_high"][s] = iv.percentiles(boot, alpha)
     return out
 
 

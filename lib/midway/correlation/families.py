@@ -12,6 +12,7 @@ Richardson & Hemon 1989).
 import numpy as np
 from scipy.stats import rankdata
 
+from midway.correlation import intervals as iv
 from midway.correlation import resampling as rs
 from midway.study.errors import InputError
 
@@ -72,7 +73,7 @@ def beside(x, y, family, found, method, permutations, rng):
     orders, exact = rs.orders(count, min(permutations, 9999), rng)
     least = np.abs(out["rho_family"]) - rs.TIE
     hits = sum((np.abs(v) >= least).sum(0) for _, v in rs.null(mx, my, orders, method))
-    p = rs.p_value(hits, len(orders), exact)
+    p = iv.p_value(hits, len(orders), exact)
     out["p_family"] = np.where(np.isnan(least), np.nan, p)
     out["lofo_low"], out["lofo_high"] = leave_one_out(x, y, family, method)
     units = effective(x, y, family)
@@ -108,7 +109,7 @@ def _icc(a, family):
 
 def widen(low, high, rho, n, effective_n, method):
     """Interval ends stretched on Fisher's z from n to the effective number of units."""
-    z = rs.fisher_z(rho, n, method)
+    z = iv.fisher_z(rho, n, method)
     factor = np.sqrt(max(n - 3, 0.5) / np.maximum(effective_n - 3, 0.5))
     edge = 1 - 1e-9
     ends = (np.arctanh(np.clip(v, -edge, edge)) for v in (low, high))
@@ -118,8 +119,10 @@ def widen(low, high, rho, n, effective_n, method):
 
 def leave_one_out(x, y, family, method):
     """Lowest and highest correlation (P, O) when any one family is left out."""
-    rest = [family != f for f in np.unique(family)]
-    rho = np.array([rs.rho_of(x[r], y[r], method) for r in rest if r.sum() >= rs.MIN_UNITS])
+    rest = [r for f in np.unique(family) if (r := family != f).sum() >= rs.MIN_UNITS]
+    rho = np.full((max(len(rest), 1), x.shape[1], y.shape[1]), np.nan)
+    for i, r in enumerate(rest):
+        rho[i] = rs.rho_of(x[r], y[r], method)
     return np.fmin.reduce(rho, 0), np.fmax.reduce(rho, 0)
 
 

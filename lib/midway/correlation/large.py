@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import kendalltau, t
 
+from midway.correlation import intervals as iv
 from midway.correlation import resampling as rs
 
 LIMIT = {"spearman": 100, "pearson": 100, "kendall": 50}
@@ -47,8 +48,8 @@ def _kendall(x, y, alpha):
     cells = [[kendalltau(a, b) for b in y.T] for a in x.T]
     rho, p = (np.array([[getattr(c, k) for c in r] for r in cells])
               for k in ("statistic", "pvalue"))  # fmt: skip
-    half = ndtri(1 - alpha / 2) * rs.fisher_error(rho, len(x), "kendall")
-    z = rs.fisher_z(rho, len(x), "kendall")
+    half = ndtri(1 - alpha / 2) * iv.fisher_error(rho, len(x), "kendall")
+    z = iv.fisher_z(rho, len(x), "kendall")
     ends = {"low": np.tanh(z - half), "high": np.tanh(z + half)}
     return ends | {"rho": rho, "p": p, "note": NOTE_KENDALL}
 
@@ -62,8 +63,8 @@ def _moments(x, y, method, alpha):
         least[i], most[i] = values.min(0), values.max(0)
     with np.errstate(all="ignore"):
         p = 2 * t.sf(np.abs(rho) * np.sqrt((n - 2) / (1 - rho**2)), n - 2)
-        error = np.where(1 - rho**2 > rs.TIE, error / (1 - rho**2), rs.fisher_error(rho, n, method))
-    z, half = rs.fisher_z(rho, n, method), ndtri(1 - alpha / 2) * error
+        error = np.where(1 - rho**2 > rs.TIE, error / (1 - rho**2), iv.fisher_error(rho, n, method))
+    z, half = iv.fisher_z(rho, n, method), ndtri(1 - alpha / 2) * error
     ends = {"low": np.tanh(z - half), "high": np.tanh(z + half)}
     ends |= {"loo_low": rho - most / (n - 1), "loo_high": rho - least / (n - 1)}
     return ends | {"rho": rho, "p": p, "note": NOTE}
@@ -78,7 +79,7 @@ def null(x, y, draws, rng, method):
     for start in range(0, draws, step):
         b = min(step, draws - start)
         noise = rng.standard_normal((b, *shape), dtype=np.float32)
-        yield slice(start, start + b), left @ noise @ right.T * rs.null_sd(len(x), method)
+        yield slice(start, start + b), left @ noise @ right.T * iv.null_sd(len(x), method)
 
 
 def _root(a, method):

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import norm, t
 
 from midway.correlation import families as fm
+from midway.correlation import intervals as iv
 from midway.correlation import large
 from midway.correlation import resampling as rs
 
@@ -66,7 +67,7 @@ class Null:
     def scale(self, rows, ps, os, alpha):
         """1 / null deviation, and the critical value, of every cell of a block."""
         shape, n = (len(ps), len(os)), len(rows)
-        unit = np.full(shape, 1 / rs.null_sd(n, self.method))
+        unit = np.full(shape, 1 / iv.null_sd(n, self.method))
         if self.family is None:
             return unit, np.full(shape, critical(n, alpha, self.method))
         some = min(self.count, max(999, min(PILOT, 5 * rs.BLOCK // (shape[0] * shape[1]))))
@@ -84,7 +85,7 @@ def critical(n: int, alpha: float = 0.05, method: str = "spearman") -> float:
     if n < rs.MIN_UNITS:
         return np.nan
     if method == "kendall" and n > 60:
-        return float(norm.ppf(1 - alpha / 2) * rs.null_sd(n, method))
+        return float(norm.ppf(1 - alpha / 2) * iv.null_sd(n, method))
     if method == "kendall":
         counts = np.ones(1)
         for i in range(2, n + 1):  # inversions of permutations (Mahonian numbers)

@@ -7,9 +7,7 @@ integrated out as in Gelman et al., Bayesian Data Analysis, 5.4). The usual answ
 is "cannot tell".
 """
 
-import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -229,30 +227,21 @@ def budget(study_dir, target: str, share: float):
     return runs, choice.nested(pd.DataFrame(merit), gain, tables.families(gain.index).to_dict())
 
 
-def main(folder, rest: list[str]) -> int:
-    """The verb: ranking, what may be said of it and, with --budget, early choice."""
-    p = argparse.ArgumentParser(
-        "midway recommend FOLDER", description=__doc__.splitlines()[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n  midway recommend outputs/mini --target xquad\n"
-        "  midway recommend outputs/mini --target retrieval --budget 0.4",
-    )  # fmt: skip
-    p.add_argument("--target", default="average", help="a target, a group or 'average'")
-    p.add_argument("--predictor", default="main", help="ranks what is not transferred yet")
-    p.add_argument("--budget", type=float, help="share of the grid's compute, e.g. 0.4")
-    p.add_argument("--json", action="store_true", help="as JSON")
-    args = p.parse_args(rest)
-    folder = Path(folder)
-    if args.budget is not None and not 0 < args.budget <= 1:
-        raise InputError(f"--budget: {args.budget}; a share between 0 and 1")
-    table, facts = recommend(folder, args.target, predictor=args.predictor)
-    sentences = advice.advice(table, args.target, facts)
+def report(folder, target="average", predictor="main", share=None, as_json=False) -> int:
+    """What `midway recommend` prints: the ranking and what may be said of it.
+
+    share: of the grid's compute, for early choice.
+    """
+    if share is not None and not 0 < share <= 1:
+        raise InputError(f"--budget: {share}; a share between 0 and 1")
+    table, facts = recommend(folder, target, predictor=predictor)
+    sentences = advice.advice(table, target, facts)
     sentences += words.scope(tables.settings(folder))
     early = None
-    if args.budget is not None:
-        runs, early = budget(folder, args.target, args.budget)
-        sentences += advice.budget(runs, early, args.budget)
-    if args.json:
+    if share is not None:
+        runs, early = budget(folder, target, share)
+        sentences += advice.budget(runs, early, share)
+    if as_json:
         found = {"gains": table, "nested": early} | ({"early": runs} if early is not None else {})
         found = {k: v.to_dict("records") for k, v in found.items() if v is not None}
         text = files.plain(found | {"facts": facts, "words": sentences})

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2, norm, t
 
+from midway.correlation import intervals as iv
 from midway.correlation import resampling as rs
 
 COLUMNS = (
@@ -62,13 +63,13 @@ def stratified(
                 null = _null(parts, keys, method)
                 row["stat"] = abs(_statistic(parts, [rho for _, _, rho in parts], method))
                 hits = (np.abs(null) >= row["stat"] - rs.TIE).sum()
-                row["p"] = rs.p_value(hits, permutations, False)
+                row["p"] = iv.p_value(hits, permutations, False)
                 largest = np.maximum(largest, np.abs(null))
             else:
                 row["note"] = f"no stratum has {LEAST} units with data"
             rows.append(row)
     table = pd.DataFrame(rows).reindex(columns=[*COLUMNS, "stat"])
-    p = rs.p_value(rs.at_least(largest, table["stat"].to_numpy(float)), permutations, False)
+    p = iv.p_value(iv.at_least(largest, table["stat"].to_numpy(float)), permutations, False)
     return table.assign(p_maxt=np.where(table["p"].isna(), np.nan, p))[COLUMNS]
 
 
@@ -89,8 +90,8 @@ def random_effects(z, variance, alpha=0.05):
 
 def _mean(parts, method, alpha, item):
     each = [rho for _, _, rho in parts]
-    z = [rs.fisher_z(rho, len(r), method) for r, _, rho in parts]
-    variance = [rs.fisher_error(rho, len(r), method) ** 2 for r, _, rho in parts]
+    z = [iv.fisher_z(rho, len(r), method) for r, _, rho in parts]
+    variance = [iv.fisher_error(rho, len(r), method) ** 2 for r, _, rho in parts]
     found = random_effects(z, variance, alpha)
     error, weights = found.pop("error"), found.pop("weights")
     mean, half = found.pop("mean"), found.pop("quantile")
@@ -110,7 +111,7 @@ def _jackknife(parts, item, weights, method):
         z = []
         for r, (x, y), _ in parts:
             rest = item[r] != one
-            z.append(rs.fisher_z(rs.rho_of(x[rest], y[rest], method)[0, 0], rest.sum(), method))
+            z.append(iv.fisher_z(rs.rho_of(x[rest], y[rest], method)[0, 0], rest.sum(), method))
         left.append(weights @ np.array(z))
     left = np.array(left)[~np.isnan(left)]
     return (len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum()
@@ -119,7 +120,7 @@ def _jackknife(parts, item, weights, method):
 def _statistic(parts, rhos, method):
     """Fixed-effect sum of z over strata, weights n - 3."""
     weights = [len(r) - 3 for r, _, _ in parts]
-    z = [rs.fisher_z(rho, len(r), method) for (r, _, _), rho in zip(parts, rhos, strict=True)]
+    z = [iv.fisher_z(rho, len(r), method) for (r, _, _), rho in zip(parts, rhos, strict=True)]
     return sum(w * v for w, v in zip(weights, z, strict=True)) / np.sqrt(sum(weights))
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control, t
 
 from midway.correlation import families as fm
+from midway.correlation import intervals as iv
 from midway.correlation import resampling as rs
 
 COLUMNS = (
@@ -81,7 +82,7 @@ def within(
             for group in (0, 1):
                 scaled = np.where(first[cell] == group, values * unit, 0)
                 largest[group, at] = np.fmax(largest[group, at], np.fmax.reduce(scaled, (1, 2)))
-        found["p"] = np.where(np.isnan(size), np.nan, rs.p_value(hits, len(orders), exact))
+        found["p"] = np.where(np.isnan(size), np.nan, iv.p_value(hits, len(orders), exact))
         found["tasks"] = np.full(size.shape, len(rows))
         found["rows"] = found["tasks"] * xs.shape[2]
         score[cell] = size * unit
@@ -89,9 +90,9 @@ def within(
             out[name][cell] = values
     known = ~np.isnan(out["p"])
     for group, chosen in enumerate((known & ~first, known & first)):
-        hits = rs.at_least(largest[group], score[chosen])
-        out["p_maxt"][chosen] = rs.p_value(hits, len(orders), exact)
-        out["p_mc_low"][chosen], out["p_mc_high"][chosen] = rs.monte_carlo(hits, len(orders), exact)
+        hits = iv.at_least(largest[group], score[chosen])
+        out["p_maxt"][chosen] = iv.p_value(hits, len(orders), exact)
+        out["p_mc_low"][chosen], out["p_mc_high"][chosen] = iv.monte_carlo(hits, len(orders), exact)
         out["q_bh"][chosen] = false_discovery_control(out["p"][chosen]) if chosen.any() else np.nan
     table = [
         {k: v[i, j] for k, v in out.items()}
@@ -210,7 +211,7 @@ def _correlations(xs, ys, px, py, family, resamples, alpha, rng):
 
 def _spread(draws):
     """Standard deviation over draws by the middle 68 %: values near -1 and 1 count little."""
-    low, high = rs.percentiles(draws, 0.3173)
+    low, high = iv.percentiles(draws, 0.3173)
     return (high - low) / 2
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from midway.kinds.raw import Broken, blank
 
-#: Bump when what a reader gives for the same bytes changes.
-VERSION = 2
 MAX_LINE = 1_000_000  # characters; longer lines are another format, not a sentence
 
 

@@ -112,9 +112,7 @@ def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
     """Which files (or hub tables) play this split, and which of their rows. Raises as load does."""
     card, where = _read(task, split, lang, data)
     if where == "mini":
-        from midway.data import mini
-
-        return [{"made by": "midway.data.mini", "version": mini.VERSION, "seed": data.seed}]
+        return [{"made by": "midway.data.mini", "seed": data.seed}]
     if where == "local":
         from midway.data import local
 

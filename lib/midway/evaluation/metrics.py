@@ -20,7 +20,7 @@ import numpy as np
 from midway.study.errors import InputError
 
 #: Recorded beside every score; raise it when any score of the same predictions would change.
-METRIC_VERSION = "1"
+METRIC_VERSION = 1
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _MLQA_ARTICLES = {

@@ -121,6 +121,8 @@ def _imported(source: str, here: Path | None) -> set[Path]:
             names |= {module} | {f"{module}.{a.name}" for a in node.names}
     found = set()
     for name in names:
+        if name.startswith("midway."):  # by the face, e.g. midway.figures
+            name = midway.FACE.get(name.removeprefix("midway."), name).partition(":")[0]
         parts = name.split(".")
         if parts[0] != "midway":
             continue

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from midway.evaluation.metrics import METRIC_VERSION
 from midway.run.machine import cpu_seconds, environment, hub_files, torch_state
 from midway.study.errors import InputError
 from midway.study.files import (
@@ -25,7 +26,6 @@ from midway.study.files import (
 )
 
 SCHEMA_VERSION = 1
-METRIC_VERSION = 1  # raise when the definition of any score changes
 RUNNER = "MIDWAY_RUNNER"  # environment variable of kernels that a run has started
 PENDING = "record.pending.json"  # under the runner: renamed when the notebook has ended well
 UPGRADES: dict[int, Any] = {}  # schema version -> function(dict) -> dict of the next version

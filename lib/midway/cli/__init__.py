@@ -1,0 +1,59 @@
+"""The command line: each verb imports what it needs when it runs, so that refusals are quick.
+
+Enters: words of the command line. Leaves: calls of the other rooms, an exit code. A new verb:
+beside its kin in ``study`` or ``analysis``.
+"""
+
+import os
+import sys
+
+import click
+
+from midway.cli import analysis, study  # noqa: F401  (their verbs)
+from midway.cli.group import argument, changes, verb, verbs  # noqa: F401
+from midway.study.errors import InputError, Unreachable, Visible, one_line
+
+
+@verb("completion bash")
+@argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell):
+    """Print a script that completes commands: eval "$(midway completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    print(get_completion_class(shell)(verbs, {}, "midway", "_MIDWAY_COMPLETE").source())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of ``midway``; returns the exit code."""
+    sys.stdout, before = Visible(sys.stdout), sys.stdout
+    try:
+        code = verbs.main(argv, prog_name="midway", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
+    except click.ClickException as error:  # an unknown option, a missing argument
+        error.show()
+        return error.exit_code
+    except InputError as error:
+        print(f"midway: {one_line(error)}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("midway: interrupted", file=sys.stderr)
+        return 130
+    except Unreachable as error:
+        print(f"midway: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:  # the light core is installed alone
+        if (name := str(error.name).partition(".")[0]) == "midway":
+            raise
+        print(f"midway: this needs {name}: pip install 'midway[all]'", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `midway plan ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        if error.filename is None:
+            raise
+        print(f"midway: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    finally:
+        sys.stdout = before

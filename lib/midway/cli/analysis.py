@@ -1,0 +1,134 @@
+"""Verbs that read results: recommend, design, compare, correlate, score, list."""
+
+import sys
+from importlib.util import find_spec
+from itertools import takewhile
+
+import click
+
+from midway.cli.group import FILE, a_folder, argument, as_json, folder_of, option, verb
+from midway.study.errors import InputError
+
+
+@verb("score predictions labels")
+@argument("predictions", type=FILE)
+@argument("labels", type=FILE)
+@as_json
+def score(predictions, labels, as_json):
+    """Score predictions in XTREME's submission layout (<task>/test-<lang>.tsv or .json)."""
+    from midway.transfer import submission
+
+    print(submission.main_score(predictions, labels, as_json))
+
+
+@verb(
+    'correlate results.csv --unit task --predictors "dev_*" --outcomes "gain_*" --out tables',
+    "correlate lib/midway/correlation/published_data/pruksachatkun2020_runs.csv \\\n"
+    '    --unit int_task --run run --predictors "edges-*_PRB" --outcomes "*_TRG"',
+    "correlate lm_eval_output --unit model \\\n"
+    '    --predictors "arc_easy/acc,none" --outcomes "piqa/*"',
+)
+@argument("table", type=FILE)
+@option("--unit", required=True, help="Column of what was chosen (several: a,b).")
+@option("--run", help="Column that tells runs of one unit apart.")
+@option("--predictors", required=True, multiple=True, help="Columns, by name or as in '*_PRB'.")
+@option("--outcomes", required=True, multiple=True, help="Columns, by name or as in '*_TRG'.")
+@option("--names", help="Long table: the column of names.")
+@option("--values", help="Long table: the column of values.")
+@option("--rows-are-runs", is_flag=True, help="Rows of one unit are its runs.")
+@option("--missing", multiple=True, help="Text of a missing number.")
+@option("--separator", help="Of a text table, where it is in doubt; or tab.")
+@option("--method", default="spearman", show_default=True,
+        type=click.Choice(["spearman", "pearson", "kendall"]))  # fmt: skip
+@option("--permutations", default=100_000, show_default=True)
+@option("--resamples", default=9999, show_default=True, help="Of the bootstrap.")
+@option("--alpha", default=0.05, show_default=True)
+@option("--seed", default=0, show_default=True, help="Of permutations and bootstrap.")
+@option("--out", help="Folder for correlation.csv, .md and .tex.")
+def correlate(table, **options):
+    """Correlate the columns of a table of your own.
+
+    The table goes to standard output as CSV, what follows from it to standard error.
+    """
+    from midway.correlation import any_table
+
+    return any_table.report(table, **options)
+
+
+@verb(
+    "recommend outputs/mini --target xquad", "recommend outputs/mini --target retrieval --budget .4"
+)
+@a_folder
+@option("--target", default="average", show_default=True, help="A target, a group or 'average'.")
+@option("--predictor", default="main", show_default=True, help="Ranks what has no gain yet.")
+@option("--budget", type=float, help="Share of the grid's compute, e.g. 0.4.")
+@as_json
+def recommend(folder, target, predictor, budget, as_json):
+    """Say which intermediate task is expected to help most, and how sure that is."""
+    folder = folder_of(folder)
+    from midway.correlation import recommend as choosing
+
+    if find_spec("datasets") is None:
+        say = "no test rows without midway[all]: the noise of test items is taken as binomial"
+        print(say, file=sys.stderr)
+    return choosing.report(folder, target.lower(), predictor, budget, as_json)
+
+
+@verb("design outputs/mini --effect 0.6 --tests 3")
+@argument("folder", type=FILE, required=False)
+@option("--effect", default=0.5, show_default=True, help="True correlation to find.")
+@option("--power", default=0.8, show_default=True, help="Share of studies that find it.")
+@option("--tests", default=1, show_default=True, help="Pairs that are corrected for.")
+@option("--alpha", default=0.05, show_default=True)
+@as_json
+def design(folder, effect, power, tests, alpha, as_json):
+    """Say how many tasks, families, seeds, doses and rows give which power, at which cost."""
+    for name, value in {"effect": effect, "power": power, "alpha": alpha}.items():
+        if not 0 < value < 1:
+            raise InputError(f"--{name}: {value}; between 0 and 1")
+    if tests < 1:
+        raise InputError(f"--tests: {tests}; at least 1")
+    from midway.correlation import design as planning
+
+    parts = planning.of_study(folder_of(folder)) if folder else planning.Parts()
+    print(planning.show(parts, as_json, effect=effect, aim=power, alpha=alpha, tests=tests))
+
+
+@verb("compare outputs/mini outputs/other")
+@a_folder
+@argument("other", type=FILE)
+def compare(folder, other):
+    """Put two studies side by side: settings, gains, correlations."""
+    first, other = folder_of(folder), folder_of(other)
+    from midway.report import compare as side
+
+    found = side.compare(first, other)
+    print(side.text(found))
+    path = first.parent / f"compare_{first.name}_{other.name}.html"
+    print(side.write(found, first, other, path))
+
+
+@verb("list tasks", "list encoders", "list params", name="list")
+@argument("what", type=click.Choice(["tasks", "encoders", "params"]))
+def list_(what):
+    """List the tasks, the encoders that were tried, or the params files."""
+    if what == "tasks":
+        from midway.study import tasks
+
+        cards = [*tasks.INTERMEDIATE.values(), *tasks.TARGETS.values()]
+        rows = [(c.name, c.role, c.kind, c.title) for c in cards]
+    elif what == "encoders":
+        from midway.encoder import architectures
+
+        rows = [(name, shape.cls) for name, shape in architectures.SHAPES.items()]
+    else:
+        from midway.study.files import root
+
+        rows = []
+        for file in sorted((root() / "params").glob("*.yaml")):
+            lines = takewhile(lambda x: x.startswith("#"), file.read_text("utf-8").split("\n"))
+            about = " ".join(line.strip("# ") for line in lines).partition(". ")[0]
+            rows.append((f"params/{file.name}", about))
+    width = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:<{w}}" for cell, w in zip(row, width, strict=True)).rstrip())

@@ -1,0 +1,127 @@
+"""Verbs of a study: run, plan, status, audit, doctor, fetch."""
+
+from midway.cli.group import (
+    a_folder,
+    a_study,
+    as_json,
+    changed,
+    folder_of,
+    forced,
+    in_project,
+    option,
+    say_json,
+    study_of,
+    verb,
+)
+from midway.study.errors import InputError
+
+
+@verb(
+    "run params/smoke.yaml",
+    "run params/smoke.yaml --set seeds=[1,2] --set study=two",
+    "run params/smoke.yaml --force 02_transfer/mnli --until 03_correlation",
+)
+@a_study
+@changed
+@option("--cores", type=int, help="Cores to use; all that this process may use by default.")
+@option("--profile", help="A file of profiles/, e.g. slurm.")
+@option("--until", metavar="STEP", help="Stop after this stage, e.g. 02_transfer.")
+@forced
+@option("-n", "--dry-run", is_flag=True, help="Only show the plan.")
+def run(params, changes_, cores, profile, until, force, dry_run):
+    """Bring a study up to date."""
+    study = study_of(params, changes_, "run")
+    if cores is not None and cores < 1:
+        raise InputError(f"--cores: found {cores}, expected at least 1")
+    from midway.run import engine, schedule
+
+    if dry_run:  # what run would refuse is refused
+        engine.profile(profile)
+        return show_plan(study, force, schedule.stages(until))
+    return schedule.run(study, cores, profile, until, force)
+
+
+@verb("plan params/mini.yaml", "plan params/xlmr_large.yaml --cost --peak-tflops 125")
+@a_study
+@changed
+@as_json
+@forced
+@option("--cost", is_flag=True, help="Instead: steps, tokens, FLOPs, GPU-hours.")
+@option("--peak-tflops", default=312.0, show_default=True, help="Of your GPU (A100, bf16: 312).")
+@option("--utilisation", default=0.35, show_default=True, help="Share of it that is reached.")
+def plan(params, changes_, as_json, force, cost, peak_tflops, utilisation):
+    """Show every step: new, done or changed, and why; start nothing."""
+    if as_json and cost:
+        raise InputError("--cost is text only: leave out --json")
+    study = study_of(params, changes_, "plan")
+    if cost:  # asked before the data are there
+        from midway.run import cost as costs
+
+        print(costs.text(study, peak_tflops, utilisation))
+    return show_plan(study, force, as_json=as_json, summary=cost)
+
+
+def show_plan(study, force, stages=None, as_json=False, summary=False):
+    from midway.run import plan as planning
+    from midway.run import schedule
+
+    if not summary:
+        schedule.check(study)
+    items = planning.plan(study, schedule.outputs(study), tuple(force))
+    items = [i for i in items if stages is None or i.sid.step in stages]
+    if as_json:
+        say_json([{"step": i.sid.path, "state": i.state, "why": i.why} for i in items])
+    else:
+        print(planning.summary(items) if summary else planning.show(items))
+
+
+@verb("status outputs/mini", "status outputs/mini --json")
+@a_folder
+@as_json
+def status(folder, as_json):
+    """Show how every step of a study ended."""
+    folder = folder_of(folder)
+    in_project("status")
+    from midway.run import plan as planning
+
+    rows = planning.status(folder)
+    say_json(rows) if as_json else print(planning.matrix(rows))
+
+
+@verb("audit outputs/mini", "audit outputs/mini --rerun 01_intermediate/mnli/seed1")
+@a_folder
+@option("--rerun", metavar="STEP", help="Run a step elsewhere and compare what it makes.")
+@as_json
+def audit(folder, rerun, as_json):
+    """Check that records, notebooks, files and params agree."""
+    folder = folder_of(folder)
+    in_project("audit")
+    from midway.run import audit as auditing
+
+    found = auditing.rerun(folder, rerun) if rerun else auditing.audit(folder)
+    say_json(found) if as_json else print(auditing.show(found))
+    return 1 if found["problems"] else 0
+
+
+@verb("doctor params/mini.yaml", "doctor params/local_sample.yaml --set data.root=/path/to/data")
+@a_study
+@changed
+def doctor(params, changes_):
+    """Check encoder, data, disk, device and versions before a run."""
+    study = study_of(params, changes_, "doctor")
+    from midway.run import doctor as checking
+
+    rows = checking.checks(study)
+    print(checking.show(rows))
+    return 0 if all(row["ok"] is not False for row in rows) else 1
+
+
+@verb("fetch params/hub_laptop.yaml", "fetch params/xlmr_large.yaml --set data.root=data")
+@a_study
+@changed
+def fetch(params, changes_):
+    """Download all that a study reads, ahead of a run without a network."""
+    study = study_of(params, changes_, "fetch")
+    from midway.run import fetch as fetching
+
+    return fetching.fetch(study)
