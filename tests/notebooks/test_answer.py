@@ -39,13 +39,16 @@ def test_correlation_of_a_whole_study(root, tmp_path, capsys):
     folder = tmp_path / "study"
     synthetic.write(root, folder)
     where = {"study": str(folder / "params.yaml"), "out": str(folder / "03_correlation")}
+    where["changes"] = {"correlation.primary": [["main_gain", "average"]],
+                        "correlation.permutations": 20_000}  # fmt: skip
     space, out = execute(root, "03_correlation", capsys, **where)
     assert "UNFINISHED" not in out and "9 tasks in 5 families, 2 seed(s)" in out
     record = records.load(folder / "03_correlation" / "record.json")
     assert record.results["n"] == 9 and len(record.results["claims"]) == 10
     for section in ("answer", "reliability", "between", "within", "choice", "limits"):
         assert record.results["sections"][section], section
-    assert any("rises with" in line for line in space["sentences"])
+    assert any("predicts better than chance" in line for line in space["sentences"])
+    assert any(line.startswith("Of 1 primary pairs") for line in space["sentences"])
     for name in ("tables/correlation.csv", "tables/gains.tex", "figures/forest.pdf"):
         assert name in record.files
 
@@ -63,7 +66,7 @@ def test_correlation_of_an_unfinished_study_says_so(root, tmp_path, capsys, vari
     where = {"study": str(folder / "params.yaml"), "out": str(folder / "03_correlation")}
     space, out = execute(root, "03_correlation", capsys, **where)
     assert "UNFINISHED" in out and not (folder / "03_correlation" / "record.json").exists()
-    assert not any("rises" in line or "predicts" in line for line in space["sentences"])
+    assert not any("rises with" in line or "predicts" in line for line in space["sentences"])
     assert (folder / "03_correlation" / "tables" / "claims.md").is_file()
 
 

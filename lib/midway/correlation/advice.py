@@ -20,7 +20,7 @@ def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05
     rows = table[table["target"] == target].dropna(subset=["regret_1"])
     target = "the average" if target == "average" else target
     if rows.empty:
-        return [f"No choice can be judged for {target}: nothing is finished."]
+        return [f"No choice can be judged for {target}: fewer than two tasks are finished."]
     best = rows[rows["kind"] == "predictor"].sort_values("regret_1", kind="stable")
     best = best[best["n"] == best["n"].max()]  # only metrics that all candidates have compare
     random = rows[rows["kind"] == "random"].iloc[0]
@@ -54,7 +54,7 @@ def nested_choice(nested, target: str = "the average", alpha: float = 0.05) -> l
         f"costs {row['regret']:.1f} points, a coin {row['random']:.1f}; saved {row['saved']:+.1f}, "
         f"by chance {row['low']:+.1f} to {row['high']:+.1f}, {p_of(row['p'])}"
     )
-    if row["p"] < alpha:
+    if row["p"] < alpha / 2:  # one-sided
         return [f"Choosing by metric predicts better than chance on unseen tasks ({facts})."]
     return [f"Choosing by metric is not shown to beat chance on unseen tasks ({facts})."]
 
@@ -100,7 +100,7 @@ def budget(runs: pd.DataFrame, nested: pd.DataFrame, share: float) -> list[str]:
         f"recorded; {found} of them keep the best task, by luck alone {luck:.1f} would.",
         *nested_choice(nested),
     ]
-    if not len(nested) or not nested["p"].iloc[0] < 0.05:
+    if not len(nested) or not nested["p"].iloc[0] < 0.025:
         out.append("No rule is recommended. The table shows what each would have cost here.")
     return out
 

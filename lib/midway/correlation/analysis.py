@@ -36,9 +36,9 @@ LEAST = 4  # tasks from which a spread between them means something
 class Data:
     """What a study has measured: tables of :mod:`tables`, units x columns, and reliability."""
 
-    folder: Path
     predictors: pd.DataFrame
     outcomes: pd.DataFrame  # without weak targets
+    dosed: tuple  # both tables with the doses within training
     X: pd.DataFrame  # (task, seed) x predictors
     Y: pd.DataFrame  # (task, seed) x outcomes
     skip: set
@@ -57,36 +57,43 @@ class Data:
 
 def read(folder, setting, floor: float = reliability.FLOOR) -> Data:
     """Records -> Data. setting: the study's ``correlation`` parameters."""
-    folder, names, value = Path(folder), list(setting.predictors), setting.outcome
-    predictors, outcomes = tables.predictors(folder), tables.outcomes(folder)
+    folder = Path(folder)
+    ends = tables.predictors(folder), tables.outcomes(folder)
+    dosed = tables.predictors(folder, doses=True), tables.outcomes(folder, doses=True)
+    units = sorted(set(ends[1]["variant"]) & set(tables.tasks.INTERMEDIATE))
+    error = {}
+    if len(units) >= LEAST:
+        for target, influence in items.influences(folder).items():
+            error[target] = items.between_units(items.covariance(influence), units)
+    return assemble(*ends, setting, dosed=dosed, error=error, floor=floor)
+
+
+def assemble(predictors, outcomes, setting, *, dosed, error=None, floor=reliability.FLOOR) -> Data:
+    """Tables -> Data; error: variance that other test items would put between tasks, by target."""
+    names, value, error = list(setting.predictors), setting.outcome, error or {}
     X, Y, _ = tables.wide(predictors, outcomes, names=names, value=value)
-    x_parts = reliability.components(X)
-    y_parts = reliability.components(Y)
-    spread, error = Y.groupby(level=0).mean().var(), {}
-    units = sorted(set(Y.index.get_level_values(0)))
-    covariances = {t: items.covariance(z) for t, z in items.influences(folder).items()}
-    for target, c in covariances.items() if len(units) >= LEAST else ():
-        error[target] = items.between_units(c, units)
-    if error and set(error) >= set(Y) - {"average"}:
-        error["average"] = sum(error.values()) / len(error) ** 2
-    y_parts = reliability.with_items(y_parts, error, spread)
-    weak = {t: r for t, r in reliability.weak(y_parts, floor).items() if t != "average"}
+    y_parts = _with_items(Y, error)
+    weak = reliability.weak(y_parts[y_parts["n"] >= LEAST], floor)
+    weak.pop("average", None)
     if set(weak) >= set(Y) - {"average"}:
-        weak = {}  # nothing would be left: then it is only said
+        weak = {}  # nothing would be left
     rest = reliability.without(outcomes, weak)
     X, Y, skip = tables.wide(predictors, rest, names=names, value=value)
     if weak and "average" in Y:
-        kept = reliability.components(Y[["average"]])
-        again = [error[t] for t in Y if t in error]
-        if len(again) == Y.shape[1] - 1:
-            kept = reliability.with_items(kept, {"average": sum(again) / len(again) ** 2},
-                                          Y.groupby(level=0).mean().var())  # fmt: skip
-        y_parts.loc["average"] = kept.loc["average"]
+        y_parts.loc["average"] = _with_items(Y, error).loc["average"]
     everyone = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
-    primary = {tuple(p) for p in getattr(setting, "primary", [])}
-    primary = tuple(sorted(p for p in primary if p[0] in X and p[1] in Y))
-    return Data(folder, predictors, rest, X, Y, skip, tables.families(everyone), x_parts, y_parts,
-                weak, primary)  # fmt: skip
+    primary = sorted(p for p in map(tuple, setting.primary) if p[0] in X and p[1] in Y)
+    return Data(predictors, rest, dosed, X, Y, skip, tables.families(everyone),
+                reliability.components(X), y_parts, weak, tuple(primary))  # fmt: skip
+
+
+def _with_items(Y, error) -> pd.DataFrame:
+    """Reliability of outcomes; the average's item error is that of its targets."""
+    targets = [t for t in Y if t != "average"]
+    if targets and set(targets) <= set(error):
+        error = error | {"average": sum(error[t] for t in targets) / len(targets) ** 2}
+    spread = Y.groupby(level=0).mean().var()
+    return reliability.with_items(reliability.components(Y), error, spread)
 
 
 def between(data: Data, **options) -> pd.DataFrame:
@@ -101,12 +108,13 @@ def between(data: Data, **options) -> pd.DataFrame:
 
 def within(data: Data, setting, **options) -> pd.DataFrame:
     """While a task trains: repeated-measures correlation over doses, with placebo."""
-    predictors = tables.predictors(data.folder, doses=True)
-    outcomes = reliability.without(tables.outcomes(data.folder, doses=True), data.weak)
-    X, Y, skip = tables.within(predictors, outcomes, names=list(setting.predictors),
-                               value=setting.outcome)  # fmt: skip
-    if Y.empty or X.empty:
+    predictors, outcomes = data.dosed[0], reliability.without(data.dosed[1], data.weak)
+    if predictors.empty or outcomes.empty:
         X, Y = (pd.DataFrame(index=pd.MultiIndex.from_arrays([[], [], []])) for _ in "XY")
+        skip: set = set()
+    else:
+        names, value = list(setting.predictors), setting.outcome
+        X, Y, skip = tables.within(predictors, outcomes, names=names, value=value)
     units = X.index.get_level_values(-3).union(Y.index.get_level_values(-3)).unique()
     return within_tasks.within(X, Y, families=tables.families(units), skip=skip,
                                primary=data.primary, **options)  # fmt: skip
@@ -133,10 +141,12 @@ def choices(data: Data, *, target: str = "average", permutations: int = 9999, al
     return quality, nested
 
 
-def conclusion(data: Data, study: dict, cells, doses, quality, nested, curve) -> dict:
-    """Sentences by section, from the tables of the functions above; study: plain parameters."""
+def conclusion(data: Data, study: dict, cells, doses, quality, nested, curve, kinds) -> dict:
+    """Sentences by section, from the tables of the functions above.
+
+    study: plain parameters; kinds: tables of :mod:`floors`, below a control and not learned.
+    """
     unit = f"tasks in {data.families.loc[data.tasks].nunique()} families"
-    kinds = floors.below_control(data.folder), floors.not_learned(data.folder)
     return {
         "answer": words.headline(cells),
         "reliability": words.reliability(data.y_parts, data.weak, reliability.FLOOR)

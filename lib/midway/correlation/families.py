@@ -119,8 +119,10 @@ def widen(low, high, rho, n, effective_n, method):
 
 def leave_one_out(x, y, family, method):
     """Lowest and highest correlation (P, O) when any one family is left out."""
-    rest = [family != f for f in np.unique(family)]
-    rho = np.array([rs.rho_of(x[r], y[r], method) for r in rest if r.sum() >= rs.MIN_UNITS])
+    rest = [r for f in np.unique(family) if (r := family != f).sum() >= rs.MIN_UNITS]
+    rho = np.full((max(len(rest), 1), x.shape[1], y.shape[1]), np.nan)
+    for i, r in enumerate(rest):
+        rho[i] = rs.rho_of(x[r], y[r], method)
     return np.fmin.reduce(rho, 0), np.fmax.reduce(rho, 0)
 
 

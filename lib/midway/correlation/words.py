@@ -48,6 +48,8 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
         facts += f", {100 * (1 - alpha):g} % interval {row['low']:+.2f} to {row['high']:+.2f}"
     facts += f", family-wise {p_of(row['p_maxt'])}"
     said = verdict(row, alpha)
+    if said == "holds" and row.get("primary", True) == 0:  # others were named before training
+        return f"{pair}: a lead, found by looking; new tasks would have to confirm it ({facts})."
     if said == "holds":
         way = "rises" if row["rho"] > 0 else "falls"
         return f"{row['outcome']} {way} with {row['predictor']}: {facts}.{_carried(row)}"
@@ -185,9 +187,7 @@ def within(table: pd.DataFrame, most: int = 3) -> list[str]:
 
 def _within_verdict(row, alpha) -> str:
     ends = {"low": row["partial_low"], "high": row["partial_high"], "rho": row["r_partial"]}
-    found = verdict({**row, **ends, "critical": 0.0}, alpha)
-    lost = row["placebos"] > 0 and not (row["difference_low"] > 0 or row["difference_high"] < 0)
-    return "not shown" if found == "holds" and lost else found
+    return verdict({**row, **ends, "critical": 0.0}, alpha)
 
 
 def _within(row, alpha) -> str:
@@ -197,13 +197,19 @@ def _within(row, alpha) -> str:
         f"({row['partial_low']:+.2f} to {row['partial_high']:+.2f}) with time removed, family-wise "
         f"{p_of(row['p_maxt'])}"
     )
+    said, placebo = _within_verdict(row, alpha), ""
     if row["placebos"] > 0 and pd.notna(row["r_placebo"]):
-        facts += f"; with shuffled labels {row['r_placebo']:+.2f}"
-    said = _within_verdict(row, alpha)
-    if said == "holds":
-        return f"{pair} {'rise together' if row['r_partial'] > 0 else 'go opposite ways'}: {facts}."
-    said = "undecided" if said == "undecided" else "not shown, and not excluded"
-    return f"{pair}: {said} ({facts})."
+        facts += f"; r = {row['r_placebo']:+.2f} with shuffled labels"
+        if not (row["difference_low"] > 0 or row["difference_high"] < 0):
+            placebo = " That it takes the right labels is not shown."
+    if said == "undecided":
+        return f"{pair}: undecided ({facts})."
+    if said != "holds":
+        return f"{pair}: not shown, and not excluded ({facts})."
+    if row.get("primary", True) == 0:
+        return f"{pair}: a lead, found by looking ({facts})."
+    way = "rise together" if row["r_partial"] > 0 else "go opposite ways"
+    return f"{pair} {way} beyond time: {facts}.{placebo}"
 
 
 def reliability(parts: pd.DataFrame, weak: dict[str, float], floor: float) -> list[str]:
@@ -269,7 +275,7 @@ def limits(study: dict, n: int, seeds: int) -> list[str]:
     encoder = study.get("encoder", {})
     name = encoder.get("name") or encoder.get("kind", "unknown")
     out = [f"One encoder ({name}); another may order the tasks differently.", *scope(study)]
-    if n:
+    if n > 2:
         out.append(f"The correlation rests on {n} tasks; more seeds do not change that.")
     if seeds == 1:
         out.append("One seed: how much of a difference is the noise of one training is not known.")
