@@ -2,9 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -217,6 +219,15 @@ def test_files_are_readable_by_colleagues(project):
     for path in project.out.rglob("*"):
         if path.is_file():
             assert path.stat().st_mode & 0o444 == 0o444, path
+
+
+def test_records_and_notebooks_do_not_tell_whose_machine_it_was(project):
+    """docs/records.md: no host or user name, no home folder, no environment value."""
+    for path in [*project.out.rglob("record.json"), *project.out.rglob("notebook.ipynb")]:
+        text = path.read_text()
+        assert "finished toy" not in text, path  # the folder where it was run
+        if path.suffix == ".json":
+            assert f'"{socket.gethostname()}' not in text and str(Path.home()) not in text
 
 
 def test_a_stage_on_another_disk(project):
