@@ -104,13 +104,13 @@ def test_wrong_options_are_refused_and_nothing_is_written(tmp_path, option):
 @pytest.mark.parametrize("verb", ["run", "run -n", "plan", "plan --json"])
 def test_a_missing_data_folder_is_refused_before_a_kernel_starts(tmp_path, root, verb):
     """Eight kernels started and failed one after another, with the same line in each."""
-    project, start = toy.Toy(tmp_path / "p"), time.monotonic()
+    project = toy.Toy(tmp_path / "p")
     local = ["--set", "data.source=local", "--set", f"data.root={tmp_path}/nowhere"]
     project.env["PYTHONPATH"] = str(root / "lib")  # a toy has no sources
     done = project.midway(*verb.split(), *local)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert f"data.root: {tmp_path}/nowhere is not a folder; name the one" in done.stderr
-    assert not project.out.exists() and time.monotonic() - start < 5
+    assert not project.out.exists()
 
 
 def test_one_run_at_a_time(tmp_path):
