@@ -468,3 +468,16 @@ def test_shared_tasks_are_left_out_in_all_encoders_at_once():
         left.append(weights @ z)
     expected = 11 / 12 * ((left - np.mean(left)) ** 2).sum()
     assert strata._jackknife(parts, items, weights, "spearman") == pytest.approx(expected)
+
+
+def test_percentile_ends_are_quantiles_of_what_is_there():
+    draws = np.random.default_rng(0).standard_normal((500, 2, 3))
+    draws[:40, 0, 0] = np.nan
+    known = np.nanquantile(draws, [0.1, 0.9], axis=0)
+    np.testing.assert_allclose(iv.percentiles(draws, 0.2), known)
+
+
+def test_kendall_costs_pairs_of_units():
+    permutations, resamples = affordable([(range(40), range(9), range(9))], 10**6, 10**6, "kendall")
+    assert permutations == int(1e10 / (1 + 780 * 9 * 29))
+    assert resamples == int(1e10 / (1 + 200 * 780 * 18))
