@@ -1,6 +1,5 @@
 """Correlate the columns of any table of results: wide or long, text, Parquet or a harness' JSON."""
 
-import fnmatch
 import re
 import sys
 from collections import Counter
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from midway.correlation import harness
+from midway.correlation.columns import few, matching, named
 from midway.correlation.correlate import correlate
 from midway.correlation.numerals import numbers
 from midway.correlation.table_file import Table, count, read
@@ -46,9 +46,13 @@ def correlate_table(
     What was done to the table is one line each in ``table.attrs["problems"]``; InputError names the
     line of whatever cannot be read without a doubt.
     """
-    table = read(path, separator, [n for n in (unit, run, names, values) if n and "," not in n])
-    keys = _columns(table, unit, "unit", list(table.columns))
-    runs = _columns(table, run, "run", list(table.columns)) if run else []
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() in (".json", ".jsonl"):
+        table = harness.read(path)
+    else:
+        table = read(path, separator, [n for n in (unit, run, names, values) if n and "," not in n])
+    keys = named(table, unit, "unit", list(table.columns))
+    runs = named(table, run, "run", list(table.columns)) if run else []
     if set(keys) & set(runs):
         raise InputError(f"{path}: {run!r} is the unit and the run at once")
     if table.tidy:
@@ -61,10 +65,10 @@ def correlate_table(
     if long:
         frame, chosen, empty = _spread(table, index, long, asked, missing, bool(runs))
     else:
-        chosen = {what: _columns(table, asked[what], what, rest, globs=True) for what in asked}
+        chosen = {what: named(table, asked[what], what, rest, globs=True) for what in asked}
     both = sorted(set(chosen["predictors"]) & set(chosen["outcomes"]))
     if both:
-        raise InputError(f"{_few(both)}: predictor and outcome at once; name each column once")
+        raise InputError(f"{few(both)}: predictor and outcome at once; name each column once")
     used = [*chosen["predictors"], *chosen["outcomes"]]
     if not long:
         if not runs and not rows_are_runs:
@@ -182,16 +186,14 @@ def _long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:
             "--names and --values belong together: a column of names and one of values"
         )
     if names:
-        return tuple(
-            _columns(table, n, w, rest)[0] for n, w in ((names, "names"), (values, "values"))
-        )
+        return tuple(named(table, n, w, rest)[0] for n, w in ((names, "names"), (values, "values")))
     if len(rest) != 2:
         return None
     for name, value in (rest, rest[::-1]):
-        if any(_matching(asked[what], rest, True)[0] for what in asked):
+        if any(matching(asked[what], rest, True)[0] for what in asked):
             return None
         held = list(dict.fromkeys(table.text(name)))
-        if all(not _matching(asked[what], held, True)[1] for what in asked):
+        if all(not matching(asked[what], held, True)[1] for what in asked):
             return name, value
     return None
 
@@ -201,7 +203,7 @@ def _spread(table: Table, index, long, asked, missing, runs: bool):
     name, value = long
     told = table.text(name)
     held = list(dict.fromkeys(told))
-    chosen = {what: _columns(table, asked[what], what, held, globs=True) for what in asked}
+    chosen = {what: named(table, asked[what], what, held, globs=True) for what in asked}
     used = {n: i for i, n in enumerate([*chosen["predictors"], *chosen["outcomes"]])}
     units = index.get_level_values(0)
     keys = list(zip(units, index.get_level_values(1) if runs else [0] * len(units), strict=True))
@@ -229,60 +231,6 @@ def _spread(table: Table, index, long, asked, missing, runs: bool):
         cells, pd.MultiIndex.from_tuples(list(rows), names=["unit", "run"]), list(used)
     )
     return frame, chosen, int(np.isnan(cells).sum())
-
-
-def _matching(wanted, columns, globs: bool) -> tuple[list[str], list[str]]:
-    """Columns that are named, in the order of the names; and what names none.
-
-    A name is first taken as it stands, commas and brackets included; then the longest stretch
-    between commas that is a column; then as a glob.
-    """
-    there, found, lost = set(columns), [], []
-    for text in [wanted] if isinstance(wanted, str) else wanted:
-        parts = text.split(",")
-        i = 0
-        while i < len(parts):
-            for j in range(len(parts), i, -1):
-                name = ",".join(parts[i:j]).strip()
-                if not name and j == i + 1:
-                    hits = []
-                elif name in there:
-                    hits = [name]
-                elif globs and (j == i + 1 or "*" in name or "?" in name):
-                    hits = _glob(name, columns)
-                    hits = hits if j == i + 1 or not _glob(parts[i].strip(), columns) else []
-                else:
-                    hits = []
-                if hits or j == i + 1:
-                    break
-            if not hits and name:
-                lost.append(name)
-            found += [c for c in hits if c not in found]
-            i = j
-    return found, lost
-
-
-def _glob(pattern: str, columns) -> list[str]:
-    """Columns of a pattern of * and ?; brackets stand for themselves unless nothing has them."""
-    literal = pattern.replace("[", "[[]")
-    hits = [c for c in columns if fnmatch.fnmatchcase(c, literal)]
-    return hits or [c for c in columns if fnmatch.fnmatchcase(c, pattern)]
-
-
-def _columns(table: Table, wanted, what: str, columns, globs: bool = False) -> list[str]:
-    found, lost = _matching(wanted, columns, globs)
-    if lost:
-        message = f"{what}: no column matches" if globs else "no column"
-        it_has = "there are" if globs else "it has"
-        raise InputError(one_line(f"{table.path}: {message} {lost[0]!r}; {it_has} {_few(columns)}"))
-    if not found:
-        raise InputError(f"{what}: none named")
-    return found
-
-
-def _few(names, most=6):
-    names = [str(n) for n in names]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def report(table, out=None, **args) -> int:
