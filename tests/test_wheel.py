@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = "torch transformers datasets huggingface_hub papermill seaborn matplotlib sklearn babel"
+LIGHT = (  # what pip installs with the wheel: its dependencies and theirs
+    "numpy scipy pandas statsmodels patsy packaging pydantic pydantic_core annotated_types "
+    "typing_extensions typing_inspection yaml _yaml shtab click dateutil six tzdata pytz "
+    "formulaic narwhals interface_meta wrapt"
+)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> tuple[Path, dict]:
-    """The wheel in an environment of its own, where the heavy packages cannot be imported."""
+    """The wheel in an environment of its own that has the light packages only."""
     folder = tmp_path_factory.mktemp("plain install")
     for name in ("lib", "pyproject.toml", "README.md", "LICENSE"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -33,19 +37,11 @@ def installed(tmp_path_factory) -> tuple[Path, dict]:
     subprocess.run(
         [*pip, "install", "--no-deps", "--target", site, wheel], check=True, capture_output=True
     )
-    # The light packages come from this environment; the heavy ones are refused as if absent.
-    here = next(p for p in sys.path if p.endswith("site-packages"))
-    Path(site, "light.py").write_text(
-        "import sys\n"
-        f"HEAVY = set({HEAVY.split()!r})\n"
-        "class Absent:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in HEAVY:\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
-        f"sys.path.append({here!r})\n"
-    )
-    Path(site, "light.pth").write_text("import light\n")
+    here = Path(next(p for p in sys.path if p.endswith("site-packages")))
+    for name in LIGHT.split():
+        for found in (here / name, here / f"{name}.py", here / f"{name}.libs"):
+            if found.exists():
+                Path(site, found.name).symlink_to(found)
     (folder / "away").mkdir()
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MIDWAY_ROOT")}
     return folder, env
@@ -82,7 +78,7 @@ def test_recommend_reads_a_folder_of_records(installed):
 
     synthetic.write(ROOT, installed[0] / "away" / "theirs")
     done = midway(installed, "recommend", "theirs")
-    assert done.returncode == 0 and "Take" in done.stdout, done.stderr
+    assert done.returncode == 0 and "multi" in done.stdout and "binomial" in done.stderr
 
 
 @pytest.mark.slow

@@ -77,6 +77,7 @@ def test_shipped_hub_studies_are_all_there(name, hub):
     found = {row["what"]: row for row in doctor._data(study, True)}
     assert not [row for row in found.values() if row["ok"] is False]
     assert all("to download" in found[t]["detail"] for t in study.transfer.targets)
+    assert "of data in all" in found["download"]["detail"]
     assert len([line for line in hub.log if "/api/datasets" in line]) <= 9  # one a repository
 
 

@@ -16,7 +16,7 @@ from midway.correlation import tables
 from midway.data import sources
 from midway.evaluation import metrics
 from midway.study import params, tasks
-from midway.study.errors import InputError, MissingData
+from midway.study.errors import InputError, MissingData, Unreachable
 
 
 def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFrame]:
@@ -41,7 +41,7 @@ def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFr
         for lang, runs in part.groupby("lang"):
             try:
                 gold = _gold(card, lang, sources.load(target, "test", lang, data, data.test_size))
-            except (InputError, MissingData):
+            except (InputError, MissingData, Unreachable, ImportError):  # ImportError: light core
                 columns = {}
                 break
             for run in runs.itertuples():

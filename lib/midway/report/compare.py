@@ -61,7 +61,8 @@ def _beside(pair: list[pd.Series]) -> pd.DataFrame:
 
 
 def _rhos(study, folder: Path) -> pd.Series:
-    made = {n: (p, t) for n, p, t in collect.written(study, folder, "03_correlation")}
+    steps = collect.steps(study, folder)
+    made = {n: (p, t) for n, p, t in collect.written(steps, folder, "03_correlation")}
     cells, _ = collect.correlations(study, made, tables.predictors(folder), tables.outcomes(folder))
     part = cells[cells["outcome"] == "average"].dropna(subset=["rho"])
     return part.set_index("predictor")["rho"].astype(float)

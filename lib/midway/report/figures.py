@@ -175,9 +175,10 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
     most = sizes.max(initial=0) or 1
     top = max(np.quantile(sizes, 0.8) if len(sizes) else 1, most / 4)  # few large: still see small
     extend = "both" if most > top else "neither"
+    shown = matrix.map(lambda v: names.number(v, 1, True))
     sns.heatmap(
         matrix, ax=ax, cmap=sns.blend_palette([LOSS, "#f7f7f7", GAIN], as_cmap=True), vmin=-top,
-        vmax=top, annot=True, fmt="+.1f", annot_kws={"size": 7.5, "color": INK},
+        vmax=top, annot=shown, fmt="", annot_kws={"size": 7.5, "color": INK},
         cbar_kws={"label": what, "fraction": 0.04, "pad": 0.02, "extend": extend},
     )  # fmt: skip
     for i, j in np.argwhere(matrix.isna().to_numpy()):

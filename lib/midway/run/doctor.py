@@ -168,11 +168,13 @@ def _disk(study) -> list[dict]:
 
 def _data(study, ask: bool) -> list[dict]:
     bases = {params.split_variant(v)[0] for v in study.intermediate.variants}
-    rows = []
+    rows, files = [], {}
     for name, wanted in fetch.reads(study).items():
         card = tasks.get(name)
         if sources.source(card, study.data) == "hub":
-            row = _hub(study, card, wanted, ask)
+            known = fetch.holdings(study, card.name, wanted, ask)
+            files |= known.files
+            row = _hub(study, card, known, ask)
         else:
             row = _files(study, card, wanted)
         if row["ok"] is False and name not in fetch.needed(study):
@@ -180,12 +182,15 @@ def _data(study, ask: bool) -> list[dict]:
             out = "multi goes on without it" if multi else "only for a probe, which is left out"
             row |= {"ok": None, "detail": f"{out}: {row['detail']}"}
         rows.append(row)
+    if load := sum(size for size, here in files.values() if not here):
+        free, cache = fetch.room(), fetch.constants.HF_HUB_CACHE
+        detail = f"{fetch.megabytes(load)} of data in all; {fetch.megabytes(free)} free for {cache}"
+        rows.append(_row("download", None if load < free else False, detail))
     return rows
 
 
-def _hub(study, card, wanted, ask: bool) -> dict:
+def _hub(study, card, known, ask: bool) -> dict:
     """A task on the hub: in the cache, to be downloaded, not there or not to be asked now."""
-    known = fetch.holdings(study, card.name, wanted, ask)
     note = f"; {text}" if (text := sources.note(card, study.data)) else ""
     if known.missing:
         more = f"; and {len(known.missing) - 3} more" if len(known.missing) > 3 else ""

@@ -139,12 +139,14 @@ def _encoder(study) -> list[str]:
 def _task(study, name: str, wanted) -> list[str]:
     """Fetch and verify one task's files; what is missing."""
     known = holdings(study, name, wanted, ask=True)
+    card, load = tasks.get(name), known.size(absent=True)
+    rest = f"; {megabytes(load)} to download" if load else ", in the cache"
     if study.data.source != "mini":
-        print(f"{name}: {known}" if known.parts else f"{name}: files of your own", flush=True)
-    cache = Path(constants.HF_HUB_CACHE)
-    place = next(p for p in (cache, *cache.parents) if p.exists())
-    if (free := shutil.disk_usage(place).free) < known.size(absent=True):
-        return [f"{name}: {megabytes(free)} free in {place}; set HF_HOME to a larger disk"]
+        print(f"{name}: {known}{rest}" if known.parts else f"{name}: files of your own", flush=True)
+    if known.missing:
+        print(f"  get it: {card.get}; commands: docs/official-files.md")
+    if (free := room()) < load:
+        return [f"{name}: {megabytes(free)} free for {constants.HF_HUB_CACHE}; set HF_HOME"]
     bad = [f"{name} {reason}" for reason in known.missing]
     for label, part in known.parts.items():
         try:
@@ -154,13 +156,19 @@ def _task(study, name: str, wanted) -> list[str]:
             bad.append(f"{name} {label}: {error}")
             if isinstance(error, Unreachable):
                 break  # each attempt waits
-    if note := sources.note(tasks.get(name), study.data):
+    if note := sources.note(card, study.data):
         print(f"  note: {note}")
     if name not in needed(study):
         for reason in bad:
             print(f"  not there, only for `multi` or a probe: {reason}")
         bad = [reason for reason in bad if known.unreachable]
     return bad
+
+
+def room() -> int:
+    """Free bytes on the disk of the hub's cache."""
+    cache = Path(constants.HF_HUB_CACHE)
+    return shutil.disk_usage(next(p for p in (cache, *cache.parents) if p.exists())).free
 
 
 def megabytes(size: float) -> str:

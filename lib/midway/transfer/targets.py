@@ -1,6 +1,5 @@
 """From a variant to XTREME: fine-tune on a target's English data, answer in every language."""
 
-import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -98,14 +97,6 @@ class Run:
                 for name in ("", ".blind"):
                     shutil.rmtree(self._states(card.train_key + name), ignore_errors=True)
         return self.results[target]
-
-    def peek(self, target: str, most: int = 4) -> list[dict]:
-        """The first test row of a target in its first languages that have any."""
-        found = []
-        for lang in sources.evaluated(self.study, target)[:most]:
-            with contextlib.suppress(MissingData):
-                found += sources.load(target, "test", lang, self.study.data, 1).to_list()
-        return found
 
     def sweeps(self, target: str) -> dict[str, dict]:
         """Scores of every layer, per language: {lang: {layer: {metric: value}}}; retrieval only."""
