@@ -1,5 +1,6 @@
 """The command line: quick, one line for a mistake, and exit codes that a script can trust."""
 
+import json
 import os
 import re
 import shlex
@@ -236,3 +237,15 @@ def test_the_shell_completes_verbs_and_options(tmp_path, capsys):
 
     assert answer("sta") == ["status"]
     assert "--profile" in answer("run", "--p")
+
+
+@pytest.mark.parametrize("given", ["\x1b[2J", "\x9b31m", "\u202e", "\x00", "\r"])
+def test_control_characters_of_data_do_not_reach_the_terminal(monkeypatch, capsys, given):
+    """A unit or an error with an escape sequence could repaint a reader's screen."""
+    monkeypatch.setattr(cli.verbs, "main", lambda *_, **__: print(f"a {given}\tyes, é\nb"))
+    assert cli.main(["status", "x"]) == 0
+    assert capsys.readouterr().out == f"a \\u{ord(given[0]):04x}{given[1:]}\tyes, é\nb\n"
+    text = json.dumps([given], ensure_ascii=False)
+    monkeypatch.setattr(cli.verbs, "main", lambda *_, **__: print(text))
+    assert cli.main(["status", "x"]) == 0
+    assert json.loads(capsys.readouterr().out) == [given]

@@ -35,7 +35,7 @@ hook = Path(os.environ["MIDWAY_ROOT"], "hooks", f"{name}.py")
 exec(hook.read_text() if hook.exists() else "")
 """
 BEGIN = (
-    "from midway.run import recording\n"
+    "from midway.run import record as records, recording\n"
     "from midway.study import params\n"
     "step = recording.begin(out, {step!r}, params.load(study){which})"
 )

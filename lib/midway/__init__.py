@@ -16,6 +16,7 @@ FACE = {
     "tasks": "midway.study.tasks",
     "names": "midway.study.names",
     "InputError": "midway.study.errors:InputError",
+    "ensure": "midway.study.errors:ensure",
     # rows, tokens, models
     "sources": "midway.data.sources",
     "kinds": "midway.kinds",
@@ -32,6 +33,8 @@ FACE = {
     "check": "midway.transfer.summary:check",
     # notebooks 03 and 04
     "tables": "midway.correlation.tables",
+    "arrays": "midway.correlation.arrays",
+    "export": "midway.correlation.export",
     "analysis": "midway.correlation.analysis",
     "correlate": "midway.correlation.correlate",
     "published": "midway.correlation.published",

@@ -342,7 +342,10 @@ def test_memory_is_bounded(n, p, method):
 def test_work_is_bounded_and_said():
     wide = [(range(100), range(100), range(150))]
     permutations, resamples = affordable(wide, 100_000, 9999, "spearman")
-    assert 999 <= permutations < 20_000 and 999 <= resamples < 9999
+    assert permutations == int(1e10 / (1 + 100 * 150 * 120)) == 5555
+    assert resamples == int(1e10 / (1 + 200 * 100 * 250)) == 1999
+    many = [(range(5000), range(50), range(40))]
+    assert affordable(many, 100_000, 9999, "pearson") == (int(1e10 / (1001 + 2000 * 110)), 9999)
     assert affordable([(range(9), range(27), range(9))], 100_000, 9999, "spearman") == (
         100_000,
         9999,
@@ -408,3 +411,60 @@ def test_heterogeneity_is_shown():
         row["i2"] > 0.5 and row["p_q"] < 0.01 and row["tau2"] > 0 and row["note"] == "signs differ"
     )
     assert row["low"] < 0 < row["high"]  # one encoder in four the other way: the mean is open
+
+
+def test_permutations_of_many_units_in_families_fit_in_memory(monkeypatch):
+    """Orders are units x permutations: their number is bounded, never below 999."""
+    X, Y = frames(n=120, p=1, o=1)
+    family = pd.Series(np.arange(120) // 2, X.index)
+    for block, made in ((48_000, 2000), (1000, 999)):
+        monkeypatch.setattr(rs, "BLOCK", block)
+        table = correlate(X, Y, families=family, permutations=5000, resamples=99)
+        assert table.attrs["permutations"] == made and table["p"].notna().all()
+
+
+def test_where_closed_forms_begin():
+    for method, last in (("spearman", 100), ("pearson", 100), ("kendall", 50)):
+        assert not large.many(last, method) and large.many(last + 1, method)
+
+
+def test_paired_comparison_is_the_percentile_interval_of_its_draws():
+    """Ends at alpha / 2 and 1 - alpha / 2, two-sided p from the rarer sign."""
+    X, Y = frames(n=12, p=2, o=1, seed=9)
+    row = compare(X, Y, "p0", "p1", resamples=999, alpha=0.2, seed=3).iloc[0]
+    _, xs, ys, _ = rs.arrays(X, Y)
+    draws = rs.bootstrap(xs, ys, "spearman", 999, np.random.default_rng(3))[..., 0]
+    d = draws[:, 0] - draws[:, 1]
+    assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(d, [0.1, 0.9])))
+    rarer = min((d <= 1e-10).sum(), (d >= -1e-10).sum())
+    assert row["p"] == pytest.approx(2 * (rarer + 1) / 1000)
+
+
+def test_intraclass_correlation_of_unequal_families():
+    """From the F of an analysis of variance of the ranks, (F - 1) / (F - 1 + typical size)."""
+    x = clustered(np.random.default_rng(2), 0.6)["c0"]
+    ranks = x.rank()
+    f = stats.f_oneway(*(ranks[FAMILY == k] for k in "abcde")).statistic
+    typical = (9 - sum(s**2 for s in SIZES) / 9) / 4
+    codes = FAMILY.factorize()[0]
+    found = fm._icc(x.to_numpy()[:, None], codes)
+    assert 0 < found[0] < 1 and found[0] == pytest.approx((f - 1) / (f - 1 + typical))
+    units = fm.effective(x.to_numpy()[:, None], x.to_numpy()[:, None], codes)
+    assert units[0, 0] == pytest.approx(1 + 81 / (9 + found[0] ** 2 * 10))
+
+
+def test_shared_tasks_are_left_out_in_all_encoders_at_once():
+    """Variance of the mean z by a jackknife over tasks, by brute force."""
+    X, Y, encoder, task = encoders(3, 0.3)
+    parts, items = [], task.factorize()[0]
+    for e in "012":
+        r = np.flatnonzero(encoder == e)
+        parts.append((r, (X.to_numpy()[r], Y.to_numpy()[r]), 0.0))
+    weights = np.array([0.5, 0.3, 0.2])
+    left = []
+    for t in range(12):
+        kept = [X.index[(encoder == e) & (items != t)] for e in "012"]
+        z = [np.arctanh(stats.spearmanr(X.loc[k, "p"], Y.loc[k, "o"])[0]) for k in kept]
+        left.append(weights @ z)
+    expected = 11 / 12 * ((left - np.mean(left)) ** 2).sum()
+    assert strata._jackknife(parts, items, weights, "spearman") == pytest.approx(expected)

@@ -187,6 +187,32 @@ def test_a_setting_that_is_tried_and_given_up(project, setting, how):
     assert "nothing to do" in project.midway("run").stderr
 
 
+def test_scores_of_a_setting_that_was_given_up_are_not_shown(project):
+    """Ctrl-C in the middle of a step under another learning rate, then the old file: a page of
+    the unfinished study would show numbers of both."""
+    project.notebook("02_transfer", toy.numbered("02_transfer"))
+    project.hook(STEP, SLEEP)
+    pid_file = project.root / "kernel.pid"
+    run = project.start("run", "--set", "transfer.lr=0.5", "--until", "02_transfer")
+    wait_for(lambda: pid_file.exists() and pid_file.read_text(), 60)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+    (given_up,) = (project.out / STEP / "scores").glob("*.json")
+    assert "50.5" in given_up.read_text()
+    project.hook("01_intermediate/none/seed1")
+    project.hook(STEP, "1/0")
+    assert project.midway("run", "--until", "02_transfer").returncode == 1
+    assert not given_up.exists()
+
+
+def test_what_earlier_settings_left_is_removed_when_a_step_is_finished(project):
+    """Else audit would call a language, which somebody took out of the study, a forgery."""
+    left = project.out / STEP / "predictions/xnli/test-sw.tsv"
+    left.write_text("a")
+    assert project.midway("run", "--force", STEP, "--until", "02_transfer").returncode == 0
+    assert not left.exists()
+
+
 def test_the_clock_is_set_back(project):
     """File times decide nothing: records of tomorrow stay, and work of today is seen."""
     for path in project.out.rglob("*"):

@@ -1,5 +1,6 @@
 """Steps: a notebook, its state file and the exit code tell the same true story."""
 
+import ast
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 import toy
 from midway.run import client, kernel, notebook, status, step
-from midway.study.errors import InputError
+from midway.study.errors import InputError, ensure
 
 LIB = toy.PROJECT / "lib"
 
@@ -187,6 +188,19 @@ def test_a_kernels_environment_is_made_not_inherited(tmp_path, name):
     assert "state='done'" in done.stdout, done.stdout + done.stderr
     said = text_of(tmp_path / "o" / "notebook.ipynb")
     assert f"True 1 True {tmp_path}" in said
+
+
+def test_checks_are_no_bare_asserts():
+    """PYTHONOPTIMIZE=1 strips them, and a notebook whose check fails would end as done."""
+    sources = {p: p.read_text() for p in (LIB / "midway").rglob("*.py")}
+    for path in (toy.PROJECT / "notebooks").glob("*.ipynb"):
+        cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+        sources[path] = "\n".join(cells)
+    for path, source in sources.items():
+        bare = [n.lineno for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Assert)]
+        assert not bare, f"{path}: use midway.study.errors.ensure"
+    with pytest.raises(AssertionError, match="too few rows"):
+        ensure([], "too few rows")
 
 
 def text_of(path):

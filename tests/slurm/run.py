@@ -262,7 +262,7 @@ class Project:
         text = path.read_text(encoding="utf-8")
         for old, new in (
             (r"# slurm_partition: \w+", "slurm_partition: test"),
-            (r"mem_gb: \d+$", "mem_gb: 1.5"),
+            (r"mem_gb: \d+", "mem_gb: 1.5"),
             (r"timeout_min: 720", "timeout_min: 30"),
             (r"# (\w+: \{gpus_per_node: 1\})", r"\1"),
         ):

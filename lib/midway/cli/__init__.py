@@ -11,7 +11,7 @@ import click
 
 from midway.cli import analysis, study  # noqa: F401  (their verbs)
 from midway.cli.group import argument, changes, verb, verbs  # noqa: F401
-from midway.study.errors import InputError, Unreachable
+from midway.study.errors import InputError, Unreachable, Visible, one_line
 
 
 @verb("completion bash")
@@ -25,6 +25,7 @@ def completion(shell):
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
+    sys.stdout, before = Visible(sys.stdout), sys.stdout
     try:
         code = verbs.main(argv, prog_name="midway", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except InputError as error:
-        print(f"midway: {error}", file=sys.stderr)
+        print(f"midway: {one_line(error)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.Abort):
         print("midway: interrupted", file=sys.stderr)
@@ -54,3 +55,5 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"midway: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
+    finally:
+        sys.stdout = before

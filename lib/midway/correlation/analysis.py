@@ -11,6 +11,7 @@ import pandas as pd
 
 from midway.correlation import (
     advice,
+    arrays,
     choice,
     claims,
     correlate,
@@ -71,14 +72,14 @@ def read(folder, setting, floor: float = reliability.FLOOR) -> Data:
 def assemble(predictors, outcomes, setting, *, dosed, error=None, floor=reliability.FLOOR) -> Data:
     """Tables -> Data; error: variance that other test items would put between tasks, by target."""
     names, value, error = list(setting.predictors), setting.outcome, error or {}
-    X, Y, _ = tables.wide(predictors, outcomes, names=names, value=value)
+    X, Y, _ = arrays.wide(predictors, outcomes, names=names, value=value)
     y_parts = _with_items(Y, error)
     weak = reliability.weak(y_parts[y_parts["n"] >= LEAST], floor)
     weak.pop("average", None)
     if set(weak) >= set(Y) - {"average"}:
         weak = {}  # nothing would be left
     rest = reliability.without(outcomes, weak)
-    X, Y, skip = tables.wide(predictors, rest, names=names, value=value)
+    X, Y, skip = arrays.wide(predictors, rest, names=names, value=value)
     if weak and "average" in Y:
         y_parts.loc["average"] = _with_items(Y, error).loc["average"]
     everyone = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
@@ -114,7 +115,7 @@ def within(data: Data, setting, **options) -> pd.DataFrame:
         skip: set = set()
     else:
         names, value = list(setting.predictors), setting.outcome
-        X, Y, skip = tables.within(predictors, outcomes, names=names, value=value)
+        X, Y, skip = arrays.within(predictors, outcomes, names=names, value=value)
     units = X.index.get_level_values(-3).union(Y.index.get_level_values(-3)).unique()
     return within_tasks.within(X, Y, families=tables.families(units), skip=skip,
                                primary=data.primary, **options)  # fmt: skip

@@ -238,7 +238,7 @@ def report(table, out=None, **args) -> int:
 
     out: folder for the table instead; args: of :func:`correlate_table`.
     """
-    from midway.correlation import tables, words
+    from midway.correlation import export, words
 
     if not 0 < args["alpha"] < 1:
         raise InputError(f"--alpha: {args['alpha']:g}; a share between 0 and 1")
@@ -263,7 +263,7 @@ def report(table, out=None, **args) -> int:
         print(f"midway: {line}", file=sys.stderr)
     shown = result.rename(columns={"rho": words.SYMBOLS[args["method"]]})
     if out:
-        for path in tables.write(shown, out, "correlation", digits=3, index=False):
+        for path in export.write(shown, out, "correlation", digits=3, index=False):
             print(path)
     else:
         print(shown.to_csv(index=False, float_format="%.4g"), end="")

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from midway.study.errors import InputError, one_line
+from midway.study.files import UMASK
 
 
 def trained(model) -> dict[str, torch.Tensor]:
@@ -30,6 +31,7 @@ def save_weights(tensors: dict, path: Path, meta: dict[str, str] | None = None) 
     kept = {"meta": meta, "checksum": _checksum(tensors, meta)}
     save_file(tensors, part, metadata={"midway": json.dumps(kept, sort_keys=True)})
     with open(part, "rb") as handle:
+        os.fchmod(handle.fileno(), 0o666 & ~UMASK)  # safetensors' is 600
         os.fsync(handle.fileno())
     os.replace(part, path)
 

@@ -72,7 +72,7 @@ class Local:
 
     def __init__(self, study, folder: Path, stop: Stop, cores: int | None):
         self.study, self.folder, self.halt = study, folder, stop
-        self.slots = max(1, (cores or os.cpu_count() or 1) // study.compute.threads)
+        self.slots = max(1, (cores or machine.cores()) // study.compute.threads)
         self.gpus = len(machine.gpus(study.compute))
         if self.gpus:
             self.slots = min(self.slots, self.gpus)

@@ -67,6 +67,12 @@ def own_gpu(compute, stop=None, wanted: bool = True):
         yield {}
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
 def cpu_seconds() -> float:
     """Seconds of all cores that this process and its ended children have used."""
     return sum(os.times()[:4])

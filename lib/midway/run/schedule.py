@@ -21,7 +21,7 @@ from midway.run.hashes import INDEX
 from midway.run.missing import without
 from midway.run.progress import Progress, say
 from midway.run.status import Outcome, Stop, me, read_state
-from midway.run.step import on_signals, run_step, settle
+from midway.run.step import forget, on_signals, run_step, settle
 from midway.run.steps import STEPS, StepId, steps, upstream
 from midway.study import params, yamlfile
 from midway.study.errors import InputError
@@ -182,6 +182,9 @@ class Run:
                 say(line)
             say(page if page.exists() else folder, sys.stdout)
             return 0
+        for item in items:  # an early report shows scores of steps that are not finished, too
+            if item.sid.step == STEPS[1] and not item.ready and not item.record:
+                forget(self.study, item.sid, folder / item.sid.path)
         self.good = {i.sid for i in items if i.ready}
         self.forced = {s for f in force for s in planning.matching(self.study, f)}
         say(f"{len(todo)} of {len(items)} steps to run, {self.engine.slots} at a time")
@@ -196,7 +199,8 @@ class Run:
                 self.report.last()
         for sid, end in self.bad.items():
             if end:
-                say(f"{end.state}: {folder / sid.path / 'notebook.ipynb'}\n    {end.error}")
+                notebook = folder / sid.path / "notebook.ipynb"
+                say(f"{end.state}: {notebook if notebook.exists() else sid.path}\n    {end.error}")
         if skipped := sum(end is None for end in self.bad.values()):
             say(f"{skipped} steps were not run: they need what is missing above")
         for line in without(self.study, folder):

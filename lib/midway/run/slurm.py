@@ -131,3 +131,6 @@ class Slurm:
 
     def __exit__(self, *_):
         self.over.set()
+        for pattern in (".submission_file*", "*.pkl"):  # of jobs that are long in Slurm's hands
+            for path in (self.folder / ".jobs").glob(pattern):
+                path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from midway.run import machine, record, steps
+from midway.run import hashes, machine, record, steps
 from midway.run.record import now
 from midway.run.status import (
     Outcome,
@@ -66,6 +66,7 @@ def run_step(sid, study_file, out=None, draft=False, stop=None, owner=None, nice
         for name in (record.PENDING, "notebook.ipynb", "state.json"):  # of an earlier end
             (out / name).unlink(missing_ok=True)
         clear_temporary(out)
+        forget(study, sid, out)
         state = {"state": "running", **vars(sid), "draft": draft, **me(), "started": now()}
         write_state(out, state)
         start = time.monotonic()
@@ -99,11 +100,34 @@ def _run_step(sid, study, study_file, out, draft, stop, owner, nice) -> Outcome:
         whole.files["notebook.ipynb"] = file_hash(out / "notebook.ipynb")
         if not draft:
             whole.write(out / "record.json")
+            _tidy(out, whole.files)
         (out / record.PENDING).unlink()
     except (InputError, OSError) as error:
         outcome = Outcome("failed", f"the notebook ended without its record: {one_line(error)}")
         notebook.restate(out, outcome)
     return outcome
+
+
+def forget(study, sid, out: Path) -> None:
+    """Remove scores that were made under other settings: they must not be shown as this study's."""
+    paths = [p for p in (out / "scores").glob("*.json") if not p.name.endswith(".training.json")]
+    own = hashes.hashes(study, sid, out, ignore_missing=True) if paths else {}
+    for path in paths:
+        try:
+            score = record.load(path)
+            kept = score.key == hashes.score_key(study, sid, own, score.target)
+        except (InputError, AttributeError, KeyError):
+            kept = False
+        if not kept:
+            path.unlink(missing_ok=True)
+
+
+def _tidy(out: Path, files: dict[str, str]) -> None:
+    """Remove what earlier settings have left among a finished step's products."""
+    folders = {name.split("/")[0] for name in files if "/" in name} - {".."}
+    for path in [p for folder in folders for p in (out / folder).rglob("*") if p.is_file()]:
+        if path.relative_to(out).as_posix() not in files:
+            path.unlink(missing_ok=True)
 
 
 def _relative(path: Path) -> str:

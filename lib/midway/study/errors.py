@@ -36,3 +36,28 @@ def meant(name: object, known, others: str = "known", cutoff: float = 0.5) -> st
 def one_line(text: object) -> str:
     """Text with line ends and control characters made visible, so that a message is one line."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def ensure(holds: object, what: str = "a check of this notebook does not hold") -> None:
+    """Raise AssertionError unless ``holds``; unlike ``assert``, PYTHONOPTIMIZE leaves it in."""
+    if not holds:
+        raise AssertionError(what)
+
+
+CONTROLS = (
+    *range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A),
+)  # fmt: skip
+ESCAPES = {code: f"\\u{code:04x}" for code in CONTROLS}  # as in JSON; tabs and line ends stay
+
+
+class Visible:
+    """A text stream that shows control characters of data instead of obeying them."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return self.stream.write(text.translate(ESCAPES))
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
