@@ -22,7 +22,7 @@ FLOORS = (
     {"report"},
     {"cli"},
 )
-# One idea each, and longer: a table of settings, a format with its decoder, a loop, the report's facts.
+# One idea each, and longer: settings, a loop, a format with its decoder, the report's facts.
 LONGER = {"study/params.py": 365, "run/schedule.py": 330, "encoder/packaged.py": 310,
           "report/collect.py": 305}  # fmt: skip
 FILES = [p for p in LIB.rglob("*.py") if "mini" not in p.parts]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from midway.correlation import (
+from midway.correlation import (  # noqa: F401  (notebook 03 uses them through this module)
     advice,
     arrays,
     choice,
     claims,
     correlate,
     design,
+    export,
     floors,
     items,
     published,
@@ -23,12 +24,8 @@ from midway.correlation import (
     specification,
     tables,
     words,
-)  # fmt: skip
+)
 from midway.correlation import within as within_tasks
-
-__all__ = ["Data", "advice", "between", "choice", "choices", "claims", "conclusion", "correlate",
-           "design", "floors", "published", "read", "reliability", "specification", "tables",
-           "within", "words"]  # fmt: skip
 
 LEAST = 4  # tasks from which a spread between them means something
 
