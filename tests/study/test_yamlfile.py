@@ -132,7 +132,7 @@ def test_raw_values_meet_names_as_json_and_yaml_write_them(raw, values, names, f
 
 @pytest.mark.parametrize("raw", ["1", "01", True, 2, "true"])
 def test_what_no_card_names_is_no_label(raw):
-    with pytest.raises(raw.Broken, match="is not one of"):
+    with pytest.raises(raw_cells.Broken, match="is not one of"):
         raw_cells.label({"values": {"B": "01"}}, "B" if raw == "01" else raw, ["a", "b"])
 
 

@@ -1,4 +1,4 @@
-"""Which columns of a table are meant by names, stretches between commas, and globs."""
+"""Columns by name: as it stands, commas and brackets included, or by a pattern of * and ?."""
 
 import fnmatch
 
@@ -44,7 +44,7 @@ def _glob(pattern: str, columns) -> list[str]:
     return hits or [c for c in columns if fnmatch.fnmatchcase(c, pattern)]
 
 
-def named(table: Table, wanted, what: str, columns, globs: bool = False) -> list[str]:
+def columns_of(table: Table, wanted, what: str, columns, globs: bool = False) -> list[str]:
     found, lost = matching(wanted, columns, globs)
     if lost:
         message = f"{what}: no column matches" if globs else "no column"
