@@ -103,6 +103,26 @@ def audit(folder, rerun, as_json):
     return 1 if found["problems"] else 0
 
 
+@verb("seal outputs/mini --key ~/.ssh/id_ed25519")
+@a_folder
+@option("--key", required=True, help="Your private SSH key, as git signs with.")
+def seal(folder, key):
+    """Sign a study whose audit finds no problem; audit then checks the signature."""
+    folder = folder_of(folder)
+    in_project("seal")
+    from pathlib import Path
+
+    from midway.run import audit as auditing
+    from midway.run import seal as sealing
+
+    found = auditing.audit(folder)
+    left = [p for p in found["problems"] if not p.startswith(sealing.NAME)]  # an older seal
+    if left:
+        print(auditing.show(found | {"problems": left}))
+        return 1
+    print(sealing.seal(folder, Path(key).expanduser()))
+
+
 @verb("doctor params/mini.yaml", "doctor params/local_sample.yaml --set data.root=/path/to/data")
 @a_study
 @changed

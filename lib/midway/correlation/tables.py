@@ -229,14 +229,12 @@ def within(predictors: pd.DataFrame, outcomes: pd.DataFrame, *, names=(), value:
     """
 
     def kept(table):
-        base = table["variant"].str.partition("+")
-        placebo = base[2] == "shuffled"
-        table = table.assign(placebo=placebo, variant=base[0])
-        return table[
-            base[0].isin(list(tasks.INTERMEDIATE))
-            & ((base[2] == "") | placebo)
-            & table["dose"].notna()
-        ]
+        parts = [str(name).partition("+") for name in table["variant"]]  # also of no row
+        placebo = pd.Series([suffix == "shuffled" for *_, suffix in parts], table.index, bool)
+        plain = pd.Series([base in tasks.INTERMEDIATE and suffix in ("", "shuffled")
+                           for base, _, suffix in parts], table.index, bool)  # fmt: skip
+        table = table.assign(placebo=placebo, variant=[base for base, *_ in parts])
+        return table[plain & table["dose"].notna()]
 
     X = kept(predictors)
     X = X[X["predictor"].isin(list(names))] if names else X
