@@ -132,9 +132,7 @@ def predicted(root, tmp_path_factory):
             for lang in ("de", "ru"):
                 rows = sources.load(target, "test", lang, made.data, made.data.test_size)
                 answers = spoiled(card, rows, 0.0 if variant == "none" else 0.4, rng)
-                path = files.write_predictions(
-                    part / "predictions", target, lang, answers
-                )
+                path = files.write_predictions(part / "predictions", target, lang, answers)
                 text = {"target": target, "lang": lang, "n": len(rows), "split": "test",
                         "metrics": {card.metric: 1.0},
                         "predictions": path.relative_to(part).as_posix()}  # fmt: skip
