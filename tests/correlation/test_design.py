@@ -156,3 +156,10 @@ def test_words_on_specifications(curve):
     assert (
         len(lines) == 2 and "specifications rho runs from" in lines[0] and "reported: +" in lines[0]
     )
+
+
+def test_families_by_hand():
+    """Mean squares 16 between and 2 within, two tasks each: (16 - 2) / 2 of 7 + 2."""
+    values = pd.Series([0.0, 2, 4, 6], list("abcd"))
+    assert design._icc(values, {"a": 1, "b": 1, "c": 2, "d": 2}) == pytest.approx(7 / 9)
+    assert design._icc(values, dict.fromkeys("abcd", 1)) == design.Parts.icc  # one family: unknown

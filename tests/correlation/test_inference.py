@@ -370,6 +370,7 @@ def test_random_effects_equal_statsmodels():
         (known.mean_effect_re, known.tau2, known.q)
     )
     assert ours["i2"] == pytest.approx(known.i2)
+    assert ours["p_q"] == pytest.approx(stats.chi2.sf(known.q, 3))
     assert ours["error"] == pytest.approx(max(known.sd_eff_w_re, known.sd_eff_w_re_hksj))
     assert ours["quantile"] == pytest.approx(stats.t.ppf(0.975, 3))
 
@@ -481,3 +482,15 @@ def test_kendall_costs_pairs_of_units():
     permutations, resamples = affordable([(range(40), range(9), range(9))], 10**6, 10**6, "kendall")
     assert permutations == int(1e10 / (1 + 780 * 9 * 29))
     assert resamples == int(1e10 / (1 + 200 * 780 * 18))
+
+
+def test_errors_of_fishers_z():
+    """Pearson 1 / (n - 3); Spearman Bonett & Wright; Kendall Fieller, also for many units."""
+    known = {"pearson": 1 / 17, "spearman": (1 + 0.18) / 17, "kendall": 0.437 / 16}
+    for method, variance in known.items():
+        assert iv.fisher_error(0.6, 20, method) ** 2 == pytest.approx(variance)
+    X, Y = frames(n=80, p=1, o=1)
+    row = correlate(X, Y, method="kendall", **FEW).iloc[0]
+    half = 1.959964 * np.sqrt(0.437 / 76)
+    ends = np.tanh(np.arctanh(row["rho"]) + np.array([-half, half]))
+    assert (row["low"], row["high"]) == pytest.approx(tuple(ends))

@@ -40,7 +40,11 @@ def correlate_table(
     What was done to the table is one line each in ``table.attrs["problems"]``; InputError names the
     line of whatever cannot be read without a doubt.
     """
-    table = read(path, separator, [n for n in (unit, run, names, values) if n and "," not in n])
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() in (".json", ".jsonl"):
+        table = harness.read(path)
+    else:
+        table = read(path, separator, [n for n in (unit, run, names, values) if n and "," not in n])
     keys = columns_of(table, unit, "unit", list(table.columns))
     runs = columns_of(table, run, "run", list(table.columns)) if run else []
     if set(keys) & set(runs):
@@ -85,7 +89,7 @@ def report(table, out=None, **args) -> int:
 
     out: folder for the table instead; args: of :func:`correlate_table`.
     """
-    from midway.correlation import tables, words
+    from midway.correlation import export, words
 
     if not 0 < args["alpha"] < 1:
         raise InputError(f"--alpha: {args['alpha']:g}; a share between 0 and 1")
@@ -110,7 +114,7 @@ def report(table, out=None, **args) -> int:
         print(f"midway: {line}", file=sys.stderr)
     shown = result.rename(columns={"rho": words.SYMBOLS[args["method"]]})
     if out:
-        for path in tables.write(shown, out, "correlation", digits=3, index=False):
+        for path in export.write(shown, out, "correlation", digits=3, index=False):
             print(path)
     else:
         print(shown.to_csv(index=False, float_format="%.4g"), end="")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from midway.correlation import correlate, tables
+from midway.correlation import arrays, correlate, tables
 from midway.run import hashes
 from midway.run import plan as planning
 from midway.run import steps as steps_
@@ -172,7 +172,7 @@ def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame,
         return table, path
     try:
         chosen = study.correlation
-        X, Y, skip = tables.wide(
+        X, Y, skip = arrays.wide(
             predictors, outcomes, names=chosen.predictors, value=chosen.outcome
         )
         table = correlate.correlate(

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
-from midway.correlation import reliability, tables
+from midway.correlation import arrays, reliability
 from midway.report import drawing, figures
 from midway.study import names
 from midway.study.files import write_atomic
@@ -162,5 +162,5 @@ def units(study, predictors, outcomes, weak) -> tuple[pd.DataFrame, pd.DataFrame
     weak: targets that 03 leaves out of the average, as they are not reliable enough.
     """
     kept = reliability.without(outcomes, weak)
-    X, Y, _ = tables.wide(predictors, kept, value=study.correlation.outcome)
+    X, Y, _ = arrays.wide(predictors, kept, value=study.correlation.outcome)
     return X.groupby(level=0).mean(), Y.groupby(level=0).mean()

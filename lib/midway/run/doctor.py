@@ -11,7 +11,7 @@ from pathlib import Path
 
 from midway.data import sources
 from midway.encoder import checkpoints
-from midway.run import cost, fetch, hashes
+from midway.run import cost, fetch, hashes, inputs
 from midway.study import params, repository, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.files import root
@@ -223,7 +223,7 @@ def _files(study, card, wanted) -> dict:
     if made:
         return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
     kept = root() / "outputs" / study.study / hashes.INDEX
-    content = hashes.data_hashes(study, [card.name], kept if kept.exists() else None)
+    content = inputs.data_hashes(study, [card.name], kept if kept.exists() else None)
     detail = f"{sum(counts.values()):,} rows in {len(counts)} splits and languages"
     detail += f", content {content[card.name][:12]}"
     train = counts.get(("train", "en"))
