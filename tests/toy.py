@@ -35,9 +35,9 @@ hook = Path(os.environ["MIDWAY_ROOT"], "hooks", f"{name}.py")
 exec(hook.read_text() if hook.exists() else "")
 """
 BEGIN = (
-    "from midway.run import record as records\n"
+    "from midway.run import record as records, recording\n"
     "from midway.study import params\n"
-    "step = records.begin(out, {step!r}, params.load(study){which})"
+    "step = recording.begin(out, {step!r}, params.load(study){which})"
 )
 CELLS = {
     "01_intermediate": [

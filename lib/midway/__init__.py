@@ -1,7 +1,7 @@
 """Midway: does a better score on an English intermediate task predict better zero-shot transfer?
 
 The names below are all that a notebook needs; each is loaded when it is first asked for:
-``from midway import figures, params, record, root, variant``.
+``from midway import begin, figures, params, root, Variant``.
 """
 
 from importlib import import_module
@@ -14,31 +14,41 @@ FACE = {
     "root": "midway.study.files:root",
     "params": "midway.study.params",
     "tasks": "midway.study.tasks",
+    "names": "midway.study.names",
     "InputError": "midway.study.errors:InputError",
+    "ensure": "midway.study.errors:ensure",
     # rows, tokens, models
     "sources": "midway.data.sources",
     "kinds": "midway.kinds",
     "texts": "midway.kinds.tokens:texts",
     "Inputs": "midway.encoder.device:Inputs",
     "predict": "midway.encoder.predict",
+    "heads": "midway.encoder.heads",
+    "progress": "midway.encoder.progress",
     "metrics": "midway.evaluation.metrics",
     "retrieval": "midway.evaluation.retrieval",
     # notebooks 01 and 02
-    "variant": "midway.intermediate.variant",
-    "targets": "midway.transfer.targets",
+    "Variant": "midway.intermediate.variant:Run",
+    "Transfer": "midway.transfer.targets:Run",
+    "check": "midway.transfer.summary:check",
     # notebooks 03 and 04
     "tables": "midway.correlation.tables",
+    "arrays": "midway.correlation.arrays",
+    "export": "midway.correlation.export",
     "analysis": "midway.correlation.analysis",
     "correlate": "midway.correlation.correlate",
     "published": "midway.correlation.published",
+    "taskweb": "midway.correlation.taskweb",
     "words": "midway.correlation.words",
     # figures and the report
     "figures": "midway.report.figures",
     "lesson": "midway.report.lesson",
+    "explore": "midway.report.explore",
     "robustness": "midway.report.robustness",
     "page": "midway.report.page",
     # records
-    "record": "midway.run.record",
+    "begin": "midway.run.recording:begin",
+    "load_record": "midway.run.record:load",
     "outputs": "midway.run.outputs",
 }
 __all__ = list(FACE)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 import synthetic
-from midway.correlation import choice, tables
+from midway.correlation import arrays, choice, tables
 
 GAIN = np.array([1.0, 4.0, 2.0, 0.0])
 
@@ -68,7 +68,7 @@ def test_ndcg_equals_scikit_learn(merits, seed):
 
 
 def test_quality_beside_random_and_fixed(folder):
-    X, Y, skip = tables.wide(tables.predictors(folder), tables.outcomes(folder))
+    X, Y, skip = arrays.wide(tables.predictors(folder), tables.outcomes(folder))
     table = choice.quality(X, Y, skip=skip)
     rows = table[table["target"] == "average"].set_index("predictor")
     gain = Y["average"].groupby(level=0).mean()

@@ -324,6 +324,7 @@ def test_max_t_of_many_units_knows_dependence():
     same = pd.DataFrame({i: X[0] for i in range(20)})
     copies = correlate(same, Y, permutations=50_000, resamples=99)
     np.testing.assert_allclose(copies["p_maxt"], copies["p"], atol=0.01)
+    assert (copies["p_maxt"] >= copies["p"]).all()
 
 
 @pytest.mark.parametrize(("n", "p", "method"), [(5000, 50, "spearman"), (375, 15, "kendall")])
@@ -370,6 +371,7 @@ def test_random_effects_equal_statsmodels():
         (known.mean_effect_re, known.tau2, known.q)
     )
     assert ours["i2"] == pytest.approx(known.i2)
+    assert ours["p_q"] == pytest.approx(stats.chi2.sf(known.q, 3))
     assert ours["error"] == pytest.approx(max(known.sd_eff_w_re, known.sd_eff_w_re_hksj))
     assert ours["quantile"] == pytest.approx(stats.t.ppf(0.975, 3))
 
@@ -468,3 +470,28 @@ def test_shared_tasks_are_left_out_in_all_encoders_at_once():
         left.append(weights @ z)
     expected = 11 / 12 * ((left - np.mean(left)) ** 2).sum()
     assert strata._jackknife(parts, items, weights, "spearman") == pytest.approx(expected)
+
+
+def test_percentile_ends_are_quantiles_of_what_is_there():
+    draws = np.random.default_rng(0).standard_normal((500, 2, 3))
+    draws[:40, 0, 0] = np.nan
+    known = np.nanquantile(draws, [0.1, 0.9], axis=0)
+    np.testing.assert_allclose(iv.percentiles(draws, 0.2), known)
+
+
+def test_kendall_costs_pairs_of_units():
+    permutations, resamples = affordable([(range(40), range(9), range(9))], 10**6, 10**6, "kendall")
+    assert permutations == int(1e10 / (1 + 780 * 9 * 29))
+    assert resamples == int(1e10 / (1 + 200 * 780 * 18))
+
+
+def test_errors_of_fishers_z():
+    """Pearson 1 / (n - 3); Spearman Bonett & Wright; Kendall Fieller, also for many units."""
+    known = {"pearson": 1 / 17, "spearman": (1 + 0.18) / 17, "kendall": 0.437 / 16}
+    for method, variance in known.items():
+        assert iv.fisher_error(0.6, 20, method) ** 2 == pytest.approx(variance)
+    X, Y = frames(n=80, p=1, o=1)
+    row = correlate(X, Y, method="kendall", **FEW).iloc[0]
+    half = 1.959964 * np.sqrt(0.437 / 76)
+    ends = np.tanh(np.arctanh(row["rho"]) + np.array([-half, half]))
+    assert (row["low"], row["high"]) == pytest.approx(tuple(ends))

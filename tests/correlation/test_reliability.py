@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import f
 
 import synthetic
 from midway.correlation import floors, items, reliability, tables
@@ -35,7 +36,10 @@ def test_anova_by_hand():
     assert row["reliability"] == pytest.approx(1 - error / units)
     assert row["one_seed"] == pytest.approx((units - error) / (units + error))
     assert row["seed_to_seed"] == pytest.approx(np.corrcoef([0, 3, 2], [10, 11, 14])[0, 1])
-    assert (row["n"], row["seeds"]) == (3, 2) and row["low"] <= row["reliability"] <= row["high"]
+    assert (row["n"], row["seeds"]) == (3, 2)
+    ends = f.ppf([0.975, 0.025], 2, 2) * error / units  # Feldt
+    assert [row["low"], row["high"]] == pytest.approx(np.clip(1 - ends, 0, 1))
+    assert row["between"] == pytest.approx(np.sqrt(max(0, units - error) / 2))
 
 
 @pytest.mark.parametrize("true", [0.0, 0.5, 1.0, 3.0])
@@ -128,9 +132,7 @@ def predicted(root, tmp_path_factory):
             for lang in ("de", "ru"):
                 rows = sources.load(target, "test", lang, made.data, made.data.test_size)
                 answers = spoiled(card, rows, 0.0 if variant == "none" else 0.4, rng)
-                path = files.write_predictions(
-                    part / "predictions", target, lang, answers
-                )
+                path = files.write_predictions(part / "predictions", target, lang, answers)
                 text = {"target": target, "lang": lang, "n": len(rows), "split": "test",
                         "metrics": {card.metric: 1.0},
                         "predictions": path.relative_to(part).as_posix()}  # fmt: skip

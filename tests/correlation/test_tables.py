@@ -9,7 +9,7 @@ import pytest
 
 import synthetic
 from midway import cli
-from midway.correlation import any_table, tables
+from midway.correlation import any_table, arrays, export, tables
 from midway.correlation.correlate import correlate
 from midway.study import tasks
 from midway.study.errors import InputError
@@ -118,10 +118,10 @@ def test_predictors_and_what_belongs_to_one_target(folder):
     assert list(table.columns) == tables.PREDICTORS
     main = table[(table["predictor"] == "main_gain") & (table["variant"] == "csqa")]
     assert main.sort_values("fraction")["value"].iloc[[0, -1]].tolist()[0] == 0
-    X, Y, skip = tables.wide(table, tables.outcomes(folder))
+    X, Y, skip = arrays.wide(table, tables.outcomes(folder))
     assert ("logme:xnli", "xquad") in skip and ("logme:xnli", "xnli") not in skip
     assert "none" not in X.index.get_level_values(0) and list(Y)[-1] == "average"
-    early, _, _ = tables.wide(table, tables.outcomes(folder), names=["main"], fraction=0.3)
+    early, _, _ = arrays.wide(table, tables.outcomes(folder), names=["main"], fraction=0.3)
     at = table[(table["predictor"] == "main") & (table["fraction"] == 0.2)]
     assert early.loc[("csqa", 1), "main"] == at[at["variant"] == "csqa"]["value"].iloc[0]
 
@@ -135,13 +135,13 @@ def test_controls_and_other_recipes_are_no_units():
 def test_a_composite_is_no_unit_unless_asked_for(folder):
     """multi is made of the nine tasks: with it they would be counted twice."""
     both = tables.predictors(folder), tables.outcomes(folder)
-    X, Y, _ = tables.wide(*both)
+    X, Y, _ = arrays.wide(*both)
     assert (
         set(X.index.get_level_values(0))
         == set(Y.index.get_level_values(0))
         == set(tasks.INTERMEDIATE)
     )
-    assert "multi" in tables.wide(*both, composites=True)[0].index.get_level_values(0)
+    assert "multi" in arrays.wide(*both, composites=True)[0].index.get_level_values(0)
 
 
 def test_families_say_which_units_belong_together():
@@ -154,12 +154,12 @@ def test_doses_are_apart_from_what_is_compared_between_tasks(root, tmp_path):
     """A third of MNLI is not one more task; it is compared with MNLI alone."""
     folder, variants = tmp_path / "s", ["none", "mnli", "mnli+shuffled", "squad1", "multi"]
     synthetic.write(root, folder, variants=variants, noise=0.0, doses=(0.2, 0.5, 1.0))
-    X, Y, _ = tables.wide(tables.predictors(folder), tables.outcomes(folder))
+    X, Y, _ = arrays.wide(tables.predictors(folder), tables.outcomes(folder))
     assert len(X) == len(Y) == 4
     assert set(tables.scores(folder)["dose"]) == set(tables.costs(folder)["dose"]) == {1.0}
     assert set(tables.scores(folder, doses=True)["dose"]) == {0.2, 0.5, 1.0}
     every = tables.outcomes(folder, doses=True)
-    X, Y, skip = tables.within(tables.predictors(folder, doses=True), every)
+    X, Y, skip = arrays.within(tables.predictors(folder, doses=True), every)
     assert list(X.index.names) == ["placebo", "variant", "seed", "dose"]
     assert len(X) == len(Y) == 3 * 2 * 3 and X.index.equals(Y.index)
     one = X.loc[(False, "squad1", 1), "main"]
@@ -183,7 +183,7 @@ def test_unfinished_studies_give_empty_tables(root, tmp_path, variants):
     synthetic.study(root, folder)
     synthetic.write(root, folder, variants=variants) if variants else None
     outcomes, predictors = tables.outcomes(folder), tables.predictors(folder)
-    X, Y, skip = tables.wide(predictors, outcomes)
+    X, Y, skip = arrays.wide(predictors, outcomes)
     table = correlate(X, Y, skip=skip, **FEW)
     assert table.empty or table["rho"].isna().all()
     assert tables.gain_matrix(outcomes).shape[0] == len(variants)
@@ -200,7 +200,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 def test_paper_tables(tmp_path):
     """LaTeX compiles only with text escaped; Markdown cells hold no pipes; CSV keeps precision."""
     table = pd.DataFrame({"task_name": ["a|b & 5%", "x"], "rho": [1 / 3, np.nan], "n": [9, 7]})
-    csv, md, tex = tables.write(table, tmp_path, "t", index=False)
+    csv, md, tex = export.write(table, tmp_path, "t", index=False)
     back = pd.read_csv(csv)
     pd.testing.assert_frame_equal(back, table, check_dtype=False)
     lines = tex.read_text(encoding="utf-8").splitlines()

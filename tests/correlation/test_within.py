@@ -174,3 +174,13 @@ def test_mixed_model_finds_the_slope_that_was_put_in():
     assert found["slope"] == pytest.approx(0.6 * scale[0]["x"] / scale[1]["y"], abs=0.08)
     none = mixed(*curves(tasks=60, doses=4, r=0.0, trend=2, seed=1), "x", "y")
     assert none["low"] < 0 < none["high"]
+
+
+def test_a_placebo_without_all_doses_is_no_placebo():
+    X, Y = curves(r=0.5)
+    PX, PY = curves(tasks=4, seed=2)
+    PX.loc[("t0", 1, 20), "x"] = np.nan
+    rest = [v.drop("t0", level=0) for v in (PX, PY)]
+    row = within(*(pd.concat({0: v, 1: w}) for v, w in ((X, PX), (Y, PY))), **FEW).iloc[0]
+    assert row["placebos"] == 3 and row["tasks"] == 9
+    assert row["r_placebo"] == pytest.approx(within(*rest, **FEW).iloc[0]["r_within"])

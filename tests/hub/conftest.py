@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import repositories
 import server
 from huggingface_hub import _tree_cache, constants
+from tiny_studies import big, project  # noqa: F401  (fixtures)
 
 from midway.data.hub import chooser  # noqa: F401  (imported before the clients are pointed)
 from midway.study import repository

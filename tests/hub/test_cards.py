@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import repositories
 
 from midway.data import sources
@@ -18,9 +19,15 @@ EVERY = [
 ]
 
 
-def test_every_split_of_every_card_and_language(hub):
+ONE = [(n, s, lang) for n, s, lang in EVERY if lang in ("en", "de")]
+
+
+@pytest.mark.parametrize(
+    "loads", [ONE, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["two", "all"]
+)
+def test_every_split_of_every_card_and_language(hub, loads):
     """A wrong pin, spelling or column leaves a study without data; all of them are read here."""
-    for name, split, lang in EVERY:
+    for name, split, lang in loads:
         rows = sources.load(name, split, lang, HUB)
         card = tasks.get(name)
         assert len(rows) and set(rows["lang"]) == {lang} and len(set(rows["id"])) == len(rows)

@@ -15,7 +15,7 @@ import pytest
 
 import browser
 import synthetic
-from midway.correlation import correlate, tables
+from midway.correlation import arrays, correlate, export, tables
 from midway.report import collect, notebooks
 from midway.report import page as report
 from midway.run import hashes
@@ -89,9 +89,9 @@ def finish(study, folder: Path, seeds=(1,)) -> None:
         synthetic._record(study, folder / step, step, None, None, None, {})
         notebook(folder / step, step)
     predictors, outcomes = tables.predictors(folder), tables.outcomes(folder)
-    X, Y, skip = tables.wide(predictors, outcomes)
+    X, Y, skip = arrays.wide(predictors, outcomes)
     cells = correlate.correlate(X, Y, permutations=199, resamples=199, skip=skip)
-    tables.write(cells, folder / "03_correlation" / "tables", "correlation", index=False)
+    export.write(cells, folder / "03_correlation" / "tables", "correlation", index=False)
     table = pd.DataFrame({"claim": [EVIL, "b"], "rho": [0.51234, None]})
     (folder / "04_published" / "tables").mkdir()
     table.to_csv(folder / "04_published" / "tables" / "averages.csv", index=False)

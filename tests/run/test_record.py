@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midway.run import record as records
+from midway.run import recording
 from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import sha256, write_atomic
@@ -29,7 +30,7 @@ def step(tmp_path, study, monkeypatch):
     monkeypatch.setenv("MIDWAY_ROOT", str(tmp_path))
     monkeypatch.delenv("MIDWAY_RUNNER", raising=False)
     toy.write_notebook(tmp_path / "notebooks", "04_published", ["study = None", "1"])
-    return records.begin(tmp_path / "outputs/t/04_published", "04_published", study)
+    return recording.begin(tmp_path / "outputs/t/04_published", "04_published", study)
 
 
 def test_a_record_says_what_it_was_made_from_and_what_it_cost(step, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midway.study import params
+from midway.study import params, refusals
 from midway.study.errors import InputError
 
 BASE = {"study": "x", "intermediate.steps": 2, "transfer.steps": 2}
@@ -79,7 +79,7 @@ FILES = [
 def write(path, changes):
     tree = {}
     for key, value in {**BASE, **changes}.items():
-        params._change(tree, key, value)
+        refusals.change(tree, key, value)
     import yaml
 
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")
@@ -223,7 +223,7 @@ def test_any_tree_is_accepted_or_refused_in_one_line(tmp_path_factory, changes):
     tree = {"study": "x", "intermediate": {"steps": 1}, "transfer": {"steps": 1}}
     try:
         for key, value in changes.items():
-            params._change(tree, key, value)
+            refusals.change(tree, key, value)
     except InputError:
         pass
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")

@@ -9,6 +9,7 @@ import yaml
 import midway
 from midway import cli
 from midway.data import canonical, local
+from midway.kinds import raw as raw_cells
 from midway.study import params, tasks, yamlfile
 from midway.study.errors import InputError
 
@@ -126,13 +127,13 @@ def test_bare_labels_are_text():
     ],
 )
 def test_raw_values_meet_names_as_json_and_yaml_write_them(raw, values, names, found):
-    assert canonical._label({"values": values}, raw, names) == found
+    assert raw_cells.label({"values": values}, raw, names) == found
 
 
 @pytest.mark.parametrize("raw", ["1", "01", True, 2, "true"])
 def test_what_no_card_names_is_no_label(raw):
-    with pytest.raises(raw.Broken, match="is not one of"):
-        canonical._label({"values": {"B": "01"}}, "B" if raw == "01" else raw, ["a", "b"])
+    with pytest.raises(raw_cells.Broken, match="is not one of"):
+        raw_cells.label({"values": {"B": "01"}}, "B" if raw == "01" else raw, ["a", "b"])
 
 
 def test_where_and_drop_of_a_boolean_column():

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from midway.data import sources
 from midway.encoder import training
 from midway.intermediate import variant as intermediate
-from midway.run import record
+from midway.run import record, recording
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.files import plain
-from midway.transfer import targets
+from midway.transfer import summary, targets
 from tiny import checkpoint
 
 TARGETS = ["xnli", "udpos", "xquad", "mlqa", "bucc2018", "tatoeba"]
@@ -61,7 +61,7 @@ def study(tmp_path_factory):
 
 def train(study, root, variant, seed=1):
     out = root / "01_intermediate" / variant / f"seed{seed}"
-    step = record.begin(out, "01_intermediate", study, variant, seed)
+    step = recording.begin(out, "01_intermediate", study, variant, seed)
     run = intermediate.Run(study, variant, seed, out)
     run.train()
     step.finish(run.results(), files=run.save())
@@ -70,7 +70,7 @@ def train(study, root, variant, seed=1):
 
 def begin(study, root, variant, seed=1):
     out = root / "02_transfer" / variant / f"seed{seed}" / "part1"
-    step = record.begin(out, "02_transfer", study, variant, seed, "part1")
+    step = recording.begin(out, "02_transfer", study, variant, seed, "part1")
     upstream = root / "01_intermediate" / params.split_dose(variant)[0] / f"seed{seed}"
     return targets.Run(study, variant, seed, "part1", step, upstream)
 
@@ -90,7 +90,7 @@ def done(study, tmp_path_factory):
 @pytest.mark.slow
 def test_every_target_gives_its_main_score_in_every_language(study, done):
     root, results = done
-    targets.check(results, TARGETS)
+    summary.check(results, TARGETS)
     for target in TARGETS:
         card = tasks.get(target)
         assert set(results[target]["languages"]) == set(sources.evaluated(study, target))
@@ -236,7 +236,7 @@ def test_training_states_of_other_settings_are_not_continued(study, tmp_path):
     out = tmp_path / "01_intermediate/mnli/seed1"
 
     def resumed(settings):
-        step = record.begin(out, "01_intermediate", settings, "mnli", 1)  # as the notebook does
+        step = recording.begin(out, "01_intermediate", settings, "mnli", 1)  # as the notebook does
         run = intermediate.Run(settings, "mnli", 1, out, step.key)
         run.train()
         return run.fit.resumed_from

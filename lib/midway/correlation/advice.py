@@ -54,7 +54,7 @@ def nested_choice(nested, target: str = "the average", alpha: float = 0.05) -> l
         f"costs {row['regret']:.1f} points, a coin {row['random']:.1f}; saved {row['saved']:+.1f}, "
         f"by chance {row['low']:+.1f} to {row['high']:+.1f}, {p_of(row['p'])}"
     )
-    if row["p"] < alpha / 2:  # one-sided
+    if row["p"] < alpha / 4:  # one-sided, and one of several verdicts on the same data
         return [f"Choosing by metric predicts better than chance on unseen tasks ({facts})."]
     return [f"Choosing by metric is not shown to beat chance on unseen tasks ({facts})."]
 
@@ -100,7 +100,7 @@ def budget(runs: pd.DataFrame, nested: pd.DataFrame, share: float) -> list[str]:
         f"recorded; {found} of them keep the best task, by luck alone {luck:.1f} would.",
         *nested_choice(nested),
     ]
-    if not len(nested) or not nested["p"].iloc[0] < 0.025:
+    if not len(nested) or not nested["p"].iloc[0] < 0.0125:
         out.append("No rule is recommended. The table shows what each would have cost here.")
     return out
 

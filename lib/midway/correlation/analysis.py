@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from midway.correlation import (
+from midway.correlation import (  # noqa: F401  (notebook 03 uses them through this module)
     advice,
+    arrays,
     choice,
     claims,
     correlate,
     design,
+    export,
     floors,
     items,
     published,
@@ -22,12 +24,8 @@ from midway.correlation import (
     specification,
     tables,
     words,
-)  # fmt: skip
+)
 from midway.correlation import within as within_tasks
-
-__all__ = ["Data", "advice", "between", "choice", "choices", "claims", "conclusion", "correlate",
-           "design", "floors", "published", "read", "reliability", "specification", "tables",
-           "within", "words"]  # fmt: skip
 
 LEAST = 4  # tasks from which a spread between them means something
 
@@ -71,14 +69,14 @@ def read(folder, setting, floor: float = reliability.FLOOR) -> Data:
 def assemble(predictors, outcomes, setting, *, dosed, error=None, floor=reliability.FLOOR) -> Data:
     """Tables -> Data; error: variance that other test items would put between tasks, by target."""
     names, value, error = list(setting.predictors), setting.outcome, error or {}
-    X, Y, _ = tables.wide(predictors, outcomes, names=names, value=value)
+    X, Y, _ = arrays.wide(predictors, outcomes, names=names, value=value)
     y_parts = _with_items(Y, error)
     weak = reliability.weak(y_parts[y_parts["n"] >= LEAST], floor)
     weak.pop("average", None)
     if set(weak) >= set(Y) - {"average"}:
         weak = {}  # nothing would be left
     rest = reliability.without(outcomes, weak)
-    X, Y, skip = tables.wide(predictors, rest, names=names, value=value)
+    X, Y, skip = arrays.wide(predictors, rest, names=names, value=value)
     if weak and "average" in Y:
         y_parts.loc["average"] = _with_items(Y, error).loc["average"]
     everyone = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
@@ -114,7 +112,7 @@ def within(data: Data, setting, **options) -> pd.DataFrame:
         skip: set = set()
     else:
         names, value = list(setting.predictors), setting.outcome
-        X, Y, skip = tables.within(predictors, outcomes, names=names, value=value)
+        X, Y, skip = arrays.within(predictors, outcomes, names=names, value=value)
     units = X.index.get_level_values(-3).union(Y.index.get_level_values(-3)).unique()
     return within_tasks.within(X, Y, families=tables.families(units), skip=skip,
                                primary=data.primary, **options)  # fmt: skip

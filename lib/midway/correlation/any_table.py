@@ -1,22 +1,16 @@
 """Correlate the columns of any table of results: wide or long, text, Parquet or a harness' JSON."""
 
-import fnmatch
-import re
 import sys
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from midway.correlation import harness
+from midway.correlation.column_names import columns_of, few
 from midway.correlation.correlate import correlate
-from midway.correlation.numerals import numbers
-from midway.correlation.table_file import Table, count, read
+from midway.correlation.reshape import index, long, no_other_runs, spread, wide, with_units
+from midway.correlation.table_file import read
 from midway.study.errors import InputError, one_line
-
-_NUMERIC = re.compile(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|")
-_FRACTION = re.compile(r"\.[0-9]*[1-9]|[eE]-")
 
 
 def correlate_table(
@@ -46,33 +40,37 @@ def correlate_table(
     What was done to the table is one line each in ``table.attrs["problems"]``; InputError names the
     line of whatever cannot be read without a doubt.
     """
-    table = read(path, separator, [n for n in (unit, run, names, values) if n and "," not in n])
-    keys = _columns(table, unit, "unit", list(table.columns))
-    runs = _columns(table, run, "run", list(table.columns)) if run else []
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() in (".json", ".jsonl"):
+        table = harness.read(path)
+    else:
+        table = read(path, separator, [n for n in (unit, run, names, values) if n and "," not in n])
+    keys = columns_of(table, unit, "unit", list(table.columns))
+    runs = columns_of(table, run, "run", list(table.columns)) if run else []
     if set(keys) & set(runs):
         raise InputError(f"{path}: {run!r} is the unit and the run at once")
     if table.tidy:
         table = harness.spread(table, [*keys, *runs])
-    table = _with_units(table, keys, unit)
-    index, told = _index(table, keys, runs)
+    table = with_units(table, keys, unit)
+    rows, told = index(table, keys, runs)
     asked = {"predictors": predictors, "outcomes": outcomes}
     rest = [c for c in table.columns if c not in (*keys, *runs)]
-    long = _long(table, rest, asked, names, values)
-    if long:
-        frame, chosen, empty = _spread(table, index, long, asked, missing, bool(runs))
+    form = long(table, rest, asked, names, values)
+    if form:
+        frame, chosen, empty = spread(table, rows, form, asked, missing, bool(runs))
     else:
-        chosen = {what: _columns(table, asked[what], what, rest, globs=True) for what in asked}
+        chosen = {what: columns_of(table, asked[what], what, rest, globs=True) for what in asked}
     both = sorted(set(chosen["predictors"]) & set(chosen["outcomes"]))
     if both:
-        raise InputError(f"{_few(both)}: predictor and outcome at once; name each column once")
+        raise InputError(f"{few(both)}: predictor and outcome at once; name each column once")
     used = [*chosen["predictors"], *chosen["outcomes"]]
-    if not long:
+    if not form:
         if not runs and not rows_are_runs:
-            _no_other_runs(table, told, [c for c in rest if c not in used])
-        frame, empty = _wide(table, index, used, missing, run)
+            no_other_runs(table, told, [c for c in rest if c not in used])
+        frame, empty = wide(table, rows, used, missing, run)
     units = frame.index.get_level_values(0).nunique()
     if units < 3:
-        found = count(units, "unit")
+        found = f"{units} unit" + "s" * (units != 1)
         raise InputError(f"{path}: {found} by {unit!r}; a correlation needs at least 3")
     problems = table.notes
     if empty:
@@ -86,211 +84,12 @@ def correlate_table(
     return result
 
 
-def _with_units(table: Table, keys: list[str], unit: str) -> Table:
-    """The rows that have a unit."""
-    texts = [table.text(key) for key in keys]
-    keep = [i for i, cells in enumerate(zip(*texts, strict=True)) if all(cells)]
-    if left := len(table.lines) - len(keep):
-        table.notes.append(
-            f"{count(left, 'row')} {'has' if left == 1 else 'have'} no {unit}; left out"
-        )
-        table.columns = {n: [cells[i] for i in keep] for n, cells in table.columns.items()}
-        table.lines = [table.lines[i] for i in keep]
-    for cells in map(table.text, keys):
-        row = next((i for i, cell in enumerate(cells) if "\n" in cell), None)
-        if row is not None:
-            raise table.fault(row, f"{unit} goes over several lines; is a quote not closed?")
-    return table
-
-
-def _joined(parts) -> str:
-    """One name of several; ('a/b', 'c') and ('a', 'b/c') stay two."""
-    if len(parts) == 1:
-        return parts[0]
-    return "/".join(p.replace("\\", "\\\\").replace("/", "\\/") for p in parts)
-
-
-def _index(table: Table, keys, runs) -> tuple[pd.MultiIndex, list[str]]:
-    """(unit, run) of every row, where unnamed runs are counted; and the units that have several."""
-    units = [_joined(parts) for parts in zip(*(table.text(k) for k in keys), strict=True)]
-    if runs:
-        named = list(zip(*(table.text(r) for r in runs), strict=True))
-        for i, parts in enumerate(named):
-            if not all(parts):
-                raise table.fault(
-                    i, f"no {','.join(runs)}; every row needs one where runs are named"
-                )
-        told = [_joined(parts) for parts in named]
-    else:
-        seen: Counter = Counter()
-        told = []
-        for unit in units:
-            told.append(seen[unit])
-            seen[unit] += 1
-    return pd.MultiIndex.from_arrays([units, told], names=["unit", "run"]), units
-
-
-def _no_other_runs(table: Table, units: list[str], others: list[str]) -> None:
-    """Rows of one unit are its runs where no name and no whole number tells them apart."""
-    most = max(Counter(units).values(), default=1)
-    if most == 1:
-        return
-    first: dict[str, int] = {}
-    pairs = [(first.setdefault(unit, i), i) for i, unit in enumerate(units)]
-    for name in others:
-        cells = table.text(name)
-        if all(map(_NUMERIC.fullmatch, cells)) and any(map(_FRACTION.search, cells)):
-            continue  # a measure, as those that were asked for
-        for j, i in pairs:
-            if cells[i] != cells[j]:
-                raise InputError(
-                    f"{table.path}: {table.unit}s {table.lines[j]} and {table.lines[i]} are both "
-                    f"{units[i]!r} and differ in {name!r}: is that the run? Name what tells runs "
-                    "apart (--run), make it part of --unit, or say --rows-are-runs"
-                )
-    table.notes.append(f"no run column: up to {most} rows of one unit are taken as its runs")
-
-
-def _wide(table: Table, index, used, missing, run) -> tuple[pd.DataFrame, int]:
-    """Numbers by unit and run; rows that are repeated word for word count once."""
-    found, _ = numbers(table, used, missing)
-    frame = pd.DataFrame(found, index=index, columns=used)
-    if frame.index.has_duplicates:
-        first: dict = {}
-        values = frame.to_numpy()
-        keep = np.ones(len(frame), bool)
-        for i, key in enumerate(frame.index):
-            j = first.setdefault(key, i)
-            keep[i] = i == j
-            if i != j and not np.array_equal(values[i], values[j], equal_nan=True):
-                where = f"{table.unit}s {table.lines[j]} and {table.lines[i]}"
-                raise InputError(
-                    f"{table.path}: unit {key[0]!r}, run {key[1]!r} stands there twice with "
-                    f"different numbers ({where}); keep one, or leave out the run column {run!r}"
-                )
-        n = int((~keep).sum())
-        are = "is" if n == 1 else "are"
-        table.notes.append(f"{count(n, 'row')} {are} repeated word for word; counted once")
-        frame = frame[keep]
-    return frame, int(frame.isna().to_numpy().sum())
-
-
-def _long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:
-    """The columns of names and of values of a long table; None for a wide one."""
-    if bool(names) != bool(values):
-        raise InputError(
-            "--names and --values belong together: a column of names and one of values"
-        )
-    if names:
-        return tuple(
-            _columns(table, n, w, rest)[0] for n, w in ((names, "names"), (values, "values"))
-        )
-    if len(rest) != 2:
-        return None
-    for name, value in (rest, rest[::-1]):
-        if any(_matching(asked[what], rest, True)[0] for what in asked):
-            return None
-        held = list(dict.fromkeys(table.text(name)))
-        if all(not _matching(asked[what], held, True)[1] for what in asked):
-            return name, value
-    return None
-
-
-def _spread(table: Table, index, long, asked, missing, runs: bool):
-    """A long table as a wide one: (frame, chosen columns, missing cells)."""
-    name, value = long
-    told = table.text(name)
-    held = list(dict.fromkeys(told))
-    chosen = {what: _columns(table, asked[what], what, held, globs=True) for what in asked}
-    used = {n: i for i, n in enumerate([*chosen["predictors"], *chosen["outcomes"]])}
-    units = index.get_level_values(0)
-    keys = list(zip(units, index.get_level_values(1) if runs else [0] * len(units), strict=True))
-    rows = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    wanted = [i for i, n in enumerate(told) if n in used]
-    part = Table(
-        table.path, {value: [table.columns[value][i] for i in wanted]},
-        [table.lines[i] for i in wanted], table.notes, table.unit,
-    )  # fmt: skip
-    found = numbers(part, [value], missing)[0][value]
-    cells, seen = np.full((len(rows), len(used)), np.nan), {}
-    for i, number in zip(wanted, found, strict=True):
-        at = rows[keys[i]], used[told[i]]
-        if at in seen:
-            which = f"run {keys[i][1]!r} " if runs else ""
-            hint = "keep one" if runs else "name the column that tells runs apart (--run)"
-            raise table.fault(
-                i, f"{keys[i][0]!r} {which}has {told[i]!r} twice (also {table.unit} "
-                f"{table.lines[seen[at]]}); {hint}",
-            )  # fmt: skip
-        seen[at] = i
-        cells[at] = number
-    table.notes.append(f"long table: {name!r} holds the names, {value!r} the values")
-    frame = pd.DataFrame(
-        cells, pd.MultiIndex.from_tuples(list(rows), names=["unit", "run"]), list(used)
-    )
-    return frame, chosen, int(np.isnan(cells).sum())
-
-
-def _matching(wanted, columns, globs: bool) -> tuple[list[str], list[str]]:
-    """Columns that are named, in the order of the names; and what names none.
-
-    A name is first taken as it stands, commas and brackets included; then the longest stretch
-    between commas that is a column; then as a glob.
-    """
-    there, found, lost = set(columns), [], []
-    for text in [wanted] if isinstance(wanted, str) else wanted:
-        parts = text.split(",")
-        i = 0
-        while i < len(parts):
-            for j in range(len(parts), i, -1):
-                name = ",".join(parts[i:j]).strip()
-                if not name and j == i + 1:
-                    hits = []
-                elif name in there:
-                    hits = [name]
-                elif globs and (j == i + 1 or "*" in name or "?" in name):
-                    hits = _glob(name, columns)
-                    hits = hits if j == i + 1 or not _glob(parts[i].strip(), columns) else []
-                else:
-                    hits = []
-                if hits or j == i + 1:
-                    break
-            if not hits and name:
-                lost.append(name)
-            found += [c for c in hits if c not in found]
-            i = j
-    return found, lost
-
-
-def _glob(pattern: str, columns) -> list[str]:
-    """Columns of a pattern of * and ?; brackets stand for themselves unless nothing has them."""
-    literal = pattern.replace("[", "[[]")
-    hits = [c for c in columns if fnmatch.fnmatchcase(c, literal)]
-    return hits or [c for c in columns if fnmatch.fnmatchcase(c, pattern)]
-
-
-def _columns(table: Table, wanted, what: str, columns, globs: bool = False) -> list[str]:
-    found, lost = _matching(wanted, columns, globs)
-    if lost:
-        message = f"{what}: no column matches" if globs else "no column"
-        it_has = "there are" if globs else "it has"
-        raise InputError(one_line(f"{table.path}: {message} {lost[0]!r}; {it_has} {_few(columns)}"))
-    if not found:
-        raise InputError(f"{what}: none named")
-    return found
-
-
-def _few(names, most=6):
-    names = [str(n) for n in names]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def report(table, out=None, **args) -> int:
     """What `midway correlate` prints: a CSV to stdout, problems and words about it to stderr.
 
     out: folder for the table instead; args: of :func:`correlate_table`.
     """
-    from midway.correlation import tables, words
+    from midway.correlation import export, words
 
     if not 0 < args["alpha"] < 1:
         raise InputError(f"--alpha: {args['alpha']:g}; a share between 0 and 1")
@@ -315,7 +114,7 @@ def report(table, out=None, **args) -> int:
         print(f"midway: {line}", file=sys.stderr)
     shown = result.rename(columns={"rho": words.SYMBOLS[args["method"]]})
     if out:
-        for path in tables.write(shown, out, "correlation", digits=3, index=False):
+        for path in export.write(shown, out, "correlation", digits=3, index=False):
             print(path)
     else:
         print(shown.to_csv(index=False, float_format="%.4g"), end="")

@@ -59,7 +59,7 @@ def quality(X: pd.DataFrame, Y: pd.DataFrame, *, skip=(), alpha: float = 0.05,
             fixed: str = FIXED) -> pd.DataFrame:  # fmt: skip
     """Choice quality of every predictor for every outcome, beside random and fixed choices.
 
-    X, Y, skip: as from :func:`tables.wide` (more is better in Y). Columns: predictor, kind
+    X, Y, skip: as from :func:`arrays.wide` (more is better in Y). Columns: predictor, kind
     ('predictor', 'random', 'fixed', 'none'), target, n, regret_1, regret_3, ndcg; low, high: of a
     random choice only, the (1 - alpha) range of its regret_1 (which task is drawn). A description
     of these tasks: no row says that a metric would choose well among others.

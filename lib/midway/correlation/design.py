@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from midway.correlation import advice, items, reliability, tables
+from midway.correlation import advice, arrays, items, reliability, tables
 from midway.study import files
 
 LEVELS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # true correlations that are tried
@@ -51,7 +51,7 @@ def of_study(folder, predictor: str = "main_gain") -> Parts:
     """The parts of a finished study; what it cannot tell keeps its default, and is named."""
     study, base = tables.settings(folder), Parts()
     outcomes = tables.outcomes(folder)
-    X, Y, _ = tables.wide(tables.predictors(folder), outcomes)
+    X, Y, _ = arrays.wide(tables.predictors(folder), outcomes)
     known, assumed = {"doses": len(study["intermediate"].get("doses") or [1])}, []
     units = sorted(set(X.index.get_level_values(0)) & set(Y.index.get_level_values(0)))
     family = tables.families(units).to_dict()

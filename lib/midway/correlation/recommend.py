@@ -12,7 +12,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from midway.correlation import advice, choice, items, tables, words
+from midway.correlation import advice, arrays, choice, items, tables, words
 from midway.study import files, tasks
 from midway.study.errors import InputError
 
@@ -187,7 +187,7 @@ def _fixed(study_dir, target, units) -> dict[str, np.ndarray]:
 
 def _untransferred(study_dir, table, mean, predictor) -> dict:
     """Variants that are trained only -> (guess, error), or None where no line is any good."""
-    X, _, _ = tables.wide(tables.predictors(study_dir), table, names=[predictor], composites=True)
+    X, _, _ = arrays.wide(tables.predictors(study_dir), table, names=[predictor], composites=True)
     merit = X[predictor].groupby(level=0).mean() if predictor in X else pd.Series(dtype=float)
     known = [v for v in mean.index if v in merit]
     rest = merit.index.difference(list(mean.index))
@@ -220,7 +220,7 @@ def budget(study_dir, target: str, share: float):
         raise InputError(f"--budget: {share} is less than any early choice costs here")
     merit = {}
     for (name, at), _ in runs.groupby(["predictor", "fraction"]):
-        X, Y, _ = tables.wide(predictors, outcomes, names=[name], fraction=at)
+        X, Y, _ = arrays.wide(predictors, outcomes, names=[name], fraction=at)
         if name in X:
             merit[f"{name} at {at:.0%}"] = choice.sign(name) * X[name].groupby(level=0).mean()
     gain = Y[target].groupby(level=0).mean() if merit and target in Y else pd.Series(dtype=float)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from midway.correlation import floors, tables
+from midway.correlation import arrays, floors, tables
 from midway.correlation import resampling as rs
 from midway.study import tasks
 
@@ -37,7 +37,7 @@ def curve(folder, names=("main_gain",), weak=()) -> pd.DataFrame:
         other = _values(_at_layer(outcomes, part))
         values[str(layer)] = {k: other.get(k, v) for k, v in values[""].items()}
     predictors = tables.predictors(folder)
-    X, _, _ = tables.wide(predictors, outcomes, composites=True)
+    X, _, _ = arrays.wide(predictors, outcomes, composites=True)
     x = X.groupby(level=0).mean()
     rows = []
     for name, outcome in product(names, OUTCOMES):

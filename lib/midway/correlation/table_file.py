@@ -53,17 +53,13 @@ def nothing(cell) -> bool:
 
 
 def read(path: str | Path, separator: str | None = None, wanted=()) -> Table:
-    """The table in a file: CSV, TSV, Parquet, JSON (see ``harness``) or a folder of JSON.
+    """The table in a file: CSV, TSV or Parquet; ``harness`` reads JSON.
 
     separator: of a text table; None: the one by which all rows have the header's shape and the
     columns ``wanted`` are there. Raises InputError, one line.
     """
     path = Path(path)
     try:
-        if path.is_dir() or path.suffix.lower() in (".json", ".jsonl"):
-            from midway.correlation import harness
-
-            return harness.read(path)
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         if path.suffix.lower() in (".parquet", ".pq"):

@@ -202,68 +202,12 @@ def families(variants) -> pd.Series:
     return pd.Series({v: c and (c.family or c.name) for v, c in cards.items()}, dtype=object)
 
 
-def wide(predictors: pd.DataFrame, outcomes: pd.DataFrame, *, names=(), value: str = "gain",
-         fraction: float = 1.0, composites: bool = False):  # fmt: skip
-    """Arrays for :func:`correlate.correlate`: X, Y, and the pairs to leave out.
-
-    Units are tasks at the end of their training (``composites``: multi, too), runs their seeds.
-    ``fraction``: predictors at the last checkpoint at or before this share of the training. A
-    predictor of one target becomes the column 'logme:xnli', to be related to that target only;
-    'logme:average' is their mean.
-    """
-    unit = is_unit if composites else tasks.INTERMEDIATE.__contains__
-    units = predictors[predictors["variant"].map(unit).astype(bool)]
-    units = units[units["fraction"] <= fraction + 1e-9]
-    if names:
-        units = units[units["predictor"].isin(list(names))]
-    units = units[units["target"].isna() | (units["dose"] == 1)]
-    Y = outcomes[outcomes["variant"].map(unit).astype(bool) & (outcomes["dose"] == 1)]
-    return _arrays(units, Y, ["variant", "seed"], value)
-
-
-def within(predictors: pd.DataFrame, outcomes: pd.DataFrame, *, names=(), value: str = "gain"):
-    """The same for doses within tasks (tables with ``doses=True``): X, Y, pairs to leave out.
-
-    Rows are (placebo, variant, seed, dose), rising in dose; ``placebo`` rows are of shuffled
-    labels. ``none`` is no row: every gain starts from it, at dose 0.
-    """
-
-    def kept(table):
-        base = table["variant"].str.partition("+")
-        placebo = base[2] == "shuffled"
-        table = table.assign(placebo=placebo, variant=base[0])
-        return table[
-            base[0].isin(list(tasks.INTERMEDIATE))
-            & ((base[2] == "") | placebo)
-            & table["dose"].notna()
-        ]
-
-    X = kept(predictors)
-    X = X[X["predictor"].isin(list(names))] if names else X
-    return _arrays(X, kept(outcomes), ["placebo", "variant", "seed", "dose"], value)
-
-
-def _arrays(units, outcomes, index, value):
-    units = units.sort_values("fraction", kind="stable")
-    own = units[units["target"].notna()]
-    mean = own.groupby([*index, "predictor"], as_index=False)["value"].mean()
-    own = pd.concat([own, mean.assign(target="average")]) if len(own) else own
-    own = own.assign(predictor=own["predictor"] + ":" + own["target"].astype(str))
-    units = pd.concat([units[units["target"].isna()], own])
-    X = units.groupby([*index, "predictor"], sort=False)["value"].last().unstack()
-    Y = outcomes.pivot(index=index, columns="target", values=value)
-    Y = Y[sorted(Y, key=_place(OUTCOMES))]
-    X = X[sorted(X)]
-    skip = {(p, o) for p in X for o in Y if ":" in p and p.split(":")[1] != o}
-    return X, Y, skip
-
-
 def gain_matrix(outcomes: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
     """Variants x targets in XTREME's group order, mean over seeds; nan where unfinished."""
     table = outcomes.pivot_table(index="variant", columns="target", values=value, dropna=False)
     table = table.dropna(axis=1, how="all")
     table = table.loc[sorted(table.index, key=_variant_place)]
-    return table[sorted(table, key=_place(OUTCOMES))]
+    return table[sorted(table, key=place(OUTCOMES))]
 
 
 def language_table(scores: pd.DataFrame, target: str) -> pd.DataFrame:
@@ -290,47 +234,6 @@ def costs(study_dir, doses: bool = False) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*RUN, "step", "cpu_s", "wall_s", "tokens"])
 
 
-def write(table: pd.DataFrame, folder, name: str, digits: int = 2, index=True) -> list[Path]:
-    """Write ``name`` as CSV (full precision), Markdown and LaTeX (booktabs); returns the paths."""
-    from midway.study.files import write_atomic
-
-    text = {"csv": table.to_csv(index=index), "md": markdown(table, digits, index)}
-    text["tex"] = latex(table, digits, index)
-    return [write_atomic(Path(folder) / f"{name}.{end}", body) for end, body in text.items()]
-
-
-def markdown(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
-    """A Markdown table; missing cells are shown as such, pipes and line ends are escaped."""
-    if index:
-        table = table.reset_index()
-    escape = {ord("|"): "\\|", ord("\n"): " ", ord("\r"): " "}
-    rows = [[str(c) for c in table.columns], ["---"] * table.shape[1]]
-    rows += [[_cell(v, digits) for v in row] for row in table.itertuples(index=False)]
-    return "".join("| " + " | ".join(v.translate(escape) for v in row) + " |\n" for row in rows)
-
-
-def latex(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
-    """A booktabs tabular (needs ``\\usepackage{booktabs}``); text is escaped."""
-    if index:
-        table = table.reset_index()
-    special = {ord(c): f"\\{c}" for c in "&%$#_{}"}
-    special |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}"}
-    special |= {ord("^"): r"\textasciicircum{}", ord("\n"): " ", ord("\r"): " ", ord("–"): "--"}
-    numeric = [pd.api.types.is_numeric_dtype(t) for t in table.dtypes]
-    rows = [[str(c) for c in table.columns]]
-    rows += [[_cell(v, digits) for v in row] for row in table.itertuples(index=False)]
-    lines = [" & ".join(v.translate(special) for v in row) + r" \\" for row in rows]
-    spec = "".join("r" if n else "l" for n in numeric)
-    body = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
-    return "\n".join([*body, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _cell(value, digits):
-    if isinstance(value, (float, np.floating)):
-        return "–" if np.isnan(value) else f"{value:.{digits}f}"
-    return "–" if value is None or value is pd.NA else str(value)
-
-
 def _mean(values):
     return float(np.mean(values)) if len(values) else np.nan
 
@@ -351,19 +254,20 @@ def _typed(table, types):
     return table.astype(types) if len(table) else table.astype({k: float for k in types})
 
 
-def _place(order):
+def place(order):
+    """A key that sorts names as in ``order``, unknown ones last."""
     return lambda name: (order.index(name) if name in order else len(order), str(name))
 
 
 def _variant_place(name):
     base, _, rest = name.partition("+")
-    return _place(ORDER)(base)[0], rest
+    return place(ORDER)(base)[0], rest
 
 
 def _sorted(table, column, order):
-    place = table[column].map(_place(order)) if len(table) else None
-    if place is None:
+    if not len(table):
         return table
+    places = table[column].map(place(order))
     keys = [(_variant_place(v), s, d, p) for v, d, s, p in
-            zip(*(table[k] for k in RUN), place, strict=True)]  # fmt: skip
+            zip(*(table[k] for k in RUN), places, strict=True)]  # fmt: skip
     return table.iloc[sorted(range(len(table)), key=keys.__getitem__)].reset_index(drop=True)

@@ -36,7 +36,7 @@ def within(
 ) -> pd.DataFrame:
     """Correlate metrics with outcomes over the doses within tasks; one row per pair of columns.
 
-    X, Y: indexed by (unit, seed, dose) or, as from :func:`tables.within`, by (placebo, unit, seed,
+    X, Y: indexed by (unit, seed, dose) or, as from :func:`arrays.within`, by (placebo, unit, seed,
     dose), where placebo marks the doses of shuffled labels; doses are matched by their order within
     a unit, seeds are averaged.
     families, primary, skip: as in :func:`midway.correlation.correlate`.

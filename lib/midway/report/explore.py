@@ -4,7 +4,7 @@ from functools import partial
 
 import pandas as pd
 
-from midway.correlation import correlate, design, tables
+from midway.correlation import arrays, correlate, design, tables
 from midway.encoder.progress import quiet
 from midway.report import figures, lesson
 from midway.study import names
@@ -30,7 +30,7 @@ def controls(draw, **choices) -> None:
 
 def pairs(folder) -> None:
     """Any predictor against any outcome of a study, and one task left out."""
-    X, Y, skip = tables.wide(tables.predictors(folder), tables.outcomes(folder))
+    X, Y, skip = arrays.wide(tables.predictors(folder), tables.outcomes(folder))
     X, Y = X.groupby(level=0).mean().dropna(axis=1, how="all"), Y.groupby(level=0).mean()
     if len(X) < 4 or Y.empty:
         print("too few tasks are finished")

@@ -1,5 +1,6 @@
 """Figures of what a study can show and what would change its answer."""
 
+import numpy as np
 import seaborn as sns
 
 from midway.report.drawing import COLOURS, GRID, INK, MUTED, empty, footnote, new_axes, styled
@@ -41,14 +42,16 @@ def specifications(table, predictor: str, outcome: str = "gain"):
     rows = [(c, v) for c in choices for v in dict.fromkeys(part[c]) if part[c].nunique() > 1]
     fig, axes = new_axes(2, (5.6, 1.6 + 0.09 * len(rows)), across=1)
     axes[0].axhline(0, color=GRID, lw=0.8)
-    axes[0].plot(part.index, part["rho"], ".", ms=3, color=INK)
+    axes[0].plot(part.index, part["rho"], lw=1.6, color=INK)
     usual = part[part["default"]]
     axes[0].plot(usual.index, usual["rho"], "o", ms=7, color=COLOURS["qa"])
     axes[0].set(ylabel="rho", ylim=(-1.05, 1.05), xticks=[])
     axes[0].set_title(f"{names.predictor(predictor)} and the average {outcome}")
     for i, (choice, value) in enumerate(rows):
         at = part.index[part[choice] == value]
-        axes[1].plot(at, [i] * len(at), "|", ms=4, color=INK, alpha=0.6)
+        # one path for all ticks keeps the file small
+        ticks = [(x, y) for k in at for x, y in ((k, i - 0.3), (k, i + 0.3), (np.nan, np.nan))]
+        axes[1].plot(*zip(*ticks, strict=True), lw=0.7, color=INK, alpha=0.6)
     said = {True: "with multi", False: "without multi"}
     axes[1].set_yticks(range(len(rows)), [str(said.get(v, v)) for _, v in rows], fontsize=7)
     axes[1].set(xlabel=f"{len(part)} specifications, in the order of rho", xticks=[])

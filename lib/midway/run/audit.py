@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from midway.run import hashes, record, seal
+from midway.run import hashes, inputs, record, seal
 from midway.run import plan as planning
 from midway.run.record import ScoreRecord, StepRecord
 from midway.run.status import read_state
@@ -66,7 +66,7 @@ def audit(study_dir: Path) -> dict:
 
 def _absent(study, sid, study_dir: Path) -> set[str]:
     """Reasons that only say that a local data set is not on this machine."""
-    now = hashes.data_hashes(study, hashes.data_names(study, sid), study_dir / hashes.INDEX)
+    now = inputs.data_hashes(study, hashes.data_names(study, sid), study_dir / hashes.INDEX)
     return {f"data: {name}" for name, value in now.items() if value == "absent"}
 
 

@@ -8,10 +8,10 @@ import ast
 import copy
 import functools
 import json
-import sys
 from pathlib import Path
 
 import midway
+from midway.run.inputs import data_hashes, encoder_hash
 from midway.run.record import StepRecord, content, load
 from midway.run.steps import (
     STEPS,
@@ -25,8 +25,6 @@ from midway.study.errors import InputError
 from midway.study.files import (
     INDEX,
     digest,
-    file_hashes,
-    root,
     sha256,
 )
 from midway.study.params import LONGER, Study, split_variant
@@ -35,7 +33,10 @@ LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
 # Bookkeeping cannot change a number; a change in it must not cost a training.
 BOOKKEEPING = {
-    *(f"run/{n}.py" for n in "__init__ record hashes steps machine status outputs".split()),
+    *(
+        f"run/{n}.py"
+        for n in "__init__ record recording hashes inputs steps machine status outputs".split()
+    ),
     "study/errors.py",
     "__init__.py",
 }
@@ -264,47 +265,3 @@ def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> lis
 def _short(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _packs() -> list[str]:
-    """Installed language packs, which mini's retrieval tasks are made of."""
-    here = (Path(p).glob("jupyterlab_language_pack_*.dist-info") for p in sys.path if p)
-    return sorted({p.name for found in here for p in found})
-
-
-def encoder_hash(study: Study, index: Path | None = None) -> str:
-    """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
-    enc = study.encoder
-    if enc.kind == "path":
-        folder = root() / Path(enc.path).expanduser()  # an absolute path stays as it is
-        if not folder.is_dir():
-            raise InputError(f"encoder.path: {folder} is not a folder")
-        kinds = (".json", ".safetensors", ".txt", ".model")  # the last two: vocabularies
-        files = {p.name: p for p in folder.iterdir() if p.suffix in kinds}
-        return digest(file_hashes(files, index))
-    return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
-
-
-def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
-    """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
-    from midway.data import local, sources
-
-    base, hashes = root() / Path(study.data.root or "").expanduser(), {}
-    for name in names:
-        where = study.data.source
-        if name != "mlm":
-            where = sources.source(tasks.get(name), study.data)
-        if where == "mini":
-            packs = _packs() if name in ("tatoeba", "bucc2018") else None
-            hashes[name] = digest(["mini", study.data.seed, packs])
-            continue
-        if where == "hub" and name != "mlm":
-            facts = {k: v for k, v in (tasks.get(name).hub or {}).items() if k != "note"}
-            hashes[name] = digest(facts)
-            continue
-        own = (
-            (base / "download" / "mlm").glob("*.txt") if name == "mlm" else local.files(name, base)
-        )
-        found = file_hashes({p.relative_to(base).as_posix(): p for p in own}, index)
-        hashes[name] = digest(found) if found else "absent"
-    return hashes

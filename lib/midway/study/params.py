@@ -6,12 +6,13 @@ allowed. Nothing heavy is imported here, so a bad file is refused in well under 
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from midway.study import tasks, yamlfile
 from midway.study.errors import InputError, meant, one_line  # noqa: F401  (public here)
+from midway.study.refusals import change, explain
 
 SUFFIXES = ("shuffled", "mlm", "translated", "longer")
 LONGER = "none+longer"  # the baseline with as many more target steps as 01 would have trained
@@ -351,48 +352,8 @@ def load(path: str | Path, changes: dict[str, object] | None = None) -> Study:
     """
     tree = yamlfile.read(Path(path))
     for key, value in (changes or {}).items():
-        _change(tree, key, value)
+        change(tree, key, value)
     try:
         return Study(**{str(k): v for k, v in tree.items()})
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
-
-
-def _change(tree: dict, dotted: str, value: object) -> None:
-    *parents, last = dotted.split(".")
-    for key in parents:
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise InputError(f"--set {dotted}: {key!r} is not a group of settings")
-    tree[last] = value
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem of a pydantic error as one line; an unknown key before its consequences."""
-    problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    first = problems[0]
-    where = ".".join(str(p) for p in first["loc"])
-    found = repr(first.get("input"))
-    found = found if len(found) <= 60 else found[:57] + "..."
-    if first["type"] == "extra_forbidden":
-        *parents, key = first["loc"]
-        message = f"unknown key {where!r}; {meant(key, _fields_at(parents), 'known here')}"
-    elif first["type"] == "missing":
-        message = f"key {where!r} is missing"
-    elif first["type"] == "value_error":
-        message = f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
-    elif first["type"] == "bool_type":
-        message = f"{where}: found {found}; write true or false"
-    else:
-        message = f"{where}: found {found}; {first['msg'][0].lower()}{first['msg'][1:]}"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return one_line(message) + more
-
-
-def _fields_at(loc) -> Any:
-    model: Any = Study
-    for part in loc:
-        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-            field = model.model_fields[part].annotation
-            model = Override if part == "tasks" else field
-    return model.model_fields if hasattr(model, "model_fields") else []
+        raise InputError(f"{path}: {explain(error, Study)}") from None

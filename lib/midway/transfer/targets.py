@@ -19,10 +19,11 @@ from midway.kinds import encode
 from midway.kinds.kind import by_row_kind
 from midway.kinds.tokens import texts
 from midway.study import tasks
-from midway.study.errors import InputError, MissingData
+from midway.study.errors import MissingData
 from midway.study.files import plain, write_atomic
 from midway.study.params import LONGER, Study
 from midway.transfer import controls, submission_files
+from midway.transfer.summary import summary
 
 SWEEP_BYTES = 2**32  # half a million sentences in every layer of a large encoder would be 50 GB
 
@@ -32,7 +33,7 @@ class Run:
 
     Parameters
     ----------
-    step : records.Step
+    step : recording.Step
         Keeps every language's score as soon as it is known and knows those of a cut-off run.
     upstream : Path
         The variant's 01_intermediate folder; its encoder at this dose, or nothing for none.
@@ -286,30 +287,3 @@ def _facts(path, key: str) -> dict | None:
         return tree["facts"] if tree["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def summary(card, scored: dict) -> dict:
-    """English score, zero-shot mean over the other languages, XTREME's mean over all."""
-    main = {lang: r.metrics[card.metric] for lang, r in scored.items()}
-    other = [v for lang, v in main.items() if lang != "en"]
-    if not main:
-        return {"languages": {}, "english": None, "zero_shot": None, "xtreme_mean": None}
-    return {
-        "languages": {lang: r.metrics for lang, r in scored.items()},
-        "controls": {lang: r.controls for lang, r in scored.items() if r.controls},
-        "english": main.get("en"),
-        "zero_shot": float(np.mean(other)) if other else None,
-        "xtreme_mean": float(np.mean(list(main.values()))),
-    }
-
-
-def check(results: dict, targets: list[str]) -> None:
-    """Every target has a finite score somewhere, or says what is missing."""
-    for target in targets:
-        found = results[target]
-        if not found["languages"] and not found["missing"]:
-            raise InputError(f"{target}: neither scores nor reasons")
-        for lang, values in found["languages"].items():
-            bad = [k for k, v in values.items() if v is not None and not np.isfinite(v)]
-            if bad:
-                raise InputError(f"{target} {lang}: {bad[0]} is not a finite number")

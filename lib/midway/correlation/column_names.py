@@ -1,0 +1,60 @@
+"""Columns by name: as it stands, commas and brackets included, or by a pattern of * and ?."""
+
+import fnmatch
+
+from midway.correlation.table_file import Table
+from midway.study.errors import InputError, one_line
+
+
+def matching(wanted, columns, globs: bool) -> tuple[list[str], list[str]]:
+    """Columns that are named, in the order of the names; and what names none.
+
+    A name is first taken as it stands, commas and brackets included; then the longest stretch
+    between commas that is a column; then as a glob.
+    """
+    there, found, lost = set(columns), [], []
+    for text in [wanted] if isinstance(wanted, str) else wanted:
+        parts = text.split(",")
+        i = 0
+        while i < len(parts):
+            for j in range(len(parts), i, -1):
+                name = ",".join(parts[i:j]).strip()
+                if not name and j == i + 1:
+                    hits = []
+                elif name in there:
+                    hits = [name]
+                elif globs and (j == i + 1 or "*" in name or "?" in name):
+                    hits = _glob(name, columns)
+                    hits = hits if j == i + 1 or not _glob(parts[i].strip(), columns) else []
+                else:
+                    hits = []
+                if hits or j == i + 1:
+                    break
+            if not hits and name:
+                lost.append(name)
+            found += [c for c in hits if c not in found]
+            i = j
+    return found, lost
+
+
+def _glob(pattern: str, columns) -> list[str]:
+    """Columns of a pattern of * and ?; brackets stand for themselves unless nothing has them."""
+    literal = pattern.replace("[", "[[]")
+    hits = [c for c in columns if fnmatch.fnmatchcase(c, literal)]
+    return hits or [c for c in columns if fnmatch.fnmatchcase(c, pattern)]
+
+
+def columns_of(table: Table, wanted, what: str, columns, globs: bool = False) -> list[str]:
+    found, lost = matching(wanted, columns, globs)
+    if lost:
+        message = f"{what}: no column matches" if globs else "no column"
+        it_has = "there are" if globs else "it has"
+        raise InputError(one_line(f"{table.path}: {message} {lost[0]!r}; {it_has} {few(columns)}"))
+    if not found:
+        raise InputError(f"{what}: none named")
+    return found
+
+
+def few(names, most=6):
+    names = [str(n) for n in names]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

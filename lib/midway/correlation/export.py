@@ -1,0 +1,47 @@
+"""Tables as CSV, Markdown and LaTeX."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+def write(table: pd.DataFrame, folder, name: str, digits: int = 2, index=True) -> list[Path]:
+    """Write ``name`` as CSV (full precision), Markdown and LaTeX (booktabs); returns the paths."""
+    from midway.study.files import write_atomic
+
+    text = {"csv": table.to_csv(index=index), "md": markdown(table, digits, index)}
+    text["tex"] = latex(table, digits, index)
+    return [write_atomic(Path(folder) / f"{name}.{end}", body) for end, body in text.items()]
+
+
+def markdown(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
+    """A Markdown table; missing cells are shown as such, pipes and line ends are escaped."""
+    if index:
+        table = table.reset_index()
+    escape = {ord("|"): "\\|", ord("\n"): " ", ord("\r"): " "}
+    rows = [[str(c) for c in table.columns], ["---"] * table.shape[1]]
+    rows += [[_cell(v, digits) for v in row] for row in table.itertuples(index=False)]
+    return "".join("| " + " | ".join(v.translate(escape) for v in row) + " |\n" for row in rows)
+
+
+def latex(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
+    """A booktabs tabular (needs ``\\usepackage{booktabs}``); text is escaped."""
+    if index:
+        table = table.reset_index()
+    special = {ord(c): f"\\{c}" for c in "&%$#_{}"}
+    special |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}"}
+    special |= {ord("^"): r"\textasciicircum{}", ord("\n"): " ", ord("\r"): " ", ord("–"): "--"}
+    numeric = [pd.api.types.is_numeric_dtype(t) for t in table.dtypes]
+    rows = [[str(c) for c in table.columns]]
+    rows += [[_cell(v, digits) for v in row] for row in table.itertuples(index=False)]
+    lines = [" & ".join(v.translate(special) for v in row) + r" \\" for row in rows]
+    spec = "".join("r" if n else "l" for n in numeric)
+    body = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
+    return "\n".join([*body, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _cell(value, digits):
+    if isinstance(value, (float, np.floating)):
+        return "–" if np.isnan(value) else f"{value:.{digits}f}"
+    return "–" if value is None or value is pd.NA else str(value)

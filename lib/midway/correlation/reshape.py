@@ -1,0 +1,160 @@
+"""A table's rows as numbers by unit and run, whether the table is wide or long."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from midway.correlation.column_names import columns_of, matching
+from midway.correlation.numerals import numbers
+from midway.correlation.table_file import Table, count
+from midway.study.errors import InputError
+
+_NUMERIC = re.compile(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|")
+_FRACTION = re.compile(r"\.[0-9]*[1-9]|[eE]-")
+
+
+def with_units(table: Table, keys: list[str], unit: str) -> Table:
+    """The rows that have a unit."""
+    texts = [table.text(key) for key in keys]
+    keep = [i for i, cells in enumerate(zip(*texts, strict=True)) if all(cells)]
+    if left := len(table.lines) - len(keep):
+        table.notes.append(
+            f"{count(left, 'row')} {'has' if left == 1 else 'have'} no {unit}; left out"
+        )
+        table.columns = {n: [cells[i] for i in keep] for n, cells in table.columns.items()}
+        table.lines = [table.lines[i] for i in keep]
+    for cells in map(table.text, keys):
+        row = next((i for i, cell in enumerate(cells) if "\n" in cell), None)
+        if row is not None:
+            raise table.fault(row, f"{unit} goes over several lines; is a quote not closed?")
+    return table
+
+
+def _joined(parts) -> str:
+    """One name of several; ('a/b', 'c') and ('a', 'b/c') stay two."""
+    if len(parts) == 1:
+        return parts[0]
+    return "/".join(p.replace("\\", "\\\\").replace("/", "\\/") for p in parts)
+
+
+def index(table: Table, keys, runs) -> tuple[pd.MultiIndex, list[str]]:
+    """(unit, run) of every row, where unnamed runs are counted; and the units that have several."""
+    units = [_joined(parts) for parts in zip(*(table.text(k) for k in keys), strict=True)]
+    if runs:
+        named = list(zip(*(table.text(r) for r in runs), strict=True))
+        for i, parts in enumerate(named):
+            if not all(parts):
+                raise table.fault(
+                    i, f"no {','.join(runs)}; every row needs one where runs are named"
+                )
+        told = [_joined(parts) for parts in named]
+    else:
+        seen: Counter = Counter()
+        told = []
+        for unit in units:
+            told.append(seen[unit])
+            seen[unit] += 1
+    return pd.MultiIndex.from_arrays([units, told], names=["unit", "run"]), units
+
+
+def no_other_runs(table: Table, units: list[str], others: list[str]) -> None:
+    """Rows of one unit are its runs where no name and no whole number tells them apart."""
+    most = max(Counter(units).values(), default=1)
+    if most == 1:
+        return
+    first: dict[str, int] = {}
+    pairs = [(first.setdefault(unit, i), i) for i, unit in enumerate(units)]
+    for name in others:
+        cells = table.text(name)
+        if all(map(_NUMERIC.fullmatch, cells)) and any(map(_FRACTION.search, cells)):
+            continue  # a measure, as those that were asked for
+        for j, i in pairs:
+            if cells[i] != cells[j]:
+                raise InputError(
+                    f"{table.path}: {table.unit}s {table.lines[j]} and {table.lines[i]} are both "
+                    f"{units[i]!r} and differ in {name!r}: is that the run? Name what tells runs "
+                    "apart (--run), make it part of --unit, or say --rows-are-runs"
+                )
+    table.notes.append(f"no run column: up to {most} rows of one unit are taken as its runs")
+
+
+def wide(table: Table, index, used, missing, run) -> tuple[pd.DataFrame, int]:
+    """Numbers by unit and run; rows that are repeated word for word count once."""
+    found, _ = numbers(table, used, missing)
+    frame = pd.DataFrame(found, index=index, columns=used)
+    if frame.index.has_duplicates:
+        first: dict = {}
+        values = frame.to_numpy()
+        keep = np.ones(len(frame), bool)
+        for i, key in enumerate(frame.index):
+            j = first.setdefault(key, i)
+            keep[i] = i == j
+            if i != j and not np.array_equal(values[i], values[j], equal_nan=True):
+                where = f"{table.unit}s {table.lines[j]} and {table.lines[i]}"
+                raise InputError(
+                    f"{table.path}: unit {key[0]!r}, run {key[1]!r} stands there twice with "
+                    f"different numbers ({where}); keep one, or leave out the run column {run!r}"
+                )
+        n = int((~keep).sum())
+        are = "is" if n == 1 else "are"
+        table.notes.append(f"{count(n, 'row')} {are} repeated word for word; counted once")
+        frame = frame[keep]
+    return frame, int(frame.isna().to_numpy().sum())
+
+
+def long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:
+    """The columns of names and of values of a long table; None for a wide one."""
+    if bool(names) != bool(values):
+        raise InputError(
+            "--names and --values belong together: a column of names and one of values"
+        )
+    if names:
+        return tuple(
+            columns_of(table, n, w, rest)[0] for n, w in ((names, "names"), (values, "values"))
+        )
+    if len(rest) != 2:
+        return None
+    for name, value in (rest, rest[::-1]):
+        if any(matching(asked[what], rest, True)[0] for what in asked):
+            return None
+        held = list(dict.fromkeys(table.text(name)))
+        if all(not matching(asked[what], held, True)[1] for what in asked):
+            return name, value
+    return None
+
+
+def spread(table: Table, index, long, asked, missing, runs: bool):
+    """A long table as a wide one: (frame, chosen columns, missing cells)."""
+    name, value = long
+    told = table.text(name)
+    held = list(dict.fromkeys(told))
+    chosen = {what: columns_of(table, asked[what], what, held, globs=True) for what in asked}
+    used = {n: i for i, n in enumerate([*chosen["predictors"], *chosen["outcomes"]])}
+    units = index.get_level_values(0)
+    keys = list(zip(units, index.get_level_values(1) if runs else [0] * len(units), strict=True))
+    rows = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    wanted = [i for i, n in enumerate(told) if n in used]
+    part = Table(
+        table.path, {value: [table.columns[value][i] for i in wanted]},
+        [table.lines[i] for i in wanted], table.notes, table.unit,
+    )  # fmt: skip
+    found = numbers(part, [value], missing)[0][value]
+    cells, seen = np.full((len(rows), len(used)), np.nan), {}
+    for i, number in zip(wanted, found, strict=True):
+        at = rows[keys[i]], used[told[i]]
+        if at in seen:
+            which = f"run {keys[i][1]!r} " if runs else ""
+            hint = "keep one" if runs else "name the column that tells runs apart (--run)"
+            raise table.fault(
+                i, f"{keys[i][0]!r} {which}has {told[i]!r} twice (also {table.unit} "
+                f"{table.lines[seen[at]]}); {hint}",
+            )  # fmt: skip
+        seen[at] = i
+        cells[at] = number
+    table.notes.append(f"long table: {name!r} holds the names, {value!r} the values")
+    frame = pd.DataFrame(
+        cells, pd.MultiIndex.from_tuples(list(rows), names=["unit", "run"]), list(used)
+    )
+    return frame, chosen, int(np.isnan(cells).sum())
