@@ -1,11 +1,14 @@
-# make run | test | lab | lint: each makes .venv first when it is missing or older than the lock.
+# make run | test | lab | lint | docs: each makes .venv first when it is missing or older than the lock.
 PARAMS ?= params/mini.yaml
 PYTHON ?= python3
 .SHELLFLAGS = -euc
 BIN := .venv/bin/python -m
 
 # The stamp's name holds what .venv was made from, its place included (a venv cannot be moved).
-STAMP := .venv/made-$(shell { pwd; $(PYTHON) -V; cat requirements.lock pyproject.toml; } | cksum | cut -d' ' -f1)
+# An existing .venv keeps its Python, whatever python3 is today, unless PYTHON is given.
+MADE := { pwd; (.venv/bin/python -V) 2>/dev/null || true; cat requirements.lock pyproject.toml; } | cksum | cut -d' ' -f1
+ASKED := $(if $(filter file,$(origin PYTHON)),,$(shell ($(PYTHON) -V) 2>/dev/null || true))
+STAMP := $(if $(and $(ASKED),$(filter-out $(ASKED),$(shell (.venv/bin/python -V) 2>/dev/null || true))),.venv/other-python,.venv/made-$(shell $(MADE)))
 
 run: $(STAMP)  ## run a study (PARAMS=params/mini.yaml) to its report
 	@exec $(BIN) midway run "$(PARAMS)"
@@ -19,15 +22,15 @@ lab: $(STAMP)  ## open the notebooks; as root: make lab ARGS=--allow-root
 lint: $(STAMP)  ## check style
 	@$(BIN) ruff check . && $(BIN) ruff format --check .
 
+docs: $(STAMP)  ## build the site: site/index.html
+	@$(BIN) pip install -qq --disable-pip-version-check "mkdocs-material==9.8.2" "mkdocs-jupyter==0.26.3"
+	@.venv/bin/python docs/build_site.py
+
 bench: $(STAMP)  ## measure speed against stated references
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python "$$b"; done
 
 $(STAMP):
-	@echo "Setting up .venv (once, about two minutes) ..."
-	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN) pip install -qq --disable-pip-version-check -r requirements.lock
-	@$(BIN) pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@.venv/bin/python -c "import torch, transformers, papermill, submitit"
-	@touch "$@"
+	@PYTHON="$(PYTHON)" sh setup_venv.sh
+	@touch ".venv/made-$$($(MADE))"
 
-.PHONY: run test lab lint bench
+.PHONY: run test lab lint docs bench

@@ -34,8 +34,10 @@ def contents(study: str) -> dict[str, str]:
     for path in sorted(folder.rglob("record.json")):
         step = path.parent.relative_to(folder).as_posix()
         record = records.load(path)
-        # The report, and the table and figure of early choice, show processor time.
-        record.files = {k: v for k, v in record.files.items() if "/early" not in k}
+        # The report, early choice and the study's design show processor time.
+        record.results.pop("design", None)
+        timed = ("/early", "/design", "/power")
+        record.files = {k: v for k, v in record.files.items() if not any(t in k for t in timed)}
         if not step.startswith("05"):
             found[step] = records.content(record)
     return found

@@ -23,9 +23,12 @@ version; older ones are upgraded when read (`records.UPGRADES`).
 | `data` | task -> its files' bytes (local), revision (hub), world and language packs (mini) |
 | `upstream` | step read -> its results and files, without times and cost |
 
-A step that turns out to have the same inputs as a retired record (`record.stale.json`) gets that
-record back without being run. `state.json` says how the last execution ended (done, failed, died,
-interrupted), also when there is no record.
+A record goes before anything of its step changes. It counts (for `plan`, `run`, `status`, `audit`
+and the report alike) while it is whole, `hashes` are those of what is there now, and every file
+in `files` has its hash. The hash of an executed notebook is that of its cells and outputs,
+without metadata, which programs that show a notebook save into it; the file is read-only.
+`state.json` says how the last execution ended (done, failed, died, interrupted), also when there
+is no record.
 
 `results` of `01_intermediate`: `task`, `train_n`, `steps`, `trajectory` (a list of `step`,
 `fraction`, `metrics` and, where the encoder was kept, `dose`; step 0 is the baseline), `controls`,
@@ -33,6 +36,30 @@ interrupted), also when there is no record.
 `results` of `02_transfer`: `targets`, by name: `train_key`, `train_n`, `steps`, `english`,
 `zero_shot`, `xtreme_mean`, `logme`, `languages`, `controls`, `missing`.
 Scores are in percent; loss is in nats; calibration error, contrasts and gaps in natural units.
+
+## What an audit proves, and what not
+
+`midway audit` proves that a folder agrees with itself and with this library, these notebooks and
+these data: nobody has changed, removed, added or swapped a file by accident or halfway. It proves
+nothing against somebody who changes a score and then makes every hash anew: hashes are no
+signature. `midway audit --rerun STEP` runs a step again and compares its numbers, predictions and
+weights; that finds such a forgery in the step that was forged, on a machine that gives the same
+bits.
+
+Who wants proof signs: `midway seal outputs/x --key ~/.ssh/id_ed25519` writes the list of the
+records' hashes and its signature (`seal.txt`, `seal.txt.sig`), made by `ssh-keygen` as git signs
+commits. `audit` then says with which key the study was signed, and names what has changed since.
+It cannot know whose key that is: publish the key, or compare with
+`https://github.com/<name>.keys`; `ssh-keygen -Y verify` does so against a list of signers.
+
+## What records say about you
+
+No user name, host name, home folder or environment value. `environment` has the versions of
+Python and of nine packages, operating system, processor, number of cores, the commit and whether
+the tree had changes; 01 and 02 add threads and the GPU's name. `state.json` and `.lock`, which
+are not needed to read a study, have host name and process id: leave them out of what you publish.
+Notebooks show paths below the project's folder, the traceback of a failed one whole paths; a
+study or data folder elsewhere is shown as you gave it.
 """
 
 

@@ -133,7 +133,7 @@ def test_help_shows_how(verb, capsys):
 
 
 MISSPELT = {
-    ("walk",): "unknown verb 'walk'; known: run, plan",
+    ("xyzzy",): "unknown verb 'xyzzy'; known: run, plan",
     ("statsu",): "did you mean 'status'?",
     ("run",): "Missing argument 'PARAMS'",
     ("run", "p.yaml", "--corse", "2"): "'--cores'",

@@ -324,6 +324,7 @@ def test_max_t_of_many_units_knows_dependence():
     same = pd.DataFrame({i: X[0] for i in range(20)})
     copies = correlate(same, Y, permutations=50_000, resamples=99)
     np.testing.assert_allclose(copies["p_maxt"], copies["p"], atol=0.01)
+    assert (copies["p_maxt"] >= copies["p"]).all()
 
 
 @pytest.mark.parametrize(("n", "p", "method"), [(5000, 50, "spearman"), (375, 15, "kendall")])

@@ -12,7 +12,7 @@ import pytest
 
 import toy
 from midway.run import plan as planning
-from midway.run import progress, schedule, status, step
+from midway.run import progress, status, step
 from midway.study import params
 from midway.study.errors import InputError
 
@@ -114,17 +114,17 @@ def test_a_missing_data_folder_is_refused_before_a_kernel_starts(tmp_path, root,
 
 
 def test_one_run_at_a_time(tmp_path):
-    with schedule.lock(tmp_path):
+    with status.lock(tmp_path):
         with pytest.raises(InputError, match=f"already being run by process {os.getpid()}"):
-            with schedule.lock(tmp_path):
+            with status.lock(tmp_path):
                 pass
-    with schedule.lock(tmp_path):
+    with status.lock(tmp_path):
         pass
 
 
 def test_the_lock_of_a_dead_run_is_taken_over(tmp_path, capsys):
     (tmp_path / ".lock").write_text(json.dumps(status.me() | {"pid": 4_194_305}))
-    with schedule.lock(tmp_path):
+    with status.lock(tmp_path):
         assert "taking over from process 4194305" in capsys.readouterr().err
 
 
@@ -132,10 +132,10 @@ def test_the_lock_of_another_machine_is_respected_while_it_gives_signs(tmp_path,
     path = tmp_path / ".lock"
     path.write_text(json.dumps({"pid": 7, "host": "node17"}))
     with pytest.raises(InputError, match="being run on node17 .* if it is gone, delete"):
-        with schedule.lock(tmp_path):
+        with status.lock(tmp_path):
             pass
     os.utime(path, (time.time() - 3600,) * 2)
-    with schedule.lock(tmp_path):
+    with status.lock(tmp_path):
         assert "taking over" in capsys.readouterr().err
 
 
@@ -152,7 +152,7 @@ def test_a_step_that_a_cluster_is_executing_is_not_started_here(tmp_path):
 
 def test_a_torn_lock_file_is_no_obstacle(tmp_path):
     (tmp_path / ".lock").write_text('{"pid": ')
-    with schedule.lock(tmp_path):
+    with status.lock(tmp_path):
         pass
 
 

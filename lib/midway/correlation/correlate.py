@@ -125,7 +125,8 @@ def correlate(
     known = ~np.isnan(out["p"])
     for group, chosen in enumerate((known & ~first, known & first)):
         hits = iv.at_least(largest[group], score[chosen])
-        out["p_maxt"][chosen] = iv.p_value(hits, null.count, null.exact)
+        corrected = iv.p_value(hits, null.count, null.exact)
+        out["p_maxt"][chosen] = np.maximum(corrected, out["p"][chosen])  # p may be a closed form
         ends = iv.monte_carlo(hits, null.count, null.exact)
         out["p_mc_low"][chosen], out["p_mc_high"][chosen] = ends
         out["q_bh"][chosen] = false_discovery_control(out["p"][chosen]) if chosen.any() else np.nan

@@ -1,4 +1,4 @@
-"""Checkpoints of other people: found on the hub or in a folder, checked, loaded by transformers."""
+"""Third-party checkpoints, from the hub or a local folder: checks and loading."""
 
 import contextlib
 import json

@@ -1,7 +1,6 @@
-"""What the surface of texts tells: words, shared words, character n-grams, linear models of them.
+"""Bag-of-words and character features, and linear models of them, for the control baselines.
 
-Nothing here understands a text; the controls of ``kinds`` are built from it. scikit-learn and
-scipy are imported when first used.
+``kinds`` builds its controls from these features. scikit-learn and scipy are imported on first use.
 """
 
 import re

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from midway.correlation import arrays, correlate, reliability, tables
+from midway.correlation import arrays, correlate, tables
 from midway.run import hashes
 from midway.run import plan as planning
 from midway.run import steps as steps_
@@ -183,16 +183,6 @@ def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame,
         empty = pd.DataFrame(columns=[*correlate.COLUMNS])
         empty.attrs |= options
         return empty, ""
-
-
-def units(study, predictors, outcomes, weak) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is correlated: units x predictors and units x outcomes, means over seeds.
-
-    weak: targets that 03 leaves out of the average, as they are not reliable enough.
-    """
-    kept = reliability.without(outcomes, weak)
-    X, Y, _ = arrays.wide(predictors, kept, value=study.correlation.outcome)
-    return X.groupby(level=0).mean(), Y.groupby(level=0).mean()
 
 
 def languages(study, scores, steps) -> list[dict]:

@@ -102,7 +102,7 @@ def content(study, folder, into=None) -> dict:
     at = {s["path"]: s for s in steps}
     origins, four = collect.origins(steps), at["04_published"]
     three = at["03_correlation"]["results"]
-    X, Y = collect.units(study, predictors, outcomes, three.get("weak") or {} if csv else {})
+    X, Y = pictures.units(study, predictors, outcomes, three.get("weak") or {} if csv else {})
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
     complete = states["done"] == len(steps)
     return {

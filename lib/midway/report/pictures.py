@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
+from midway.correlation import arrays, reliability
 from midway.report import drawing, figures
 from midway.study import names
 from midway.study.files import write_atomic
@@ -153,3 +154,13 @@ def curves(predictors) -> Picture | None:
         "The own score, the loss and translation retrieval while each variant is trained.",
         f"Curves over training; own score at the end: {values}.", part[columns],
     )  # fmt: skip
+
+
+def units(study, predictors, outcomes, weak) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is correlated: units x predictors and units x outcomes, means over seeds.
+
+    weak: targets that 03 leaves out of the average, as they are not reliable enough.
+    """
+    kept = reliability.without(outcomes, weak)
+    X, Y, _ = arrays.wide(predictors, kept, value=study.correlation.outcome)
+    return X.groupby(level=0).mean(), Y.groupby(level=0).mean()

@@ -25,7 +25,6 @@ from midway.study.files import digest, file_hash, plain
 UNNAMED = ("record.json", "state.json")  # files of a step that its record does not name
 WORK = (".lock", "states", "cache", ".ipynb_checkpoints", "__pycache__")  # and what helps making it
 PRODUCTS = ("predictions/", "scores/")  # what must come out again, with weights
-PAGES = "../"  # of the report, beside the steps
 
 
 def audit(study_dir: Path) -> dict:

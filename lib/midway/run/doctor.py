@@ -11,7 +11,7 @@ from pathlib import Path
 
 from midway.data import sources
 from midway.encoder import checkpoints
-from midway.run import cost, fetch, hashes, inputs
+from midway.run import cost, fetch, hashes, inputs, machine
 from midway.study import params, repository, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.files import root
@@ -111,7 +111,7 @@ def _torch():
 
 def _device(study) -> list[dict]:
     torch = _torch()
-    cores, threads = os.cpu_count() or 1, study.compute.threads
+    cores, threads = machine.cores(), study.compute.threads
     detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
     if study.compute.device != "cpu" and torch.cuda.is_available():
         n = torch.cuda.device_count()
@@ -120,7 +120,7 @@ def _device(study) -> list[dict]:
         return [_row("device", False, "compute.device is cuda, but torch sees no GPU: use auto")]
     if threads > cores:
         asked = f"compute.threads is {threads}"
-        return [_row("device", False, f"{asked}, this machine has {cores} cores")]
+        return [_row("device", False, f"{asked}, this process may use {cores} cores")]
     return [_row("device", True, detail)]
 
 
@@ -131,7 +131,7 @@ def _memory(study) -> list[dict]:
     if study.compute.device != "cpu" and torch.cuda.is_available():
         have, place = torch.cuda.get_device_properties(0).total_memory, "GPU memory"
     else:
-        jobs = max(1, (os.cpu_count() or 1) // study.compute.threads)  # helpers count as jobs
+        jobs = max(1, machine.cores() // study.compute.threads)  # helpers count as jobs
         have, place = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "memory"
         need += PROCESS_GB
     detail = f"about {need:.1f} GB a training job, {jobs} at once, {have / 1e9:.1f} GB of {place}"

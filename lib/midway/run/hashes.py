@@ -1,4 +1,4 @@
-"""What each step depends on, as named hashes, so that every rerun has a reason and none is missed.
+"""The inputs of each step as named hashes, from which the reasons of a rerun follow.
 
 A step depends on the settings it reads, on its notebook's code cells, on the library files that the
 notebook imports (directly or not), on encoder, data and the records of earlier steps.

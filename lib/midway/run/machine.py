@@ -16,6 +16,7 @@ from typing import Any
 
 from midway.study.files import root
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # "<microseconds> <period>" or "max <period>"
 PACKAGES = (
     "torch transformers tokenizers datasets numpy pandas scipy scikit-learn papermill"
 ).split()
@@ -68,9 +69,14 @@ def own_gpu(compute, stop=None, wanted: bool = True):
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+    """Processor cores that this process may use: its affinity, and a container's quota."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+    count = len(allowed(0)) if allowed else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text(encoding="utf-8").split()
+        return max(1, min(count, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroups version 2, or "max": no limit
+        return count
 
 
 def cpu_seconds() -> float:
@@ -102,7 +108,7 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": model,
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "bf16": any(f in flags.split() for f in ("avx512_bf16", "amx_bf16", "avx_ne_convert")),
         **commit(),
     }

@@ -5,8 +5,6 @@ there is so far is made early and again.
 """
 
 import contextlib
-import fcntl
-import json
 import os
 import shutil
 import signal
@@ -20,7 +18,7 @@ from midway.run import plan as planning
 from midway.run.hashes import INDEX
 from midway.run.missing import without
 from midway.run.progress import Progress, say
-from midway.run.status import Outcome, Stop, me, read_state
+from midway.run.status import Outcome, Stop, lock, me, read_state
 from midway.run.step import forget, on_signals, run_step, settle
 from midway.run.steps import STEPS, StepId, steps, upstream
 from midway.study import params, yamlfile
@@ -28,7 +26,6 @@ from midway.study.errors import InputError
 from midway.study.files import root, write_atomic
 
 NEEDED_MB = 100  # free disk space without which no run is started
-STALE_LOCK = 600  # seconds after which a silent lock of another machine is taken over
 REPORT_EVERY = 180.0  # seconds between early reports, or ten times what one takes
 REPORT = StepId(STEPS[4])
 
@@ -36,45 +33,6 @@ REPORT = StepId(STEPS[4])
 def outputs(study: params.Study) -> Path:
     """The folder of a study; its name has been checked to be a plain name."""
     return root() / "outputs" / study.study
-
-
-@contextlib.contextmanager
-def lock(folder: Path):
-    """Hold a study's folder and give the lock's path; InputError when another run holds it.
-
-    On this machine the operating system frees the lock of a dead run. A lock of another machine
-    (shared folder) counts as held until it has been silent for ten minutes.
-    """
-    path = folder / ".lock"
-    with open(path, "a+", encoding="utf-8") as f:
-        f.seek(0)
-        try:
-            other = dict(json.loads(f.read() or "{}"))
-        except (ValueError, TypeError):
-            other = {}
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pid = other.get("pid", "unknown")
-            raise InputError(
-                f"{folder}: already being run by process {pid}; wait or stop it"
-            ) from None
-        mine = me()
-        age = time.time() - path.stat().st_mtime
-        if other and other.get("host") != mine["host"] and age < STALE_LOCK:
-            raise InputError(
-                f"{folder}: being run on {other.get('host')} (process {other.get('pid')}, "
-                f"last sign {age:.0f} s ago); stop it there or, if it is gone, delete {path}"
-            )
-        if other:
-            say(f"taking over from process {other.get('pid')}, which ended without a word")
-        f.truncate(0)
-        f.write(json.dumps(mine))
-        f.flush()
-        try:
-            yield path
-        finally:
-            f.truncate(0)
 
 
 def settle_all(study, folder: Path, cluster: bool) -> None:

@@ -1,4 +1,4 @@
-"""Status and lock files of a step: who executes it, and how its last execution ended."""
+"""Status and lock files: who runs a study or a step, and how a step's last execution ended."""
 
 import contextlib
 import fcntl
@@ -9,12 +9,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from midway.run.progress import say
 from midway.study.errors import InputError
 from midway.study.files import write_atomic
 
 CODES = {"done": 0, "failed": 1, "died": 138, "interrupted": 130}  # state -> exit code
 SINCE = time.time()
 SILENT = 180  # seconds after which a step of another machine counts as dead
+STALE_LOCK = 600  # seconds after which a silent lock of another machine is taken over
 
 
 @dataclass
@@ -110,3 +112,42 @@ def only_one(out: Path, patience: float = 0.0, stop: Stop | None = None):
                     raise InputError(f"{out}: another runner (process {pid}) is at work") from None
                 time.sleep(0.2)
         yield
+
+
+@contextlib.contextmanager
+def lock(folder: Path):
+    """Hold a study's folder and give the lock's path; InputError when another run holds it.
+
+    On this machine the operating system frees the lock of a dead run. A lock of another machine
+    (shared folder) counts as held until it has been silent for ten minutes.
+    """
+    path = folder / ".lock"
+    with open(path, "a+", encoding="utf-8") as f:
+        f.seek(0)
+        try:
+            other = dict(json.loads(f.read() or "{}"))
+        except (ValueError, TypeError):
+            other = {}
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = other.get("pid", "unknown")
+            raise InputError(
+                f"{folder}: already being run by process {pid}; wait or stop it"
+            ) from None
+        mine = me()
+        age = time.time() - path.stat().st_mtime
+        if other and other.get("host") != mine["host"] and age < STALE_LOCK:
+            raise InputError(
+                f"{folder}: being run on {other.get('host')} (process {other.get('pid')}, "
+                f"last sign {age:.0f} s ago); stop it there or, if it is gone, delete {path}"
+            )
+        if other:
+            say(f"taking over from process {other.get('pid')}, which ended without a word")
+        f.truncate(0)
+        f.write(json.dumps(mine))
+        f.flush()
+        try:
+            yield path
+        finally:
+            f.truncate(0)

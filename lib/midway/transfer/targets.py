@@ -103,7 +103,7 @@ class Run:
         return {k: v["layers"] for k, v in self.extra[target].items() if "layers" in v}
 
     def _order(self, languages) -> list[str]:
-        """Every variant starts elsewhere, so that parallel jobs do not wait for the same file."""
+        """Stagger the languages, so that parallel jobs do not compute the same cache entry."""
         turn = training.stable_seed(self.variant, self.seed) % max(1, len(languages))
         return [*languages[turn:], *languages[:turn]]
 
