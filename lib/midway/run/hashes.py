@@ -186,7 +186,7 @@ def data_names(study: Study, sid: StepId) -> list[str]:
 def hashes(
     study: Study, sid: StepId, out: Path, *, ignore_missing=False, reads: Path | None = None
 ) -> dict:
-    """All that a job depends on, named. ``out`` is its folder, e.g. outputs/mini/04_published.
+    """Named hashes of a job's inputs. ``out`` is its folder, e.g. outputs/mini/04_published.
 
     Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``reads``: the
     folder of the records that the job reads, if its own folder is not below it.

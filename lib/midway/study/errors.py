@@ -1,4 +1,4 @@
-"""The two ways in which input can be wrong, and how it is said."""
+"""Errors of input and data, and helpers for one-line messages."""
 
 import difflib
 

@@ -1,4 +1,4 @@
-"""What may be changed in a study: one frozen, strict schema for YAML, CLI and notebooks.
+"""Settings of a study: one frozen, strict schema for YAML, CLI and notebooks.
 
 Every refusal is an :class:`InputError`: one line that names the key, what was found and what is
 allowed. Nothing heavy is imported here, so a bad file is refused in well under a second.
@@ -25,7 +25,7 @@ class Strict(BaseModel):
 
 
 class Encoder(Strict):
-    """Which pretrained encoder, and how much of it."""
+    """The pretrained encoder: source, layers, frozen parts, pooling."""
 
     kind: Literal["packaged", "hub", "path"] = "packaged"  # where the encoder comes from
     name: str | None = None  # hub id, e.g. xlm-roberta-large
@@ -62,7 +62,7 @@ class Encoder(Strict):
 
 
 class Data(Strict):
-    """Where sentences come from: our own miniature, official files, or the hub."""
+    """Source and size of the data: the miniature, official files, or the hub."""
 
     source: Literal["mini", "local", "hub"] = "mini"  # where rows come from
     root: str | None = None  # local: the folder that holds the tasks' official files
@@ -181,7 +181,7 @@ class Correlation(Strict):
 
 
 class Compute(Strict):
-    """What to compute on."""
+    """Device, precision, threads, batches and checkpoints."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU if there is one
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of arithmetic

@@ -1,4 +1,4 @@
-"""Every task of the study as data: one card each, read from ``cards.yaml``.
+"""Task cards: the description of each task, read from ``cards.yaml``.
 
 A card says what a task is (kind, metric, labels, languages), where its rows come from (hub
 repository, official files) and who says so. Code asks cards; nothing else knows task names. A new
@@ -24,7 +24,7 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Card:
-    """What is known about one task. Mappings inside are data and must not be changed."""
+    """Description of one task. Mappings inside are data and must not be changed."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""From a variant to XTREME: fine-tune on a target's English data, answer in every language."""
+"""Transfer of a variant: fine-tune on a target's English data, predict in every language."""
 
 import json
 import shutil
@@ -201,7 +201,7 @@ class Run:
     # -- answering ------------------------------------------------------------------------------
 
     def _controls(self, card):
-        """Simple rivals fitted on the same training rows; only once, beside the baseline."""
+        """Control baselines, fitted on the same training rows, once, with the baseline variant."""
         if not self.study.transfer.controls or self.variant != "none":
             return None
         rows = None
@@ -276,7 +276,7 @@ class Run:
         return {layer: v[order] for layer, v in found.items()}
 
     def about_vectors(self, **more) -> dict:
-        """The choices that retrieval scores depend on; they differ between published results."""
+        """Settings that retrieval scores depend on; published results differ in them."""
         return {"layer": self.layer, "pooling": self.study.encoder.pooling} | more
 
 
