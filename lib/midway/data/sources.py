@@ -195,7 +195,7 @@ def _card(task: str, split: str, lang: str) -> Card:
 
 
 def _draw(kind: str, made: list[dict], size: int, seed: int, role: str) -> list[dict]:
-    """Random subset from the role's half of the premises, or from all if that half is too small.
+    """Random subset, first from the role's half of the premises, then from the other half.
 
     By content: ANLI+ holds the very rows that XNLI is fine-tuned on, at other places.
     """
