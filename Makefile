@@ -22,6 +22,10 @@ lab: $(STAMP)  ## open the notebooks; as root: make lab ARGS=--allow-root
 lint: $(STAMP)  ## check style
 	@$(BIN) ruff check . && $(BIN) ruff format --check .
 
+docs: $(STAMP)  ## build the site: site/index.html
+	@$(BIN) pip install -qq --disable-pip-version-check "mkdocs-material==9.8.2" "mkdocs-jupyter==0.26.3"
+	@.venv/bin/python docs/build_site.py
+
 bench: $(STAMP)  ## measure speed against stated references
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python "$$b"; done
 
@@ -29,4 +33,4 @@ $(STAMP):
 	@PYTHON="$(PYTHON)" sh setup_venv.sh
 	@touch ".venv/made-$$($(MADE))"
 
-.PHONY: run test lab lint bench
+.PHONY: run test lab lint docs bench

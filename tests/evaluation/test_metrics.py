@@ -237,3 +237,16 @@ def test_entailment_contrast_by_hand():
     assert metrics.entailment_contrast([0.4, 0.4], [True, False]) == 0
     assert metrics.entailment_contrast([0, 1], [True, False]) == -1
     assert math.isnan(metrics.entailment_contrast([0.5], [True]))
+
+
+def test_calibration_bins_are_closed_above():
+    """0.6 belongs to (8/15, 9/15], together with 0.59."""
+    probs = np.array([[0.6, 0.4], [0.59, 0.41]])
+    assert metrics.ece(probs, [0, 1]) == pytest.approx(abs(0.4 - 0.59) / 2)
+
+
+def test_gold_answers_of_nothing_do_not_make_an_empty_answer_right():
+    """ "The" normalises to nothing; beside a real answer it allows no empty prediction."""
+    golds = {"a": ["the", "cat"]}
+    assert metrics.qa_scores({"a": ""}, golds, "en", "squad2")["exact_match"] == 0
+    assert metrics.qa_scores({"a": ""}, {"a": ["the"]}, "en", "squad2")["exact_match"] == 100

@@ -57,7 +57,7 @@ class Project:
         self.folder = folder
         for name in ("lib", "notebooks", "params", "profiles"):
             shutil.copytree(ROOT / name, folder / name)
-        for name in ("Snakefile", "requirements.lock", "pyproject.toml"):
+        for name in ("requirements.lock", "pyproject.toml"):
             if (ROOT / name).exists():
                 shutil.copy(ROOT / name, folder / name)
         self.env = os.environ | {

@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 
+from midway import kinds
 from midway.study import tasks
 from midway.study.errors import InputError
 
@@ -180,3 +181,10 @@ def test_the_documentation_shows_that_card(root):
     """What the page tells people to write is what the test above uses."""
     page = (root / "docs/adding-a-task.md").read_text(encoding="utf-8")
     assert CARD.strip() in page
+
+
+def test_the_kinds_are_the_files_that_define_one():
+    """A helper beside them is no kind that a card may have."""
+    assert tasks.KINDS == ("choice", "mining", "pair", "parallel", "span", "tags")
+    for name in tasks.KINDS:
+        assert kinds.get(name).features

@@ -14,7 +14,7 @@ import pandas as pd
 
 from midway.correlation import advice, arrays, choice, items, tables, words
 from midway.study import files, tasks
-from midway.study.errors import InputError
+from midway.study.errors import InputError, meant
 
 #: Seed-to-seed correlations of gains in the default study of 2026-11, for studies of one seed.
 ONE_SEED = {
@@ -234,6 +234,10 @@ def report(folder, target="average", predictor="main", share=None, as_json=False
     """
     if share is not None and not 0 < share <= 1:
         raise InputError(f"--budget: {share}; a share between 0 and 1")
+    if predictor != "main":
+        known = sorted(set(tables.predictors(folder)["predictor"]))
+        if predictor not in known:
+            raise InputError(f"--predictor: {predictor!r}; {meant(predictor, known)}")
     table, facts = recommend(folder, target, predictor=predictor)
     sentences = advice.advice(table, target, facts)
     sentences += words.scope(tables.settings(folder))

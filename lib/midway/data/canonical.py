@@ -1,4 +1,4 @@
-"""Raw rows of any source become rows of a canonical schema, or a reason why they cannot.
+"""Convert raw rows of any source to the canonical schema, or say why they cannot be used.
 
 How a raw row is read is data in the card, the same for official files and for the hub:
 

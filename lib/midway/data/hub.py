@@ -1,4 +1,4 @@
-"""The hub's datasets at pinned commits: their Parquet files, read as they are; no loading scripts.
+"""Datasets on the hub at pinned commits: Parquet files only, no loading scripts.
 
 ``card.hub`` is data: ``id`` and ``revision`` (a full commit), ``codes`` (language -> the hub's name
 of it), ``note`` (in what the copy differs from the official data), and for each of train, dev and
@@ -58,7 +58,7 @@ def load(card: Card, split: str, lang: str, size: int | None = None, seed: int =
 
 
 def describe(card: Card, split: str, lang: str) -> list[dict]:
-    """Which repository, commit, configuration and split play this split."""
+    """Repository, commit, configuration and split that a split is read from."""
     keep = ("id", "revision", "config", "split", "files")
     return [{key: part.get(key) for key in keep} for part in _parts(card, split, lang)]
 

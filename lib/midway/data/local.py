@@ -1,4 +1,4 @@
-"""Official files, as XTREME's and the tasks' own download scripts leave them behind.
+"""Official files in the layouts that the download scripts of XTREME and the tasks write.
 
 ``card.local['layouts']`` lists ways in which a task's files may lie under ``data.root``, the
 official one first. The first whose ``needs`` all exist (and whose ``gold`` split has its labels)
@@ -31,7 +31,7 @@ from midway.study.tasks import Card
 
 
 class Unlabelled(Broken):
-    """The file is whole, but its labels were taken out."""
+    """The file is complete, but its labels were removed."""
 
 
 def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
@@ -40,7 +40,7 @@ def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
 
 
 def describe(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
-    """Which file plays this split: layout, file, rows taken, sha256 and what was left out."""
+    """File that a split is read from: layout, path, rows taken, sha256, rows left out."""
     return _resolve(card, split, lang, folder(root))[0]
 
 

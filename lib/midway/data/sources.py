@@ -109,7 +109,7 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
 
 
 def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
-    """Which files (or hub tables) play this split, and which of their rows. Raises as load does."""
+    """Files (or hub tables) and rows that a split is read from. Raises as load does."""
     card, where = _read(task, split, lang, data)
     if where == "mini":
         return [{"made by": "midway.data.mini", "seed": data.seed}]
@@ -143,7 +143,7 @@ def source(card: Card, data: params.Data) -> str:
 
 
 def note(card: Card, data: params.Data) -> str:
-    """In what the hub's copy of a task differs from the official data; "" where it does not."""
+    """Difference between the hub's copy and the official data; "" if there is none."""
     return (card.hub or {}).get("note", "") if source(card, data) == "hub" else ""
 
 
@@ -174,7 +174,7 @@ def _root(data: params.Data):
 
 
 def _read(task: str, split: str, lang: str, data: params.Data) -> tuple[Card, str]:
-    """The card whose rows play this split, and where they come from."""
+    """Card and source of the rows of a split."""
     card = tasks.get(task)
     if source(card, data) != "mini":
         card = _card(task, split, lang)
@@ -182,7 +182,7 @@ def _read(task: str, split: str, lang: str, data: params.Data) -> tuple[Card, st
 
 
 def _card(task: str, split: str, lang: str) -> Card:
-    """The card whose rows play this split."""
+    """Card of the rows of a split."""
     card = tasks.get(task)
     if split not in SPLITS:
         raise InputError(f"no split {split!r}; known: {', '.join(SPLITS)}")
@@ -195,7 +195,7 @@ def _card(task: str, split: str, lang: str) -> Card:
 
 
 def _draw(kind: str, made: list[dict], size: int, seed: int, role: str) -> list[dict]:
-    """A random subset, of the half of all premises that is the role's while that suffices.
+    """Random subset from the role's half of the premises, or from all if that half is too small.
 
     By content: ANLI+ holds the very rows that XNLI is fine-tuned on, at other places.
     """

@@ -1,4 +1,4 @@
-"""The model shapes that can be trained here: where their parts are, and how their layers run.
+"""Supported architectures: the paths of their parts, and how to run a range of layers.
 
 All are classes of transformers itself; code from a checkpoint is never run. State 0 is the output
 of the embeddings, state l that of layer l, as ``model(..., output_hidden_states=True)`` gives them;
@@ -88,7 +88,7 @@ def layers(model) -> "torch.nn.ModuleList":
 
 
 def frozen(model, embeddings: bool, lowest: int) -> "list[torch.nn.Module]":
-    """The modules that stay as they are: embeddings, the lowest layers and what layers share."""
+    """The frozen modules: embeddings, the lowest layers and what layers share."""
     shape = SHAPES[model.config.model_type]
     names = shape.embeddings * embeddings + shape.shared * bool(lowest)
     found = [part(model, name) for name in names]

@@ -1,4 +1,4 @@
-"""Checkpoints of other people: found on the hub or in a folder, checked, loaded by transformers."""
+"""Third-party checkpoints, from the hub or a local folder: checks and loading."""
 
 import contextlib
 import json
@@ -149,7 +149,7 @@ def _unloadable(error, key: str) -> InputError:
 
 
 def inspect(folder: Path, key: str) -> dict:
-    """What a checkpoint is, from config, tokenizer and the heads of its weight files; in seconds.
+    """Describe a checkpoint from its config, tokenizer and weight headers, without its weights.
 
     Raises InputError where training would fail: unknown architecture, cut or missing files, fewer
     layers or embeddings than config.json or the tokenizer says. Returns model_type, layers,

@@ -1,4 +1,4 @@
-"""The machine a job runs on: device, precision, threads, and the frozen trunk's memory."""
+"""Device, precision and threads of a job, and the cached output of the frozen layers."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ CODE = [Path(__file__).with_name(f"{n}.py") for n in "device encoder architectur
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how numbers are computed; ``level`` is what a rerun can promise."""
+    """Device and precision of a job; ``level``: how reproducible a rerun is."""
 
     device: str
     precision: str

@@ -1,4 +1,4 @@
-"""The pretrained encoder of a study (model, tokenizer, fingerprint) from one of three places.
+"""Load a study's pretrained encoder: packaged, from the hub, or from a folder.
 
 Which shapes are known says ``architectures``. Weights are read from safetensors only,
 and never with code from the checkpoint.
@@ -142,7 +142,7 @@ def _load_mapped(folder: Path, settings: dict):
 
 
 def _assemble(settings: dict, state: dict[str, torch.Tensor]):
-    """A model around these very tensors: no weights are initialised, none copied."""
+    """Build a model from given tensors without initialising or copying weights."""
     cls = architectures.model_class(settings["model_type"])
     config = cls.config_class.from_dict(settings, attn_implementation="sdpa")
     with torch.device("meta"):

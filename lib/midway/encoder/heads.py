@@ -1,4 +1,4 @@
-"""The encoder with a fresh head on top: what is trained, and how its loss is computed."""
+"""The encoder with new task heads, and the loss of each kind of task."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""From a model and rows to answers (classes, options, spans, tags, vectors) and their scores."""
+"""Prediction: a model's answers to rows (classes, options, spans, tags) and sentence vectors."""
 
 import numpy as np
 import torch

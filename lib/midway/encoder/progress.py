@@ -1,18 +1,18 @@
-"""A bar for loops that take long: in a notebook or on a terminal, never in a run or a pipe."""
+"""Progress bars of long loops, in notebooks and on terminals only."""
 
 import os
 import sys
 
 
 def quiet() -> bool:
-    """Whether nobody looks: a run has its own progress line, a pipe wants none."""
+    """True in a run, which has its own progress line, and in a pipe."""
     shell = sys.modules.get("IPython")
     in_notebook = shell is not None and shell.get_ipython() is not None
     return bool(os.environ.get("MIDWAY_RUNNER")) or not (in_notebook or sys.stderr.isatty())
 
 
 def bar(things, what: str, total: int | None = None, done: int = 0):
-    """Iterate over ``things`` with a bar that goes at the end; ``done`` of ``total`` before."""
+    """Iterate with a progress bar; ``done`` of ``total`` items are finished already."""
     if quiet():
         return things
     from tqdm.auto import tqdm

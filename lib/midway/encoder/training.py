@@ -58,7 +58,7 @@ def schedule(step: int, steps: int, warmup: float, decay: float) -> float:
 
 @dataclass
 class Fit:
-    """What a training run did: losses per step (nats) and tokens seen."""
+    """Result of a training run: losses per step (nats) and tokens seen."""
 
     losses: list[float] = field(default_factory=list)
     tokens: int = 0

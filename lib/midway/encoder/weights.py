@@ -1,4 +1,4 @@
-"""Weights on disk: what a variant differs in, the best so far, and states to resume from."""
+"""Weights on disk: trained weights of a variant, the best so far, and resumable checkpoints."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from midway.study.files import UMASK
 
 
 def trained(model) -> dict[str, torch.Tensor]:
-    """The encoder's trainable tensors: what a variant differs in from the pretrained encoder."""
+    """The encoder's trainable tensors."""
     return {
         name: p.detach().cpu().contiguous().clone()
         for name, p in model.encoder.named_parameters()
@@ -68,13 +68,13 @@ def load_weights(model, path: Path) -> None:
 
 
 def keep_best(model) -> dict[str, torch.Tensor]:
-    """A copy of all that training changes, to return to."""
+    """Copy all weights that training changes."""
     kept = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
     return {n: p.detach().to("cpu", copy=True) for n, p in kept}  # a GPU has no room for several
 
 
 def restore(model, kept: dict[str, torch.Tensor]) -> None:
-    """Undo: the weights that :func:`keep_best` copied."""
+    """Restore the weights that :func:`keep_best` copied."""
     with torch.no_grad():
         for name, p in model.named_parameters():
             if name in kept:
@@ -103,7 +103,7 @@ class Best:
         self.weights: dict | None = None
 
     def look(self, step: int, value: float) -> None:
-        """Keep the weights of now if they are the best."""
+        """Keep the current weights if they are the best so far."""
         if not value > _best(self.log)["value"]:
             return
         self.log.append({"step": step, "value": float(value)})
@@ -132,7 +132,7 @@ class Best:
 def save_state(
     folder: Path, step: int, model, optimiser, result, log: list | None, key: str = ""
 ) -> None:
-    """All that continuing needs, in one safetensors file (no pickle); the newest two are kept."""
+    """Save a resumable checkpoint as one safetensors file (no pickle); the newest two are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model/{n}": t for n, t in keep_best(model).items()}
     for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):

@@ -1,7 +1,6 @@
-"""What the surface of texts tells: words, shared words, character n-grams, linear models of them.
+"""Bag-of-words and character features, and linear models of them, for the control baselines.
 
-Nothing here understands a text; the controls of ``kinds`` are built from it. scikit-learn and
-scipy are imported when first used.
+``kinds`` builds its controls from these features. scikit-learn and scipy are imported on first use.
 """
 
 import re
@@ -21,7 +20,7 @@ def words(text: str) -> list[str]:
 
 
 def overlap(a: Sequence[str], b: Sequence[str]) -> list[float]:
-    """How far two texts share words and word pairs, in any language: six numbers in [0, 1]."""
+    """Overlap of two texts in words and word pairs: six features in [0, 1]."""
     one, two = set(a), set(b)
     pairs_a, pairs_b = set(zip(a, a[1:], strict=False)), set(zip(b, b[1:], strict=False))
     shared = len(one & two)

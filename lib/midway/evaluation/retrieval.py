@@ -1,4 +1,4 @@
-"""Tatoeba accuracy, BUCC margin mining and what pooled sentence vectors alone tell.
+"""Tatoeba accuracy, BUCC margin mining and probes of pooled sentence vectors.
 
 All functions take pooled sentence vectors (n, d) as numpy arrays or torch tensors, compare them
 by cosine, and give the same answers as XTREME's scripts (third_party/utils_retrieve.py), which

@@ -1,4 +1,4 @@
-"""What is measured on an intermediate task while it is trained: the study's predictors.
+"""Predictors: measurements on an intermediate task during its training.
 
 Formulas and sources: ``docs/metrics.md``. Scores are percentages; loss, contrasts, calibration
 error and the cosine gap keep their natural units.
@@ -65,7 +65,7 @@ class Development:
 
 
 class Probes:
-    """The same questions put to every variant's sentence vectors, whatever it was trained on.
+    """Probes of the sentence vectors, with the same sentences for every variant.
 
     probe_entailment_contrast: mean cosine of (premise, entailed hypothesis) minus that of the
     other pairs, English NLI development pairs (ours); retrieval_probe: accuracy of finding an

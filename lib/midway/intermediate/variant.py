@@ -155,7 +155,7 @@ class Run:
         return made
 
     def measure(self, step: int, steps: int) -> dict:
-        """All predictors now; with several tasks, a metric's mean over those that have it."""
+        """Measure all predictors; with several tasks, the mean over tasks that have the metric."""
         each = {name: dev.measure() for name, dev in self.dev.items()}
         names = sorted({k for m in each.values() for k in m})
         mean = {k: float(np.mean([m[k] for m in each.values() if k in m])) for k in names}
@@ -239,7 +239,7 @@ class Run:
         }
 
     def save(self) -> list[str]:
-        """Write what the variant differs in from its encoder; nothing for ``none``."""
+        """Save the weights that differ from the pretrained encoder; nothing for ``none``."""
         if not self.fit.losses:
             return []
         self._keep(1.0)

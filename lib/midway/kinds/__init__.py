@@ -1,4 +1,4 @@
-"""One file for each kind of task: everything in which that kind differs from the others.
+"""Kinds of tasks, one file each: reading, encoding, loss, answers, scores and controls.
 
 Enters: rows, logits, predictions of one kind. Leaves: tokens, losses, answers, scores, controls.
 A new kind is one file here with ``KIND``; ``kind`` says what it may override.
@@ -37,7 +37,7 @@ def encode(rows, kind: str, labels, tokenizer, max_length: int, stride: int = 64
 
 
 def shuffle_labels(rows, kind: str, seed: int):
-    """The same rows with labels that carry nothing: the control for what labels teach."""
+    """Rows with shuffled labels: the placebo of intermediate training."""
     import numpy as np
 
     table = get(kind).shuffled(rows.to_dict(), np.random.default_rng([seed, 5]))

@@ -12,7 +12,7 @@ Scores = dict[str, dict[str, float]]  # control -> metric -> percent
 
 @dataclass
 class Answers:
-    """What a model says about one set of rows.
+    """A model's answers to one set of rows.
 
     predictions: per example a class index, option index, answer text, or list of tags;
     scores: (decisions, rivals) log-probabilities for class, option and tag decisions, else None;
@@ -29,7 +29,7 @@ class Answers:
 
 
 class Kind:
-    """Everything in which one kind of task differs from the others.
+    """One kind of task: reading, encoding, loss, answers, scores and controls.
 
     Rows are canonical rows of the kind; ``card`` is a task's card. Where nothing is overridden, a
     kind behaves like classification of one text pair.
@@ -52,7 +52,7 @@ class Kind:
         return card.labels
 
     def shuffled(self, table: dict, rng) -> dict:
-        """Columns whose labels carry nothing: the control for what labels teach."""
+        """Columns with shuffled labels, for the placebo of intermediate training."""
         raise NotImplementedError
 
     # -- training -----------------------------------------------------------------------------
@@ -108,10 +108,10 @@ class Kind:
     # -- controls -----------------------------------------------------------------------------
 
     def fit_controls(self, card, rows: list, state: dict) -> None:
-        """Keep in ``state`` what the controls learn from English training rows."""
+        """Fit the controls on English training rows; results go into ``state``."""
 
     def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
-        """Scores of rivals that cannot understand a text, on the same rows."""
+        """Scores of the control baselines on the same rows."""
         raise NotImplementedError
 
     # -- submission files ---------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Kind:
         return "".join(f"{prediction}\n" for prediction in predictions)
 
     def score_files(self, card, predicted, expected) -> tuple[dict[str, float], list[str]]:
-        """Scores of a file of predictions against a file of labels, and what is odd about them.
+        """Scores of a file of predictions against a file of labels, and warnings about them.
 
         InputError names the file that cannot be scored.
         """

@@ -1,4 +1,4 @@
-"""Mining of translations (BUCC): which sentences of two collections are translations at all.
+"""Bitext mining (BUCC): find the translation pairs in two collections of sentences.
 
 Rows: side ('source' foreign | 'target' English), text, gold (ids of translations). The encoder is
 used as it is. Controls: random, char_ngrams (mutual nearest neighbours, no threshold).

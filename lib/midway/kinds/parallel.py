@@ -1,4 +1,4 @@
-"""Sentence retrieval (Tatoeba): each sentence's translation is to be found among all.
+"""Sentence retrieval (Tatoeba): find each sentence's translation among all candidates.
 
 Rows: source (foreign), target (English). The encoder is used as it is.
 Controls: random (1/n), char_ngrams (tf-idf of character n-grams, English looks for foreign).

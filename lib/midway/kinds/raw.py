@@ -1,4 +1,4 @@
-"""Cells of raw rows: columns by dotted paths, labels as cards write them, and what is broken."""
+"""Read cells of raw rows: columns by dotted paths, labels as cards write them."""
 
 import re
 from fnmatch import fnmatchcase

@@ -129,7 +129,7 @@ class Span(Kind):
         best = [(-np.inf, "")] * n
         empty = np.full(n, np.inf)
         margin, losses, confidence = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
-        silence = np.zeros(n)  # probability of no answer, in the window where it is least likely
+        silence = np.zeros(n)  # no-answer probability, the minimum over windows
         contexts = rows["context"]
         for s, value in enumerate(values):
             e, where = features.owner[s], features.offsets[s]

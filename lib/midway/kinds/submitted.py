@@ -97,7 +97,7 @@ def _known(told: Sequence[str], known: Sequence[str], path: Path, what: str) -> 
 
 
 def _one_value(values, what: str) -> list[str]:
-    """What is said of predictions that are all the same or all empty."""
+    """Warning for predictions that are all the same or all empty."""
     kinds = set(values)
     if len(values) < 10 or len(kinds) != 1:
         return []

@@ -1,4 +1,4 @@
-"""Do records, notebooks, products, params and upstream links agree? Are numbers found again?
+"""Check that records, notebooks, products, params and upstream links agree, and rerun steps.
 
 The judgement is plan's, with every file read anew; audit also looks for what no record names and
 for results that contradict what they were computed from. What it proves: docs/records.md.
@@ -65,7 +65,7 @@ def audit(study_dir: Path) -> dict:
 
 
 def _absent(study, sid, study_dir: Path) -> set[str]:
-    """Reasons that only say that a local data set is not on this machine."""
+    """Problems whose only cause is that a local data set is not on this machine."""
     now = inputs.data_hashes(study, hashes.data_names(study, sid), study_dir / hashes.INDEX)
     return {f"data: {name}" for name, value in now.items() if value == "absent"}
 
@@ -158,7 +158,7 @@ def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
 
 
 def _unnamed(folder: Path, found: StepRecord) -> list[str]:
-    """Files that lie among a step's products and are none (the report might show them)."""
+    """Files in a step's folder that its record does not name (the report might show them)."""
     wrong = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder)
@@ -189,7 +189,7 @@ def _left(study, study_dir: Path) -> list[str]:
 
 
 def _differences(study, study_dir: Path, found: dict) -> list[str]:
-    """What a reader should know before comparing numbers of different steps."""
+    """Differences between steps (packages, hardware) that limit a comparison of their numbers."""
     notes = []
     names = Counter(r.study for r in found.values()) | Counter([study.study, study_dir.name])
     if len(names) > 1:

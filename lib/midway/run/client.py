@@ -45,7 +45,7 @@ from papermill.parameterize import parameterize_notebook  # noqa: E402, F401
 
 
 class Stopped(Exception):
-    """Steps have been asked to end."""
+    """The run was asked to stop."""
 
 
 class Kernel(AsyncKernelManager):
@@ -80,7 +80,7 @@ class Kernel(AsyncKernelManager):
         self._reconcile_connection_info(self.provisioner.connection_info)
 
     def said(self) -> str:
-        """The last line that the kernel has printed outside of cells."""
+        """Last line that the kernel printed outside cells."""
         with contextlib.suppress(OSError):
             text = Path(self.folder, "log").read_text(encoding="utf-8", errors="replace")
             lines = [line for line in text.splitlines() if line.strip()]
@@ -243,7 +243,7 @@ class Client(PapermillNotebookClient):
 
 
 def overwrite(text: str) -> str:
-    """What carriage returns leave of a text (progress bars); nbclient's own is quadratic."""
+    """Apply carriage returns (progress bars) in linear time; nbclient's version is quadratic."""
     lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     return "\n".join(lines)
 

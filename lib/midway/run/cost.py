@@ -1,4 +1,4 @@
-"""What a study costs before it is run: optimiser steps, tokens, FLOPs, memory, hours.
+"""Cost estimate of a study before it runs: optimiser steps, tokens, FLOPs, memory, hours.
 
 Counted, not measured: examples from the cards (or the params), pieces per example as the official
 English files have them under XLM-R's tokenizer (means over 300 rows, at most 384 pieces; QQP and
@@ -187,7 +187,7 @@ def memory_gb(study: Study) -> dict[str, float]:
 
 
 def _number(value: float) -> str:
-    """As many decimals as say something: a small study is not free."""
+    """A number with enough decimals that a small cost is not shown as 0."""
     if value < 0.1 and value:
         return f"{value:.1g}"
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"

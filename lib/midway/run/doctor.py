@@ -21,7 +21,7 @@ PROCESS_GB = 1.2  # Python, torch, tokenizer and data: peak_rss_mb of a job with
 
 
 def checks(study: params.Study) -> list[dict]:
-    """Rows ``{what, ok, detail}``; ok is None where something is only worth knowing."""
+    """Rows ``{what, ok, detail}``; ok is None for information."""
     rows = []
     hub = "hub" in (study.encoder.kind, study.data.source)
     away = repository.unreachable() if hub else ""
@@ -94,7 +94,7 @@ def _encoder(study, ask: bool) -> list[dict]:
 
 
 def _checkpoint(folder, key: str) -> str:
-    """What training will find in a checkpoint; InputError where it would fail."""
+    """Describe a checkpoint; InputError if training with it would fail."""
     known = checkpoints.inspect(folder, key)
     weights = f"{known['weights'] / 1e6:,.0f} M weights, {known['pieces']:,} pieces"
     return f"{known['model_type']}, {known['layers']} layers, {weights}"
@@ -125,7 +125,7 @@ def _device(study) -> list[dict]:
 
 
 def _memory(study) -> list[dict]:
-    """What a training job needs, as counted by ``cost``, against what one may have."""
+    """Memory that a training job needs (by ``cost``) and memory that is there."""
     torch = _torch()
     need, jobs = cost.memory_gb(study)["total"], 1
     if study.compute.device != "cpu" and torch.cuda.is_available():
@@ -190,7 +190,7 @@ def _data(study, ask: bool) -> list[dict]:
 
 
 def _hub(study, card, known, ask: bool) -> dict:
-    """A task on the hub: in the cache, to be downloaded, not there or not to be asked now."""
+    """State of a hub task: cached, to be downloaded, absent, or unknown while the hub is away."""
     note = f"; {text}" if (text := sources.note(card, study.data)) else ""
     if known.missing:
         more = f"; and {len(known.missing) - 3} more" if len(known.missing) > 3 else ""

@@ -1,4 +1,4 @@
-"""Engines behind the chain: this machine, Slurm, or any executor of `concurrent.futures`' contract.
+"""Where steps run: this machine, Slurm, or any `concurrent.futures` executor.
 
 An engine has ``slots`` (steps at a time), ``tries`` (starts of a step that died), ``submit(sid)``,
 which gives a Future of an Outcome, and ``stop()``; it is a context manager. A profile

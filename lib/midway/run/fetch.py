@@ -1,4 +1,4 @@
-"""All that a study reads, ahead of its run: `midway fetch` gets it, `midway doctor` asks for it.
+"""What a study reads: `midway fetch` downloads it, `midway doctor` checks it.
 
 What a study reads follows from its settings alone (:func:`reads`), so that a machine with a network
 can fill the hub's cache (HF_HOME) for machines without one.
@@ -60,7 +60,7 @@ def needed(study: params.Study) -> set[str]:
 
 @dataclass
 class Holdings:
-    """What is here of a task, and what the hub says of the rest."""
+    """Files of a task that are in the cache, and the hub's listing of the others."""
 
     parts: dict[str, dict] = field(default_factory=dict)  # "split lang" -> a part on the hub
     missing: list[str] = field(default_factory=list)  # what no source has, with the reason

@@ -1,4 +1,4 @@
-"""What each step depends on, as named hashes, so that every rerun has a reason and none is missed.
+"""The inputs of each step as named hashes, from which the reasons of a rerun follow.
 
 A step depends on the settings it reads, on its notebook's code cells, on the library files that the
 notebook imports (directly or not), on encoder, data and the records of earlier steps.
@@ -186,7 +186,7 @@ def data_names(study: Study, sid: StepId) -> list[str]:
 def hashes(
     study: Study, sid: StepId, out: Path, *, ignore_missing=False, reads: Path | None = None
 ) -> dict:
-    """All that a job depends on, named. ``out`` is its folder, e.g. outputs/mini/04_published.
+    """Named hashes of a job's inputs. ``out`` is its folder, e.g. outputs/mini/04_published.
 
     Raises InputError when an upstream record is missing, unless ``ignore_missing``. ``reads``: the
     folder of the records that the job reads, if its own folder is not below it.

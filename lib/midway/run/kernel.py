@@ -1,4 +1,4 @@
-"""Kernels: of the calling interpreter, over IPC, forked from a process with the libraries or not.
+"""Jupyter kernels over IPC, forked from a process that has the libraries loaded if there is one.
 
 Every step needs torch, transformers and pandas (six core-seconds of imports). A run on one machine
 imports them once, in the standard library's fork server, and forks its kernels from there. Only
@@ -184,7 +184,7 @@ class Forked:
 
 
 def become(arguments, cwd, env, log, path) -> None:
-    """In the forked process: be the kernel that was asked for."""
+    """Start the kernel in the forked process."""
     preload = sys.modules.get("midway.run.preload")
     os.setsid()  # interrupts go to the group of a kernel
     parent = os.getppid()

@@ -1,4 +1,4 @@
-"""What a step runs on: its GPU of several; for its record packages, commit and hardware."""
+"""GPU assignment and core count; packages, commit and hardware for the record."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""What a study went without, and why: told when a run ends."""
+"""Data that was missing in a study, with the reasons, printed when a run ends."""
 
 from collections import Counter
 from pathlib import Path

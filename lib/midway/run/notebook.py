@@ -1,4 +1,4 @@
-"""Execute one notebook through papermill so that it says truthfully how it ended.
+"""Execute one notebook through papermill and record how it ended.
 
 papermill marks every cell "completed" when the kernel dies, rewrites the file in place and depends
 on an installed kernelspec. This engine starts kernels of the calling interpreter over IPC, renames

@@ -1,4 +1,4 @@
-"""What is done, what must run and why: one judgement for run, plan, status, audit and report.
+"""State of every step, and why it must run; run, plan, status, audit and report use it.
 
 A step is done when its record is whole, what it was made from is what is there now (settings, code,
 data, encoder, records of earlier steps), and every product has the hash that the record names.

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line as each step ends, and the time that is left."""
+"""Progress of a run: one line per finished step, and an estimate of the time left."""
 
 import contextlib
 import os

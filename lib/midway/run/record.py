@@ -1,4 +1,4 @@
-"""What a finished step leaves behind: one schema-checked JSON record, written whole or not at all.
+"""Record of a finished step: schema-checked JSON, written atomically.
 
 A record is written last, so its presence means that everything it names is there. Times, cost and
 environment are for the reader; :func:`content` is what later steps depend on.

@@ -36,7 +36,7 @@ def outputs(study: params.Study) -> Path:
 
 
 def settle_all(study, folder: Path, cluster: bool) -> None:
-    """Write down how steps of a killed run ended; InputError when one is still being executed."""
+    """Mark the unfinished steps of a killed run; InputError if one is still running."""
     for sid in steps(study):
         end = settle(folder / sid.path)
         here = end.get("host") == me()["host"]
@@ -109,7 +109,7 @@ def _stoppable(stop: Stop):
 
 
 def urgency(sid: StepId) -> tuple:
-    """What goes first: the baseline, the published numbers, the longest, all of 01 before 02."""
+    """Order of steps: baseline, published numbers, then the longest; all of 01 before 02."""
     variant = sid.variant or ""
     return variant == "none", sid.step == STEPS[3], variant[:5] == "multi", sid.step == STEPS[0]
 
@@ -187,7 +187,7 @@ class Run:
             self.report.look(any(s != REPORT for s in [*pending, *self.running.values()]))
 
     def _due(self, sid: StepId, above) -> bool:
-        """Must it run, now that all above it is known? (What reads nothing was judged before.)"""
+        """Whether a step must run, once all steps above it are done."""
         if not above or sid in self.forced:
             return True
         return not planning.judge(self.study, self.folder, sid, self.folder / INDEX).ready

@@ -47,7 +47,7 @@ def seal(study_dir: Path, key: Path) -> Path:
 
 
 def check(study_dir: Path) -> tuple[list[str], list[str]]:
-    """Problems and notes of a seal; none where a study is not sealed."""
+    """Problems and notes of a seal; empty if the study is not sealed."""
     path, signature = study_dir / NAME, study_dir / f"{NAME}.sig"
     if not path.exists() and not signature.exists():
         return [], []

@@ -34,7 +34,7 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def settle(out: Path) -> dict:
-    """Write down how a step ended whose process could not do so itself (kill -9, power cut)."""
+    """Mark a step as died whose process was killed (kill -9, power cut)."""
     state = read_state(out)
     if state.get("state") in ("done", "died") and "finished" not in state:
         write_state(out, state | {"finished": now()})

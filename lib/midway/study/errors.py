@@ -1,4 +1,4 @@
-"""The two ways in which input can be wrong, and how it is said."""
+"""Errors of input and data, and helpers for one-line messages."""
 
 import difflib
 
@@ -28,7 +28,7 @@ class Unreachable(Exception):
 
 
 def meant(name: object, known, others: str = "known", cutoff: float = 0.5) -> str:
-    """What may have been meant: the nearest of ``known``, or all of them."""
+    """ "did you mean ...": the closest known name, or all names."""
     near = difflib.get_close_matches(str(name), list(known), 1, cutoff)
     return f"did you mean {near[0]!r}?" if near else f"{others}: {', '.join(known)}"
 

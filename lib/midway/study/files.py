@@ -136,7 +136,7 @@ def file_hashes(files: dict[str, Path], index: Path | None, save: bool = True) -
 
 
 def save_index(index: Path) -> None:
-    """Write down what has been hashed; where it cannot be, the next plan is slower."""
+    """Save the index of hashes; if that fails, the next plan only takes longer."""
     known = _index(index)
     if known.pop("", False) or not index.exists() and known:
         with contextlib.suppress(OSError):

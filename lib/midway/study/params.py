@@ -1,4 +1,4 @@
-"""What may be changed in a study: one frozen, strict schema for YAML, CLI and notebooks.
+"""Settings of a study: one frozen, strict schema for YAML, CLI and notebooks.
 
 Every refusal is an :class:`InputError`: one line that names the key, what was found and what is
 allowed. Nothing heavy is imported here, so a bad file is refused in well under a second.
@@ -25,15 +25,15 @@ class Strict(BaseModel):
 
 
 class Encoder(Strict):
-    """Which pretrained encoder, and how much of it."""
+    """The pretrained encoder: source, layers, frozen parts, pooling."""
 
-    kind: Literal["packaged", "hub", "path"] = "packaged"
+    kind: Literal["packaged", "hub", "path"] = "packaged"  # where the encoder comes from
     name: str | None = None  # hub id, e.g. xlm-roberta-large
     revision: str | None = None  # hub: full commit, so that a study stays the same
     path: str | None = None  # folder with config.json, model.safetensors, tokenizer.json
     layers: int | None = Field(None, ge=1)  # keep the lowest N layers; None keeps all
     frozen_layers: int = Field(0, ge=0)  # lowest layers that are never trained
-    frozen_embeddings: bool = False
+    frozen_embeddings: bool = False  # embeddings are never trained
     retrieval_layer: int | None = Field(None, ge=1)  # hidden_states index; None is the last kept
     pooling: Literal["mean", "cls"] = "mean"  # of sentence vectors (retrieval, probes)
     head_pooling: Literal["mean", "cls"] = "mean"  # under classification heads
@@ -62,13 +62,13 @@ class Encoder(Strict):
 
 
 class Data(Strict):
-    """Where sentences come from: our own miniature, official files, or the hub."""
+    """Source and size of the data: the miniature, official files, or the hub."""
 
-    source: Literal["mini", "local", "hub"] = "mini"
+    source: Literal["mini", "local", "hub"] = "mini"  # where rows come from
     root: str | None = None  # local: the folder that holds the tasks' official files
     seed: int = Field(0, ge=0)  # mini: which microworld; others: which training subset
     dev_size: int | None = Field(None, ge=2)  # rows per task and language; None takes all
-    test_size: int | None = Field(None, ge=2)
+    test_size: int | None = Field(None, ge=2)  # the same for test rows
 
     @model_validator(mode="after")
     def _coherent(self):
@@ -82,15 +82,15 @@ class Training(Strict):
 
     train_size: int | None = Field(None, ge=2)  # training examples; None takes all
     steps: int | None = Field(None, ge=1)  # optimiser steps
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0)  # passes over the training rows
     batch_size: int = Field(16, ge=1)  # examples per optimiser step
     accumulation: int = Field(1, ge=1)  # micro-batches per optimiser step
-    lr: float = Field(1e-5, gt=0, le=1)
+    lr: float = Field(1e-5, gt=0, le=1)  # learning rate at its highest
     head_lr: float | None = Field(None, gt=0, le=1)  # None: the same as lr
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the steps
     decay: float = Field(1.0, ge=0, le=1)  # share of the steps over which lr falls to 0 at the end
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    max_grad_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(0.0, ge=0, le=1)  # of AdamW; not on biases and norms
+    max_grad_norm: float = Field(1.0, gt=0)  # gradients are scaled down to this norm
     selections: int = Field(0, ge=0, le=100)  # looks at English dev; the best one is kept; 0: last
     max_length: int = Field(128, ge=8)  # pieces per example, pair included
     stride: int = Field(64, ge=0)  # overlap of windows over long contexts
@@ -112,7 +112,7 @@ class Override(Strict):
 class Intermediate(Training):
     """English intermediate training and what is measured on the way."""
 
-    variants: list[str] = ["none", "mnli", "squad1"]
+    variants: list[str] = ["none", "mnli", "squad1"]  # tasks, none, multi; with suffixes
     checkpoints: int = Field(5, ge=1, le=100)  # points of training at which metrics are taken
     doses: list[float] = [1.0]  # shares of training whose encoders are kept and carried to 02
     dosed: list[str] = []  # variants with doses below 1; [] is all but none
@@ -123,7 +123,7 @@ class Intermediate(Training):
     mlm_alpha: float = Field(0.3, ge=0, le=1)  # language sampling of continued MLM
     mlm_share: float = Field(0.5, gt=0, lt=1)  # weight of the MLM loss in +mlm variants
     translated_languages: list[str] = []  # of +translated variants; [] is every language there is
-    tasks: dict[str, Override] = {}
+    tasks: dict[str, Override] = {}  # settings of single tasks
 
     @field_validator("variants")
     @classmethod
@@ -147,15 +147,15 @@ class Intermediate(Training):
 class Transfer(Training):
     """Fine-tuning on the target's English data, evaluation in its languages."""
 
-    targets: list[str] = list(tasks.TARGETS)
+    targets: list[str] = list(tasks.TARGETS)  # in which to fine-tune and test
     dose_targets: list[str] = []  # targets of doses below 1; [] is all
     languages: dict[str, list[str]] = {}  # per target; a target left out takes all there are
-    targets_per_job: int = Field(9, ge=1)
+    targets_per_job: int = Field(9, ge=1)  # how many one step of 02 works on
     layer_sweep: bool = True  # retrieval scores of every layer beside the chosen one
     direction: Literal["from_english", "to_english", "both"] = "from_english"  # jiant's default
-    mining_neighbours: int = Field(4, ge=1)
+    mining_neighbours: int = Field(4, ge=1)  # k of the margin score of BUCC
     controls: bool = True  # majority, bag of words, hypothesis-only, question-blind, random
-    tasks: dict[str, Override] = {}
+    tasks: dict[str, Override] = {}  # settings of single tasks
 
     @field_validator("targets", "dose_targets")
     @classmethod
@@ -174,20 +174,20 @@ class Correlation(Strict):
 
     predictors: list[str] = []  # [] is all that were measured
     primary: list[list[str]] = []  # [predictor, outcome] pairs named before training
-    outcome: Literal["gain", "score"] = "gain"
-    permutations: int = Field(100_000, ge=999)
-    resamples: int = Field(9999, ge=99)
-    alpha: float = Field(0.05, gt=0, lt=1)
+    outcome: Literal["gain", "score"] = "gain"  # gain over none, or the score itself
+    permutations: int = Field(100_000, ge=999)  # random orders behind p values
+    resamples: int = Field(9999, ge=99)  # bootstrap samples behind intervals
+    alpha: float = Field(0.05, gt=0, lt=1)  # family-wise error rate; 1 - alpha intervals
 
 
 class Compute(Strict):
-    """What to compute on."""
+    """Device, precision, threads, batches and checkpoints."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU if there is one
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of arithmetic
     threads: int = Field(1, ge=1, le=256)  # per process
     eval_tokens: int = Field(4096, ge=64)  # padded tokens per evaluation batch
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = False  # less memory, more time
     cache_trunk: bool = True  # compute frozen layers once for all variants
     save_every: int = Field(0, ge=0)  # optimiser steps between resumable checkpoints; 0 is none
     mining_memory_mb: int = Field(512, ge=16)  # held by a search beside the vectors
@@ -196,8 +196,8 @@ class Compute(Strict):
 class Study(Strict):
     """One study: everything that decides its numbers."""
 
-    study: str
-    seeds: list[int] = [1]
+    study: str  # name of the study and of its folder in outputs/
+    seeds: list[int] = [1]  # each step runs once for each seed
     encoder: Encoder = Encoder()
     data: Data = Data()
     intermediate: Intermediate = Intermediate()

@@ -1,4 +1,4 @@
-"""A refused params file as one line: what is wrong, where, and what may have been meant."""
+"""One-line messages for refused params files: the key, the problem, the nearest valid name."""
 
 from typing import Any, get_args
 

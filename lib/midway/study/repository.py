@@ -67,7 +67,7 @@ def listing(name: str, commit: str, kind: str = "dataset", ask: bool = True) -> 
 
 
 def unreachable() -> str:
-    """Why the hub cannot be asked now, in one line; "" where it answers, whatever it says."""
+    """One line on why the hub cannot be reached; "" if it answers."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 

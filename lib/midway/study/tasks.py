@@ -1,4 +1,4 @@
-"""Every task of the study as data: one card each, read from ``cards.yaml``.
+"""Task cards: the description of each task, read from ``cards.yaml``.
 
 A card says what a task is (kind, metric, labels, languages), where its rows come from (hub
 repository, official files) and who says so. Code asks cards; nothing else knows task names. A new
@@ -15,8 +15,8 @@ from midway.study import yamlfile
 from midway.study.errors import InputError, meant
 
 CARDS = Path(__file__).with_name("cards.yaml")
-SHARED = ("__init__", "kind", "raw", "submitted", "tokens")  # what all kinds use
-KINDS = tuple(sorted(p.stem for p in CARDS.parents[1].glob("kinds/*.py") if p.stem not in SHARED))
+_FILES = sorted(CARDS.parents[1].glob("kinds/*.py"))
+KINDS = tuple(p.stem for p in _FILES if "\nKIND = " in p.read_text("utf-8"))  # what cards may be
 METRICS = ("accuracy", "f1", "em_f1")
 GROUPS = ("pair", "structured", "qa", "retrieval")
 SPLITS = ("train", "dev", "test")
@@ -24,7 +24,7 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Card:
-    """What is known about one task. Mappings inside are data and must not be changed."""
+    """Description of one task. Mappings inside are data and must not be changed."""
 
     name: str
     title: str

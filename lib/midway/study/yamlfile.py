@@ -158,7 +158,7 @@ def read(path: Path) -> dict:
 
 
 def _near(path: Path) -> str:
-    """Which params file may have been meant."""
+    """Suggest the nearest existing params file."""
     if (path / "params.yaml").is_file():
         return "it is a study's outputs: name the file that the study was run with"
     there = [shown(p) for p in sorted((root() / "params").glob("*.yaml"))]

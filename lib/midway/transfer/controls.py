@@ -1,4 +1,4 @@
-"""What a score is worth: simple rivals, computed on the same rows, that cannot understand a text.
+"""Control baselines on the same rows: models that cannot understand a text.
 
 Fitted once on the English training rows, then evaluated in any language; which rivals a kind of
 task has stands in its file in ``kinds``. `blind` makes the rows with which an encoder itself

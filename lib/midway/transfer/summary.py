@@ -1,4 +1,4 @@
-"""What a target's scores come to, and whether they are complete."""
+"""Summary of a target's scores, and a check that they are complete."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""From a variant to XTREME: fine-tune on a target's English data, answer in every language."""
+"""Transfer of a variant: fine-tune on a target's English data, predict in every language."""
 
 import json
 import shutil
@@ -103,7 +103,7 @@ class Run:
         return {k: v["layers"] for k, v in self.extra[target].items() if "layers" in v}
 
     def _order(self, languages) -> list[str]:
-        """Every variant starts elsewhere, so that parallel jobs do not wait for the same file."""
+        """Stagger the languages, so that parallel jobs do not compute the same cache entry."""
         turn = training.stable_seed(self.variant, self.seed) % max(1, len(languages))
         return [*languages[turn:], *languages[:turn]]
 
@@ -201,7 +201,7 @@ class Run:
     # -- answering ------------------------------------------------------------------------------
 
     def _controls(self, card):
-        """Simple rivals fitted on the same training rows; only once, beside the baseline."""
+        """Control baselines, fitted on the same training rows, once, with the baseline variant."""
         if not self.study.transfer.controls or self.variant != "none":
             return None
         rows = None
@@ -276,7 +276,7 @@ class Run:
         return {layer: v[order] for layer, v in found.items()}
 
     def about_vectors(self, **more) -> dict:
-        """The choices that retrieval scores depend on; they differ between published results."""
+        """Settings that retrieval scores depend on; published results differ in them."""
         return {"layer": self.layer, "pooling": self.study.encoder.pooling} | more
 
 
