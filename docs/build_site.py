@@ -39,7 +39,7 @@ def kind(annotation) -> str:
     if origin is Literal:
         return ", ".join(f"`{part}`" for part in parts)
     if origin is list:
-        return f"list of {kind(parts[0])}"
+        return f"list of {kind(parts[0])}" + ("s" if parts[0] in (int, float) else "")
     if origin is dict:
         return f"{kind(parts[1])} by {kind(parts[0])}"
     return " or ".join(kind(part) for part in parts) if parts else "settings of one task"
@@ -79,7 +79,9 @@ def settings() -> str:
             key = f"{group}.{name}" if group and "<" not in group else name
             default = "needed" if field.is_required() else f"`{json.dumps(field.default)}`"
             about = "; ".join(x for x in (kind(field.annotation), limits(field)) if x)
-            lines.append(f"| `{key}` | {about} | {default} | {told[name]} |")
+            lines.append(
+                f"| `{key}` | {about} | {default} | {meaning} |"
+            )
         lines.append("")
     return "\n".join(lines)
 
