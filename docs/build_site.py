@@ -79,9 +79,8 @@ def settings() -> str:
             key = f"{group}.{name}" if group and "<" not in group else name
             default = "needed" if field.is_required() else f"`{json.dumps(field.default)}`"
             about = "; ".join(x for x in (kind(field.annotation), limits(field)) if x)
-            lines.append(
-                f"| `{key}` | {about} | {default} | {meaning} |"
-            )
+            meaning = told[name].replace("None", "null")
+            lines.append(f"| `{key}` | {about} | {default} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
 
