@@ -6,13 +6,13 @@ from midway.run import record
 
 HEAD = """# Records
 
-A finished step leaves `record.json` in its folder, written last and renamed into place: where it
-stands, everything it names is there. Each language of a target leaves `scores/<target>.<lang>.json`
-as soon as it is known. Unknown fields are refused; a record of a newer schema is refused by its
-version; older ones are upgraded when read (`records.UPGRADES`).
+A finished step leaves `record.json` in its folder. The record is written last and atomically: if it
+exists, all files that it names exist. Each language of a target leaves
+`scores/<target>.<lang>.json` as soon as it is known. Unknown fields are refused; a record of a
+newer schema is refused by its version; older ones are upgraded when read (`records.UPGRADES`).
 
 `sha256` is the hash of the record's canonical JSON with `sha256` empty, so an edit shows.
-`hashes` names everything the step depends on; `midway plan` compares them with what is there now:
+`hashes` names everything the step depends on; `midway plan` compares them with the present state:
 
 | in `hashes` | what is hashed |
 |---|---|
@@ -23,12 +23,12 @@ version; older ones are upgraded when read (`records.UPGRADES`).
 | `data` | task -> its files' bytes (local), revision (hub), world and language packs (mini) |
 | `upstream` | step read -> its results and files, without times and cost |
 
-A record goes before anything of its step changes. It counts (for `plan`, `run`, `status`, `audit`
-and the report alike) while it is whole, `hashes` are those of what is there now, and every file
-in `files` has its hash. The hash of an executed notebook is that of its cells and outputs,
-without metadata, which programs that show a notebook save into it; the file is read-only.
-`state.json` says how the last execution ended (done, failed, died, interrupted), also when there
-is no record.
+The record is deleted before a step runs again. A record is valid (for `plan`, `run`, `status`,
+`audit` and the report alike) while it is complete, its `hashes` equal those of the present inputs,
+and every file in `files` has its hash. The hash of an executed notebook is that of its
+cells and outputs, without metadata, which programs that show a notebook save into it; the file is
+read-only. `state.json` says how the last execution ended (done, failed, died, interrupted), also
+when there is no record.
 
 `results` of `01_intermediate`: `task`, `train_n`, `steps`, `trajectory` (a list of `step`,
 `fraction`, `metrics` and, where the encoder was kept, `dose`; step 0 is the baseline), `controls`,
@@ -37,7 +37,7 @@ is no record.
 `zero_shot`, `xtreme_mean`, `logme`, `languages`, `controls`, `missing`.
 Scores are in percent; loss is in nats; calibration error, contrasts and gaps in natural units.
 
-## What an audit proves, and what not
+## What an audit proves and what it does not prove
 
 `midway audit` proves that a folder agrees with itself and with this library, these notebooks and
 these data: nobody has changed, removed, added or swapped a file by accident or halfway. It proves
