@@ -241,7 +241,7 @@ def test_words_on_reliability_and_floors():
     parts = pd.DataFrame({"total": [0.3, 0.9], "reliability": [0.4, 0.95], "one_seed": [0.2, 0.9]},
                          ["xnli", "average"])  # fmt: skip
     first, second = words.reliability(parts, {"xnli": 0.3}, 0.5)
-    assert "xnli 0.30, average 0.90; of a single seed: xnli 0.20" in first
+    assert "xnli 0.30, average 0.90; of one seed, with the same test items: xnli 0.20" in first
     assert second.startswith("Below 0.5 and left out of the average") and "xnli 0.30" in second
     one = words.reliability(parts.assign(reliability=np.nan), {}, 0.5)
     assert "With one seed" in one[0] and "from above: xnli 0.30" in one[1]

@@ -97,7 +97,9 @@ def test_library_files_rerun_the_notebooks_that_import_them(project):
     # drawing decides no number, so what trains is not touched
     assert changed(plan) == END and plan["03_correlation"]["why"] == ["lib: report/figures.py"]
     (lib / "words.py").write_text("a = 2\n")  # imported inside a function of an imported file
-    assert "lib: report/words.py" in project.plan()["01_intermediate/none/seed1"]["why"]
+    plan = project.plan()
+    assert "lib: report/words.py" in plan["03_correlation"]["why"]
+    assert plan["01_intermediate/none/seed1"]["state"] == "done"
     with (lib.parent / "run/schedule.py").open("a") as file:  # decides no number
         file.write("\n")
     assert "lib: run/schedule.py" not in str(project.plan())
@@ -164,6 +166,14 @@ def test_every_target_has_a_key_of_its_own(study):
     assert a == b
     other = own | {"data": own["data"] | {"tatoeba": "changed"}}
     assert hashes.score_key(few, StepId("02_transfer", "none", 1, "part1"), other, "xnli") == a
+
+
+def test_a_sentence_or_a_figure_costs_no_training():
+    """01 draws while it trains; what only the drawing imports decides none of its numbers."""
+    notebook = hashes.LIB.parents[1] / "notebooks" / "01_intermediate.ipynb"
+    names = hashes.library(notebook, "mini", drawing=False)
+    assert "encoder/training.py" in names
+    assert not [n for n in names if n.startswith(("report/", "correlation/"))]
 
 
 def test_code_of_other_sources_is_left_out():

@@ -222,7 +222,7 @@ def reliability(parts: pd.DataFrame, weak: dict[str, float], floor: float) -> li
         return out
     one = parts["one_seed"].dropna()
     out = [f"Reliability of the outcomes (1: the same with other seeds and test items): "
-           f"{_values(known)}; of a single seed: {_values(one)}."]  # fmt: skip
+           f"{_values(known)}; of one seed, with the same test items: {_values(one)}."]  # fmt: skip
     if weak:
         out.append(f"Below {floor:g} and left out of the average and of all families of tests: "
                    f"{_values(pd.Series(weak))}.")  # fmt: skip

@@ -138,13 +138,15 @@ def _file(path: Path, _stamp) -> tuple[str, frozenset[Path]]:
     return digest(data.decode()), frozenset(_imported(data.decode(), path))
 
 
-def library(notebook: Path, *sources: str) -> dict[str, str]:
+def library(notebook: Path, *sources: str, drawing: bool = True) -> dict[str, str]:
     """Library files below a notebook -> hash; data beside a package's code counts as its code.
 
     ``sources``: where the step's data come from, if it reads any; other sources' code is left out.
+    ``drawing``: False leaves out code that draws, and what only that code imports.
     """
     others = {"mini", "local", "hub"} - set(sources)
     unused = {LIB / "data" / f"{o}.py" for o in others} | {LIB / "data" / o for o in others}
+    unused |= set() if drawing else {LIB / name for name in DRAWING}
     todo = set().union(*(_imported(c, None) for c in cells(notebook)))
     seen: dict[Path, str] = {}
     while todo:
@@ -197,10 +199,10 @@ def hashes(
     above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4])
     heavy = sid.step in STEPS[:2]
     own = ["local"] if study.data.root or study.data.source == "hub" else []
-    lib = library(sid.notebook, *([study.data.source, *own] if heavy else []))
+    read = [study.data.source, *own] if heavy else []
     return {
         "params": digest(relevant(study, sid)),
-        "lib": {k: v for k, v in lib.items() if not (heavy and k in DRAWING)},
+        "lib": library(sid.notebook, *read, drawing=not heavy),
         "notebook": digest(cells(sid.notebook)),
         "encoder": encoder_hash(study, index) if heavy else "",
         "data": data_hashes(study, data_names(study, sid), index),
