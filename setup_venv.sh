@@ -12,7 +12,7 @@ command -v "$PYTHON" >/dev/null ||
 
 # Processes whose command or loaded libraries lie in this .venv (Linux: both; macOS: commands).
 users() {
-    VENV="$(pwd -P)/.venv/" ps -eo pid=,args= | VENV="$(pwd -P)/.venv/" awk 'index($0, ENVIRON["VENV"]) { print $1 }'
+    VENV="$(pwd -P)/.venv/" ps -eww -o pid=,args= | VENV="$(pwd -P)/.venv/" awk 'index($0, ENVIRON["VENV"]) { print $1 }'
     grep -lsF "$(pwd -P)/.venv/" /proc/[0-9]*/maps 2>/dev/null | cut -d/ -f3 || true
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def test_make_is_terminated(project):
     project.hook(STEP, SLEEP)
     lines = (toy.PROJECT / "Makefile").read_text().splitlines()
     recipe = next(line for line in lines if "midway run" in line)
-    recipe = recipe.replace("$(BIN)", f"{sys.executable} -m")
+    recipe = recipe.replace("$(BIN)", f"{shlex.quote(sys.executable)} -m")
     recipe = recipe.replace("$(PARAMS)", str(project.params))
     (project.root / "Makefile").write_text(f".SHELLFLAGS = -euc\nrun:\n{recipe}\n")
     pid_file = project.root / "kernel.pid"

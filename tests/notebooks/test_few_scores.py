@@ -8,7 +8,7 @@ import pytest
 
 import synthetic
 from midway.data import sources
-from midway.run import record
+from midway.run import record, recording
 from midway.study import params, tasks
 
 matplotlib.use("Agg")
@@ -143,7 +143,7 @@ def test_a_chunk_goes_on_without_a_target(root, tmp_path, monkeypatch, name, sou
 
     monkeypatch.setattr(Run, "kept", SCORED[name])
     monkeypatch.setattr("midway.transfer.targets.Run", Run)
-    monkeypatch.setattr(record, "begin", lambda *_: SimpleNamespace(finish=finish))
+    monkeypatch.setattr(recording, "begin", lambda *_: SimpleNamespace(finish=finish))
     where = {"study": str(folder / "params.yaml"), "changes": changes, "out": str(out)}
     run(root, "02_transfer", **where)
     assert set(finished["targets"]) == set(ALL)
