@@ -70,6 +70,22 @@ def execute(root, tmp_path, name, **given) -> dict:
     return json.loads((tmp_path / "notebook.ipynb").read_text(encoding="utf-8"))
 
 
+def by_papermill(root, tmp_path, name, **given) -> dict:
+    """Run a notebook as papermill's manual says, without our runner."""
+    if shutil.which("papermill", path=os.path.dirname(sys.executable)) is None:
+        pytest.skip("no papermill beside this Python")
+    command = [sys.executable, "-m", "papermill", str(root / "notebooks" / f"{name}.ipynb")]
+    command += [str(tmp_path / "out.ipynb"), "--log-level", "ERROR", "--no-progress-bar"]
+    for key, value in given.items():
+        command += ["-p", key, value]
+    env = os.environ | {"PYTHONPATH": str(root / "lib")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
+    if "No such kernel" in done.stderr:
+        pytest.skip("no kernel named python3 is installed here")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads((tmp_path / "out.ipynb").read_text(encoding="utf-8"))
+
+
 @pytest.mark.slow
 def test_tour(root, tmp_path):
     """The first notebook that anybody opens must run without anything else."""
@@ -128,7 +144,7 @@ def test_report_of_half_a_study(root, tmp_path):
     folder = tmp_path / "half"
     synthetic.write(root, folder, seeds=(1,), transferred=["none", "mnli"])
     where = {"study": str(folder / "params.yaml"), "out": str(folder / "05_report")}
-    tree = execute(root, tmp_path, "05_report", **where)
+    tree = by_papermill(root, tmp_path, "05_report", **where)
     texts = json.dumps(tree["cells"])
     assert "changes the zero-shot" in texts and "to come" in texts
     assert (folder / "index.html").exists()
@@ -147,16 +163,7 @@ def test_the_report_needs_no_torch(root, tmp_path):
 @pytest.mark.slow
 def test_plain_papermill_works(root, tmp_path):
     """Without our runner: papermill alone, as its manual says."""
-    if shutil.which("papermill", path=os.path.dirname(sys.executable)) is None:
-        pytest.skip("no papermill beside this Python")
     synthetic.write(root, tmp_path / "s", seeds=(1,), transferred=["none"])
-    command = [sys.executable, "-m", "papermill", str(root / "notebooks/05_report.ipynb"),
-               str(tmp_path / "out.ipynb"), "--log-level", "ERROR", "--no-progress-bar",
-               "-p", "study", str(tmp_path / "s/params.yaml"),
-               "-p", "out", str(tmp_path / "s/05_report")]  # fmt: skip
-    env = os.environ | {"PYTHONPATH": str(root / "lib")}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
-    if "No such kernel" in done.stderr:
-        pytest.skip("no kernel named python3 is installed here")
-    assert done.returncode == 0, done.stderr[-2000:]
+    where = {"study": str(tmp_path / "s/params.yaml"), "out": str(tmp_path / "s/05_report")}
+    by_papermill(root, tmp_path, "05_report", **where)
     assert (tmp_path / "s/index.html").exists()
