@@ -8,6 +8,7 @@ from datasets import Dataset
 from midway import kinds
 from midway.data import sources
 from midway.encoder import encoder
+from midway.evaluation import metrics
 from midway.kinds.choice import by_example
 from midway.kinds.edges import reachable
 from midway.kinds.kind import decided
@@ -166,6 +167,8 @@ def test_every_real_answer_is_reachable_or_named(shared, task):
                 where = np.concatenate([features.offsets[s] for s in windows[e]])
                 cut = any(((where[:, 0] < at) & (at < where[:, 1])).any() for at in edges)
                 longest = max(int(np.diff(features.spans[s])[0]) for s in windows[e]) + 1
-                assert cut or longest > LONGEST, (lang, key, text)
+                # "una" alone: the scorer removes articles, and no answer has a common word with it
+                empty = task == "mlqa" and not metrics.normalise_mlqa(text, lang)
+                assert cut or longest > LONGEST or empty, (lang, key, text)
         print(f"{task} {lang}: {found['exact_match']:.2f} {found['f1']:.2f}, {len(lost)} named")
     assert seen
