@@ -321,3 +321,23 @@ def test_status_gives_a_shared_reason_once(tmp_path):
     assert "02_transfer/mnli/seed0/part1 and 5 more: stale: lib: params.py" in text
     assert text.count("params.py") == 1 and "upstream" not in text
     assert text.splitlines()[0].split() == ["variant", "02_transfer", "part1", "part2"]
+
+
+def test_the_live_line_is_for_terminals_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    """A log file full of carriage returns cannot be read; on a terminal a message stands alone."""
+    (tmp_path / "t.yaml").write_text("study: t\nintermediate: {steps: 2}\ntransfer: {steps: 2}\n")
+    study = params.load(tmp_path / "t.yaml")
+    items = planning.plan(study, tmp_path)
+    shown = progress.Progress(items, [i.sid for i in items], slots=2)
+    shown.started(items[0].sid)
+    shown.draw()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    shown.draw()
+    shown.draw()  # not again within a second
+    progress.say("a message")
+    line, rest = capsys.readouterr().err.removeprefix(progress.CLEAR).split(progress.CLEAR)
+    assert line.startswith(f"[0/{len(items)}] running ") and len(line) < 60
+    assert rest == "a message\n"

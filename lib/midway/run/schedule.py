@@ -184,6 +184,7 @@ class Run:
                         self.progress.ended(sid, "unchanged")
             for future in wait(self.running, 0.3, FIRST_COMPLETED).done:
                 self._ended(self.running.pop(future), future)
+            self.progress.draw()
             self.report.look(any(s != REPORT for s in [*pending, *self.running.values()]))
 
     def _due(self, sid: StepId, above) -> bool:
