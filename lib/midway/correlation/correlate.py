@@ -85,15 +85,13 @@ def correlate(
     permutations, resamples = affordable(blocks, permutations, resamples, method)
     null = Null(x, y, family, blocks, method, permutations, rng)
     tests = Tests(X, Y, skip, primary, null.count, null.exact)
-    beyond = any(large.many(len(rows), method) for rows, _, _ in blocks)
-    closed = large.Table(x, y, method) if beyond else None
     out = {k: np.full(shape, np.nan) for k in NUMBERS}
     out["note"] = np.full(shape, "", dtype=object)
     for rows, ps, os in blocks:
         cell, part = np.ix_(ps, os), [x[np.ix_(rows, ps)], y[np.ix_(rows, os)]]
         many = large.many(len(rows), method)
         found = (
-            closed.block(*part, rows, ps, os, alpha) if many
+            large.block(*part, method, alpha) if many
             else {"rho": rs.rho_of(*part, method)}
         )  # fmt: skip
         found["rho"][tests.off[cell]] = np.nan
