@@ -341,3 +341,25 @@ def test_the_live_line_is_for_terminals_and_leaves_nothing(tmp_path, monkeypatch
     line, rest = capsys.readouterr().err.removeprefix(progress.CLEAR).split(progress.CLEAR)
     assert line.startswith(f"[0/{len(items)}] running ") and len(line) < 60
     assert rest == "a message\n"
+
+
+def test_the_report_is_built_again_and_a_cleaned_study_is_whole(project):
+    """Whoever makes room or renews the page must not find a study that no longer agrees."""
+    (project.out / "cache").mkdir(exist_ok=True)
+    (project.out / "cache/x.npy").write_bytes(bytes(2_000_000))
+    assert project.midway("clean").stdout == "2 MB freed\n"
+    assert not (project.out / "cache").exists()
+    done = project.midway("report")
+    assert (done.returncode, done.stdout.strip()) == (0, str(project.out / "index.html"))
+    assert json.loads(project.midway("audit", "--json").stdout)["problems"] == []
+    assert "nothing to do" in project.midway("run").stderr
+
+
+def test_a_report_of_an_unfinished_study_is_a_draft(project):
+    """A record of it would call the page final, and the next run would leave it as it is."""
+    (project.out / "02_transfer/mnli/seed1/part1/record.json").unlink()
+    assert project.midway("report").returncode == 0
+    assert not (project.out / "05_report/record.json").exists()
+    done = project.midway("run", "-v")
+    assert done.returncode == 0 and (project.out / "05_report/record.json").exists()
+    assert "02_transfer/mnli/seed1/part1" in done.stdout

@@ -97,6 +97,22 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
         return Run(study, folder, held, engine, stop).run(stages(until), tuple(force))
 
 
+def report(folder: Path) -> int:
+    """Build the report of a study's folder again; the exit code.
+
+    It leaves a record where all steps that it shows are done, else it is a draft.
+    """
+    study = params.load(folder / "params.yaml")
+    with lock(folder):
+        items = planning.plan(study, folder)
+        draft = not all(i.ready for i in items if i.sid != REPORT)
+        (folder / REPORT.path / "record.json").unlink(missing_ok=True)
+        end = run_step(REPORT, folder / "params.yaml", draft=draft)
+    page = folder / "index.html"
+    say(end.error or page, sys.stderr if end.code else sys.stdout)
+    return end.code
+
+
 @contextlib.contextmanager
 def _stoppable(stop: Stop):
     """Signals stop the steps; before and after, they end the program as they always do."""
