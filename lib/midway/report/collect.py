@@ -77,7 +77,7 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
 
 
 def current(study, folder: Path) -> set[str]:
-    """Folders of steps whose records are true now.
+    """Folders of the steps whose records are up to date.
 
     In a run, this is what the run itself goes by (midway.run.plan). By hand, a study may be of
     another version of the library, or a sample without its files: then a record counts that was
@@ -163,7 +163,7 @@ def mean(values) -> float | None:
 
 
 def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame, str]:
-    """The cells of 03 and where they are from; of what there is so far while 03 is unfinished."""
+    """Correlations of 03 and their file; computed from finished steps if 03 is unfinished."""
     options = {"alpha": study.correlation.alpha, "method": "spearman"}
     path, table = made.get("correlation", ("", pd.DataFrame()))
     if set(table.columns) >= CELL:

@@ -1,4 +1,4 @@
-"""How every figure is drawn and kept: one style, one meaning of each colour, files and SVG.
+"""Style and files of all figures: one style, and one meaning of each colour.
 
 Blue means gain and orange loss, and nothing else; kinds of task have a colour each and tasks of a
 kind differ by marker. Figures belong to no window: a notebook shows one once, a batch job needs no
@@ -81,7 +81,7 @@ def themed(text: str, name: str, label: str) -> str:
 
 
 def show(fig, what: str) -> None:
-    """Display a figure in a notebook; what it is and its note describe it where it is not seen."""
+    """Display a figure in a notebook; ``what`` and the figure's note become its alternative text."""
     from IPython.display import display
 
     alt = f"{what}. {fig.get_supxlabel()}"

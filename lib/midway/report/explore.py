@@ -1,4 +1,4 @@
-"""Things to play with in a notebook: controls over a drawing, or one drawing without them."""
+"""Interactive figures of notebooks: menus above a figure, or one figure without menus."""
 
 from functools import partial
 from pathlib import Path

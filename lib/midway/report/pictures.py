@@ -1,4 +1,4 @@
-"""The report's figures: drawn once, shown in the page, and kept beside it to download."""
+"""The figures of the report, as SVG in the page and as files to download."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures of what a study can show and what would change its answer."""
+"""Figures of power and of the specification curve."""
 
 import numpy as np
 import seaborn as sns
@@ -33,7 +33,7 @@ def power(curves, effect: float = 0.5, aim: float = 0.8, note: str = ""):
 
 @styled
 def specifications(table, predictor: str, outcome: str = "gain"):
-    """The specification curve of one predictor: rho in order, and which choices made it.
+    """The specification curve of one predictor: sorted rho, and the choices behind each value.
 
     table: of :func:`specification.curve`. Filled: the specification that 03 reports.
     """

@@ -48,7 +48,7 @@ def whole(folder: Path) -> tuple[StepRecord | None, str]:
 
 
 def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), needed=()) -> Item:
-    """One step, all above it being as they are; what is ``waiting`` will run and is not looked at.
+    """Judge one step; the steps above it are taken as they are, and ``waiting`` steps are not checked.
 
     ``index`` remembers hashes of files while their size and times stay; None: all are read.
     Big weights may be removed once everything that reads them is done; ``needed`` are steps whose
@@ -94,7 +94,7 @@ def _last_time(folder: Path) -> list[str]:
 
 
 def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> list[Item]:
-    """Every step in order with its state and reasons; nothing is started.
+    """All steps in order, with state and reasons; nothing is started.
 
     ``force``: steps, or whole stages, that run again whatever their state.
     """

@@ -21,7 +21,7 @@ def live() -> bool:
 
 
 def say(text: object, to=None) -> None:
-    """A message on stderr, or on ``to``; a run goes on when nobody reads it (`run | head`)."""
+    """Print a message to stderr or ``to``; a closed pipe (`run | head`) does not stop the run."""
     stream = to or sys.stderr
     try:
         if live():
@@ -86,7 +86,7 @@ class Progress:
             print(CLEAR + text, end="", file=sys.stderr, flush=True)
 
     def left(self) -> str:
-        """Estimate of the time left; "at most" while a kind of step is only known by a longer one.
+        """Estimate of the time left; "at most" while only a longer kind of step has been timed.
 
         ``none`` is transferred first and computes what others then share; ``multi`` trains longest.
         """

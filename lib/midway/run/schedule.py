@@ -1,4 +1,4 @@
-"""Bring a study up to date: `midway run`. Steps in order, each judged when all above it are done.
+"""`midway run`: run the steps of a study in order; a step is judged when all steps above are done.
 
 One run at a time per study. What runs the steps is an engine (midway.run.engine); a report of what
 there is so far is made early and again.
@@ -250,7 +250,7 @@ class Run:
 
 
 class Report:
-    """The report of what there is so far, beside the steps; it leaves no record."""
+    """Drafts of the report while steps run; a draft leaves no record."""
 
     def __init__(self, study, folder: Path, aside: ThreadPoolExecutor, stop: Stop):
         self.study, self.folder, self.aside, self.stop = study, folder, aside, stop
@@ -258,7 +258,7 @@ class Report:
         self.began, self.pause = 0.0, REPORT_EVERY
 
     def look(self, more: bool) -> None:
-        """Begin one when it is due; ``more``: other steps are still to run."""
+        """Start a draft when it is due; ``more``: other steps still have to run."""
         if self.future and self.future.done():
             self.wait()
             self.pause = max(REPORT_EVERY, 10 * (time.monotonic() - self.began))
@@ -274,7 +274,7 @@ class Report:
         self.future = self.aside.submit(*work, draft=True, stop=self.stop, nice=nice)
 
     def wait(self) -> None:
-        """Until the one that is being written is there."""
+        """Wait for the draft that is being written."""
         if not self.future:
             return
         try:
@@ -289,7 +289,7 @@ class Report:
             say(f"report (updated as results arrive): {self.folder / 'index.html'}")
 
     def last(self) -> None:
-        """The page of a study that is not finished, at the end of a run; its path is said then."""
+        """Write the page of an unfinished study at the end of a run."""
         self.wait()
         self.told = True
         self._begin(nice=False)
