@@ -81,7 +81,7 @@ def themed(text: str, name: str, label: str) -> str:
 
 
 def show(fig, what: str) -> None:
-    """Display a figure in a notebook; ``what`` and the figure's note become its alternative text."""
+    """Display a figure in a notebook; its alternative text is ``what`` and the figure's note."""
     from IPython.display import display
 
     alt = f"{what}. {fig.get_supxlabel()}"

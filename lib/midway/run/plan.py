@@ -48,7 +48,7 @@ def whole(folder: Path) -> tuple[StepRecord | None, str]:
 
 
 def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), needed=()) -> Item:
-    """Judge one step; the steps above it are taken as they are, and ``waiting`` steps are not checked.
+    """Judge one step, with the steps above it as they are; ``waiting`` steps are not checked.
 
     ``index`` remembers hashes of files while their size and times stay; None: all are read.
     Big weights may be removed once everything that reads them is done; ``needed`` are steps whose

@@ -47,7 +47,7 @@ def me() -> dict:
 
 
 def alive(out: Path, state: dict) -> bool:
-    """Whether a step in state ``running`` is being executed; on another host: by its last heartbeat.
+    """Whether a step in state ``running`` is being executed; on another host, by its heartbeat.
 
     On this host the lock tells, which the operating system frees when its process is gone.
     """

@@ -136,7 +136,7 @@ def _relative(path: Path) -> str:
 
 
 def _beat(state_file: Path, lock: Path, owner: dict | None, stop: Stop):
-    """Heartbeat of a step, which also checks whether the run that started the step is still there."""
+    """Heartbeat of a step, which also checks that the run that started the step is still there."""
 
     def beat():
         try:
