@@ -108,18 +108,16 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
     return {lang: [line for line in rows if line.strip()] for lang, rows in found.items()}
 
 
-def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
-    """Files (or hub tables) and rows that a split is read from. Raises as load does."""
+def on_hub(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
+    """Tables of the hub that a split is read from; none where it is not. Raises as load does."""
     card, where = _read(task, split, lang, data)
-    if where == "mini":
-        return [{"made by": "midway.data.mini", "seed": data.seed}]
+    if where == "hub":
+        from midway.data import hub
+
+        return hub.parts(card, split, lang)
     if where == "local":
-        from midway.data import local
-
-        return local.describe(card, split, lang, _root(data))
-    from midway.data import hub
-
-    return hub.describe(card, split, lang)
+        load(task, split, lang, data)
+    return []
 
 
 def source(card: Card, data: params.Data) -> str:

