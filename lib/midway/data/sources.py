@@ -14,11 +14,9 @@ network, and only for files at a pinned revision.
 import contextlib
 import hashlib
 import random
-from pathlib import Path
 
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData
-from midway.study.files import root
 from midway.study.tasks import SPLITS, Card
 
 
@@ -48,7 +46,7 @@ def load(
     if where == "local":
         from midway.data import local
 
-        made = local.load(card, split, lang, _root(data))
+        made = local.load(card, split, lang, data.folder)
     else:
         from midway.data import hub
 
@@ -97,7 +95,7 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
         return {lang: [row["text_a"] for row in rows] for lang, rows in made.items()}
     from midway.data import readers
 
-    where = (_root(data) if data.root else root()) / "download" / "mlm"
+    where = data.folder / "download" / "mlm"
     try:
         found = {p.stem: readers.lines(p, str(p)) for p in sorted(where.glob("*.txt"))}
     except readers.Broken as error:
@@ -137,7 +135,7 @@ def source(card: Card, data: params.Data) -> str:
         return "local"
     from midway.data import local
 
-    return "local" if local.present(card, local.folder(_root(data))) else "hub"
+    return "local" if local.present(card, local.folder(data.folder)) else "hub"
 
 
 def note(card: Card, data: params.Data) -> str:
@@ -150,7 +148,7 @@ def refuse(study: params.Study) -> None:
     if study.data.root:
         from midway.data import local
 
-        local.folder(_root(study.data))
+        local.folder(study.data.folder)
     if study.data.source == "local":
         return
     asked = {
@@ -164,11 +162,6 @@ def refuse(study: params.Study) -> None:
                     f"{key}: {card.name} is not on the hub; leave it out, or get its files "
                     f"({card.get}) and name their folder in data.root"
                 )
-
-
-def _root(data: params.Data):
-    """``data.root``; a relative one starts at the project's root, as for provenance."""
-    return root() / Path(data.root).expanduser()  # an absolute path stays as it is
 
 
 def _read(task: str, split: str, lang: str, data: params.Data) -> tuple[Card, str]:

@@ -14,7 +14,7 @@ import torch
 
 from midway.encoder import architectures, checkpoints, packaged
 from midway.study.errors import InputError
-from midway.study.files import cache_folder, digest, file_hashes, root
+from midway.study.files import cache_folder, digest, file_hashes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -51,14 +51,12 @@ def load(enc: "params.Encoder") -> Encoded:
     what a process writes to them stays its own. Raises InputError.
     """
     if enc.kind == "packaged":
-        folder, name = packaged.model_folder(), packaged.NAME
+        folder, name, key = packaged.model_folder(), packaged.NAME, "encoder.kind: packaged"
     elif enc.kind == "hub":
-        folder, name = checkpoints.hub_folder(enc.name, enc.revision), enc.name
+        folder, name = checkpoints.hub_folder(*enc.place), enc.place[0]
+        key = f"encoder.name: {name}"
     else:
-        folder, name = root() / Path(enc.path).expanduser(), enc.path
-    key = {"packaged": "encoder.kind: packaged", "hub": f"encoder.name: {name}"}.get(
-        enc.kind, f"encoder.path: {name}"
-    )
+        folder, name, key = enc.folder, str(enc.path), f"encoder.path: {enc.path}"
     settings = checkpoints.check_folder(folder, key)
     total = settings["num_hidden_layers"]
     layers = enc.layers or total

@@ -16,7 +16,8 @@ from midway.intermediate.predictors import Development, Probes, steps_to
 from midway.kinds import encode
 from midway.study import tasks
 from midway.study.errors import InputError, MissingData
-from midway.study.params import Study, at_dose, split_dose, split_variant
+from midway.study.params import Study
+from midway.study.variants import at_dose, split_dose, split_variant
 
 
 def weights_file(variant: str) -> str:
@@ -176,7 +177,7 @@ class Run:
         made = self._sources()
         key = "multi" if len(self.names) != 1 else self.names[0]
         plan = self.study.training("intermediate", key)
-        steps = training.steps_of(plan, sum(s.inputs.features.examples for s in made))
+        steps = plan.length(sum(s.inputs.features.examples for s in made))
         n = min(self.study.intermediate.checkpoints, steps)
         marks = {0, *(round(steps * (i + 1) / n) for i in range(n))}
         kept = {round(steps * dose): dose for dose in self.doses[:-1]}

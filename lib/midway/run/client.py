@@ -1,4 +1,4 @@
-"""The papermill engine behind midway.run.notebook: kernels over IPC, whole saves, a true ending."""
+"""The papermill client behind midway.run.notebook: kernels over IPC, whole saves, a true ending."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from midway.run import kernel
 from midway.run.status import Stop
-from midway.study.files import root, write_atomic
+from midway.study.files import write_atomic
 
 SAVE_EVERY = 2.0  # seconds between saves of a running notebook
 OUTPUT_BUDGET = 8_000_000  # characters of output that one executed notebook may hold
@@ -39,8 +39,7 @@ from jupyter_client.kernelspec import KernelSpec  # noqa: E402
 from jupyter_client.manager import AsyncKernelManager  # noqa: E402
 from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
 from papermill.clientwrap import PapermillNotebookClient  # noqa: E402
-from papermill.engines import Engine as PapermillEngine  # noqa: E402
-from papermill.engines import NotebookExecutionManager, papermill_engines  # noqa: E402
+from papermill.engines import NotebookExecutionManager  # noqa: E402
 from papermill.parameterize import parameterize_notebook  # noqa: E402, F401
 
 
@@ -246,27 +245,3 @@ def overwrite(text: str) -> str:
     """Apply carriage returns (progress bars) in linear time; nbclient's version is quadratic."""
     lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     return "\n".join(lines)
-
-
-class Engine(PapermillEngine):
-    """Registered with papermill under the name ``midway``."""
-
-    @classmethod
-    def execute_notebook(cls, nb, kernel_name, *, manager, env, **_):
-        manager.notebook_start()
-        try:
-            client = Client(
-                manager,
-                kernel_name=kernel_name,
-                kernel_manager_class=Kernel,
-                shutdown_kernel="immediate",
-                startup_timeout=120,
-                timeout=None,
-            )
-            client.execute(cwd=str(root()), env=env)
-        finally:
-            manager.notebook_complete()
-        return manager.nb
-
-
-papermill_engines.register("midway", Engine)

@@ -123,10 +123,10 @@ def _encoder(study) -> list[str]:
     enc = study.encoder
     try:
         if enc.kind == "hub":
-            sizes = repository.listing(enc.name, enc.revision, "model")
+            sizes = repository.listing(*enc.place, "model") or {}
             size = sum(sizes[name] for name in checkpoints.wanted(list(sizes)))
-            print(f"encoder: {enc.name} at {enc.revision[:12]}, {megabytes(size)}", flush=True)
-            checkpoints.hub_folder(enc.name, enc.revision, sys.stderr.isatty())
+            print(f"encoder: {enc.name} at {enc.place[1][:12]}, {megabytes(size)}", flush=True)
+            checkpoints.hub_folder(*enc.place, sys.stderr.isatty())
         found = encoder.load(enc)
     except (InputError, Unreachable, repository.Absent) as error:
         return [f"encoder: {error}"]

@@ -27,7 +27,8 @@ from midway.study.files import (
     digest,
     sha256,
 )
-from midway.study.params import LONGER, Study, split_variant
+from midway.study.params import Study
+from midway.study.variants import LONGER, split_variant
 
 LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with

@@ -61,12 +61,11 @@ def check(study) -> None:
     if study.encoder.kind == "path":
         from midway.encoder import checkpoints
 
-        path = root() / Path(study.encoder.path).expanduser()
-        checkpoints.check_folder(path, "encoder.path")
+        checkpoints.check_folder(study.encoder.folder, "encoder.path")
     if study.encoder.kind == "hub":
         from midway.encoder import checkpoints
 
-        checkpoints.check_cached(study.encoder.name, study.encoder.revision)
+        checkpoints.check_cached(*study.encoder.place)
     if study.data.source != "mini":
         from midway.data import sources
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from midway.study import tasks
 from midway.study.files import root
-from midway.study.params import Study, split_dose, split_variant
+from midway.study.params import Study
+from midway.study.variants import split_dose, split_variant
 
 STEPS = ("01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report")
 

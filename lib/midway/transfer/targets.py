@@ -21,7 +21,8 @@ from midway.kinds.tokens import texts
 from midway.study import tasks
 from midway.study.errors import MissingData
 from midway.study.files import plain, write_atomic
-from midway.study.params import LONGER, Study
+from midway.study.params import Study
+from midway.study.variants import LONGER
 from midway.transfer import controls, submission_files
 from midway.transfer.summary import summary
 
@@ -152,7 +153,7 @@ class Run:
         facts = {"train_n": len(rows)}
         if not blind:
             facts["logme"] = logme(model, inputs, self.layer, self.machine)
-        steps = training.steps_of(plan, features.examples)
+        steps = plan.length(features.examples)
         steps += (self.study.intermediate.steps or 0) if self.variant == LONGER else 0
         save = self._states(card.train_key + (".blind" if blind else ""))
         every, log = self.study.compute.save_every, []
