@@ -23,7 +23,9 @@ from midway.kinds.raw import Broken, get, matches, short
 from midway.study.tasks import Card
 
 
-def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> Iterator[dict]:
+def rows(
+    card: Card, part: dict, raw: Iterable[tuple[str, dict | Broken]], lang: str
+) -> Iterator[dict]:
     """Canonical rows of (place, raw row) pairs; Broken names the place of the first fault.
 
     A row whose label was stripped has label -1, tags [] or no answers and ``labelled`` False.

@@ -191,5 +191,5 @@ def _exclude(rule: dict, made: list[dict], root: Path) -> list[dict]:
     if not (root / rule["path"]).is_file():
         return made
     other = readers.read({"read": "squad"}, [root / rule["path"]], root)
-    seen = {row[rule["column"]] for _, row in other}
+    seen = {row[rule["column"]] for _, row in other if isinstance(row, dict)}
     return [row for row in made if row[rule["column"]] not in seen]

@@ -85,9 +85,9 @@ class Model(nn.Module):
                         self.encoder.get_input_embeddings(), encoded.hidden_size
                     )
                 else:
-                    self.heads[name] = nn.Linear(encoded.hidden_size, size)
-                    nn.init.normal_(self.heads[name].weight, std=0.02)
-                    nn.init.zeros_(self.heads[name].bias)
+                    self.heads[name] = head = nn.Linear(encoded.hidden_size, size)
+                    nn.init.normal_(head.weight, std=0.02)
+                    nn.init.zeros_(head.bias)
 
     @property
     def device(self) -> torch.device:

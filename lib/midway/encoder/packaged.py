@@ -25,6 +25,7 @@ import struct
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -123,7 +124,7 @@ def _checksum(path: Path) -> str:
 def data_file() -> Path:
     """The package's data file, found without importing the package and checked by its sha256."""
     try:
-        path = Path(metadata.distribution(PACKAGE).locate_file(DATA_FILE))
+        path = Path(str(metadata.distribution(PACKAGE).locate_file(DATA_FILE)))
     except metadata.PackageNotFoundError:
         path = None
     if path is None or not path.is_file():
@@ -168,7 +169,7 @@ def decode(source: Path) -> tuple[dict, dict[str, np.ndarray], list[tuple[str, f
     (float32; weights [out, in], word embeddings [250037, 384] of which 250,002 have pieces), and
     the vocabulary as (piece, unigram score) in order of ids.
     """
-    data = np.memmap(source, mode="r")
+    data = np.memmap(source, mode="r").data
     sizes = dict(zip(SIZES, struct.unpack_from("<7i", data, 8), strict=True))
     hidden, inner = sizes["hidden_size"], sizes["intermediate_size"]
     (eps,) = struct.unpack_from("<f", data, 36)
@@ -232,12 +233,12 @@ def _transformers_name(name: str) -> str:
     return f"{where}.{_PARTS[part]}.{'bias' if kind == ['b'] else 'weight'}"
 
 
-def _floats(data: np.ndarray, kind: int, offset: int, elements: int) -> np.ndarray:
+def _floats(data: memoryview, kind: int, offset: int, elements: int) -> np.ndarray:
     """A tensor's float32 values (exact also for 4 bits: a small integer times an f16 scale)."""
     if not kind:
         return np.frombuffer(data, "<f4", elements, offset)
     block = np.dtype([("scale", "<f2"), ("halves", "u1", BLOCK // 2)])
-    blocks = np.frombuffer(data, block, elements // BLOCK, offset)
+    blocks: Any = np.frombuffer(data, block, elements // BLOCK, offset)
     out = np.empty((len(blocks), BLOCK), np.float32)
     np.bitwise_and(blocks["halves"], 15, out=out[:, : BLOCK // 2], casting="unsafe")
     np.right_shift(blocks["halves"], 4, out=out[:, BLOCK // 2 :], casting="unsafe")
@@ -259,9 +260,9 @@ def build_tokenizer(vocabulary: list[tuple[str, float]]):
 
     spec = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_normalizer_spec()
     # A protocol buffer: field 1 is the rule's name, field 2 the map after its length (a varint).
-    head = re.match(rb"\x0a\x08nmt_nfkc\x12([\x80-\xff]*[\x00-\x7f])", spec)
-    size = sum((byte & 127) << 7 * i for i, byte in enumerate(head[1]))
-    charsmap = spec[head.end() : head.end() + size]
+    (length,) = re.findall(rb"^\x0a\x08nmt_nfkc\x12([\x80-\xff]*[\x00-\x7f])", spec)
+    size = sum((byte & 127) << 7 * i for i, byte in enumerate(length))
+    charsmap = spec[11 + len(length) :][:size]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
     joiner = normalizers.Replace("\u200d", " ")
     runs = normalizers.Replace(Regex(" {2,}"), " ")

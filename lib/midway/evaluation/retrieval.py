@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from midway.evaluation.neighbours import Vectors, neighbours, unit
 from midway.study.errors import InputError
@@ -183,7 +184,7 @@ def precision_at_1(source: Vectors, target: Vectors, **options) -> float:
     return retrieval_accuracy(source, target, **options)["both"]
 
 
-def logme(features: Vectors, labels: Sequence, iterations: int = 200) -> float:
+def logme(features: Vectors, labels: ArrayLike, iterations: int = 200) -> float:
     """Log maximum evidence of labels given features, per item, in nats (You et al. 2021).
 
     features: (n, d); labels: (n,) classes, each then a 0/1 target, or (n, t) real targets. The

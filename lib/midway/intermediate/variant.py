@@ -160,7 +160,7 @@ class Run:
         each = {name: dev.measure() for name, dev in self.dev.items()}
         names = sorted({k for m in each.values() for k in m})
         mean = {k: float(np.mean([m[k] for m in each.values() if k in m])) for k in names}
-        point = {"step": step, "fraction": step / steps if steps else 0.0}
+        point: dict = {"step": step, "fraction": step / steps if steps else 0.0}
         dose = next((d for d in self.doses if steps and step == round(d * steps)), None)
         point |= {"dose": dose} if dose else {}
         point["metrics"] = mean | self.probes.measure()

@@ -10,12 +10,15 @@ from midway.kinds.tokens import columns
 Scores = dict[str, dict[str, float]]  # control -> metric -> percent
 
 
+NOTHING = np.zeros(0)
+
+
 @dataclass
 class Answers:
     """A model's answers to one set of rows.
 
     predictions: per example a class index, option index, answer text, or list of tags;
-    scores: (decisions, rivals) log-probabilities for class, option and tag decisions, else None;
+    scores: (decisions, rivals) log-probabilities for class, option and tag decisions, else empty;
     loss: mean nats per decision; margin: per decision, gold minus strongest rival in log-odds
     (nan where there is no gold); confidence, right: per decision, for calibration.
     """
@@ -23,9 +26,9 @@ class Answers:
     predictions: list
     loss: float
     margin: np.ndarray
-    scores: np.ndarray | None = None
-    confidence: np.ndarray | None = None
-    right: np.ndarray | None = None
+    scores: np.ndarray = NOTHING
+    confidence: np.ndarray = NOTHING
+    right: np.ndarray = NOTHING
 
 
 class Kind:

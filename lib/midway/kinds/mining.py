@@ -23,7 +23,7 @@ class Mining(Kind):
         """The margin threshold is fitted on dev and applied to test; a ``ScoreRecord``."""
         from midway.evaluation import retrieval
 
-        options = {
+        options: dict = {
             "k": run.study.transfer.mining_neighbours,
             "memory_mb": run.study.compute.mining_memory_mb,
             "precision": "bf16" if run.machine.precision == "bf16" else "fp32",

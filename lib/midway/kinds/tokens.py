@@ -15,6 +15,9 @@ UNKNOWN = -100  # a label outside the inventory; torch's cross-entropy passes it
 BLANK = "▁Ġ"  # word-start marks of SentencePiece and of byte-level BPE; alone they carry no text
 
 
+NOTHING = np.zeros(0, np.int64)
+
+
 @dataclass
 class Features:
     """Tokenised rows of one task and language.
@@ -31,8 +34,8 @@ class Features:
     owner: np.ndarray
     examples: int
     types: list | None = None
-    labels: np.ndarray | None = None
-    spans: np.ndarray | None = None
+    labels: np.ndarray = NOTHING
+    spans: np.ndarray = NOTHING
     words: list = field(default_factory=list)
     tags: list = field(default_factory=list)
     offsets: list = field(default_factory=list)

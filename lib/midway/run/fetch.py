@@ -123,7 +123,7 @@ def _encoder(study) -> list[str]:
     enc = study.encoder
     try:
         if enc.kind == "hub":
-            sizes = repository.listing(*enc.place, "model") or {}
+            sizes = repository.listing(*enc.place, kind="model") or {}
             size = sum(sizes[name] for name in checkpoints.wanted(list(sizes)))
             print(f"encoder: {enc.name} at {enc.place[1][:12]}, {megabytes(size)}", flush=True)
             checkpoints.hub_folder(*enc.place, sys.stderr.isatty())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from midway.run import hashes
 from midway.run.machine import cpu_seconds, environment, hub_files, torch_state
-from midway.run.record import PENDING, RUNNER, Cost, ScoreRecord, StepRecord, load, now
+from midway.run.record import PENDING, RUNNER, Cost, ScoreRecord, StepRecord, load_score, now
 from midway.run.steps import StepId
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain, sha256
@@ -35,7 +35,7 @@ class Step:
         """The score that an earlier, cut-off run left here, if all it depends on is the same."""
         path = self.out / "scores" / f"{target}.{lang}.json"
         try:
-            found = load(path)
+            found = load_score(path)
             kept = found.predictions is None or (
                 sha256(self.out / found.predictions) == found.predictions_sha256
             )

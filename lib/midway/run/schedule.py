@@ -252,8 +252,8 @@ class Report:
     def _begin(self, nice: bool) -> None:
         self.fresh, self.began = False, time.monotonic()
         (self.folder / REPORT.path / "record.json").unlink(missing_ok=True)  # of another page
-        work = run_step, REPORT, self.folder / "params.yaml"
-        self.future = self.aside.submit(*work, draft=True, stop=self.stop, nice=nice)
+        asked = {"draft": True, "stop": self.stop, "nice": nice}
+        self.future = self.aside.submit(run_step, REPORT, self.folder / "params.yaml", **asked)
 
     def wait(self) -> None:
         """Until the one that is being written is there."""

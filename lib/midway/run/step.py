@@ -110,9 +110,9 @@ def forget(study, sid, out: Path) -> None:
     own = hashes.hashes(study, sid, out, ignore_missing=True) if paths else {}
     for path in paths:
         try:
-            score = record.load(path)
+            score = record.load_score(path)
             kept = score.key == hashes.score_key(study, sid, own, score.target)
-        except (InputError, AttributeError, KeyError):
+        except (InputError, KeyError):
             kept = False
         if not kept:
             path.unlink(missing_ok=True)

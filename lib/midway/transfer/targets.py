@@ -150,7 +150,7 @@ class Run:
             rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
         )
         inputs = Inputs(features, model, self.machine, self.cache)
-        facts = {"train_n": len(rows)}
+        facts: dict = {"train_n": len(rows)}
         if not blind:
             facts["logme"] = logme(model, inputs, self.layer, self.machine)
         steps = plan.length(features.examples)
