@@ -1,16 +1,13 @@
 """The interface of a kind of task, and what several kinds have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from midway.kinds import submitted
-from midway.kinds.tokens import columns
+from midway.kinds.tokens import columns, nothing
 
 Scores = dict[str, dict[str, float]]  # control -> metric -> percent
-
-
-NOTHING = np.zeros(0)
 
 
 @dataclass
@@ -26,9 +23,9 @@ class Answers:
     predictions: list
     loss: float
     margin: np.ndarray
-    scores: np.ndarray = NOTHING
-    confidence: np.ndarray = NOTHING
-    right: np.ndarray = NOTHING
+    scores: np.ndarray = field(default_factory=nothing)
+    confidence: np.ndarray = field(default_factory=nothing)
+    right: np.ndarray = field(default_factory=nothing)
 
 
 class Kind:

@@ -15,7 +15,8 @@ UNKNOWN = -100  # a label outside the inventory; torch's cross-entropy passes it
 BLANK = "▁Ġ"  # word-start marks of SentencePiece and of byte-level BPE; alone they carry no text
 
 
-NOTHING = np.zeros(0, np.int64)
+def nothing() -> np.ndarray:
+    return np.zeros(0, np.int64)
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Features:
     owner: np.ndarray
     examples: int
     types: list | None = None
-    labels: np.ndarray = NOTHING
-    spans: np.ndarray = NOTHING
+    labels: np.ndarray = field(default_factory=nothing)
+    spans: np.ndarray = field(default_factory=nothing)
     words: list = field(default_factory=list)
     tags: list = field(default_factory=list)
     offsets: list = field(default_factory=list)
