@@ -49,10 +49,9 @@ def load(card: Card, split: str, lang: str, size: int | None = None, seed: int =
             made += canonical.take(part, list(rows))
         if not made:
             raise Broken(f"{_name(chosen[0])}: no rows for {lang}")
-        if not all([row.pop("labelled") for row in made]):
+        if not all(row["labelled"] for row in made):
             raise Broken(f"{_name(chosen[0])}: rows without labels")
-        numbered = len(chosen) > 1 or any("ids" in part for part in chosen)
-        return canonical.finish(card, made, numbered, _name(chosen[0]))
+        return canonical.finish(card, made, chosen, _name(chosen[0]))
     except (Absent, Broken) as error:
         raise MissingData(card.name, lang, split, str(error), card.get) from None
 

@@ -43,15 +43,8 @@ def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
             continue
         try:
             read = [_read(card, part, lang, root) for part in parts]
-            made = canonical.finish(
-                card,
-                [row for _, rows in read for row in rows],
-                len(read) > 1 or any("ids" in part for part in parts),
-                ", ".join(file for file, _ in read),
-            )
-            for row in made:
-                del row["labelled"]
-            return made
+            rows, shown = [row for _, rows in read for row in rows], ", ".join(f for f, _ in read)
+            return canonical.finish(card, rows, parts, shown)
         except FileNotFoundError as error:
             absent.append(str(error))
         except Unlabelled as error:

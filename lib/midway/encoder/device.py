@@ -32,13 +32,6 @@ class Machine:
     level: str
     recompute: bool = False  # gradient checkpointing: less memory, a third more time
 
-    def prepare(self) -> None:
-        """Set threads and make torch deterministic."""
-        torch.set_num_threads(self.threads)
-        if self.device == "cuda":  # CPU kernels are deterministic; this imports a second's worth
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True, warn_only=True)
-
     def autocast(self):
         """Mixed precision for forward passes, or nothing in fp32."""
         if self.precision == "fp32":
@@ -66,16 +59,12 @@ def setup(compute) -> Machine:
     if precision == "fp16" and device == "cpu":
         raise InputError("compute.precision: fp16 needs a GPU; use bf16, fp32 or auto")
     level = "bitwise on this machine and thread count" if device == "cpu" else "seeded"
-    machine = Machine(
-        device,
-        precision,
-        compute.threads,
-        compute.eval_tokens,
-        level,
-        compute.gradient_checkpointing,
-    )
-    machine.prepare()
-    return machine
+    torch.set_num_threads(compute.threads)
+    if device == "cuda":  # CPU kernels are deterministic; this imports a second's worth
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    settings = compute.threads, compute.eval_tokens, level, compute.gradient_checkpointing
+    return Machine(device, precision, *settings)
 
 
 def _checksum(array: np.ndarray, name: str) -> bytes:

@@ -9,11 +9,10 @@ import numpy as np
 from midway import kinds
 from midway.data import sources
 from midway.encoder import encoder, training, weights
-from midway.encoder.device import Inputs, setup
+from midway.encoder.device import setup
 from midway.encoder.heads import Model
 from midway.intermediate.mlm import MLM
 from midway.intermediate.predictors import Development, Probes, steps_to
-from midway.kinds import encode
 from midway.study import tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.params import Study
@@ -100,14 +99,11 @@ class Run:
         from datasets import concatenate_datasets
 
         parts = [english]
-        for lang in self.study.intermediate.translated_languages or sources.languages(
-            card.name, self.study.data
-        ):
+        data, chosen = self.study.data, self.study.intermediate.translated_languages
+        for lang in chosen or sources.languages(card.name, data):
             if lang != "en":
                 try:
-                    parts.append(
-                        sources.load(card.name, "train", lang, self.study.data, size, self.seed)
-                    )
+                    parts.append(sources.load(card.name, "train", lang, data, size, self.seed))
                 except MissingData as error:
                     self.missing[f"{card.name}.{lang}"] = str(error)
         if len(parts) == 1:
@@ -120,21 +116,15 @@ class Run:
         picked = [p.select(range(i * n, min((i + 1) * n, len(p)))) for i, p in enumerate(parts)]
         return concatenate_datasets(picked)
 
+    def _ready(self, card, rows) -> Development:
+        """Rows of one of the tasks, tokenised for the model."""
+        plan, pieces = self.plans[card.name], self.encoded.tokenizer
+        rest = (self.model, pieces, plan, self.machine, self.cache)
+        return Development(card.name, rows, self.labels[card.name], *rest)
+
     def _development(self, card) -> Development:
-        rows = sources.load(
-            card.name, "dev", "en", self.study.data, self.study.intermediate.eval_size
-        )
-        plan = self.plans[card.name]
-        return Development(
-            card.name,
-            rows,
-            self.labels[card.name],
-            self.model,
-            self.encoded.tokenizer,
-            plan,
-            self.machine,
-            self.cache,
-        )
+        size = self.study.intermediate.eval_size
+        return self._ready(card, sources.load(card.name, "dev", "en", self.study.data, size))
 
     def _sources(self) -> list[training.Source]:
         sizes = {c.name: len(self.rows[c.name]) for c in self.cards}
@@ -142,16 +132,7 @@ class Run:
         weight = 1 - self.study.intermediate.mlm_share if self.mlm else 1.0
         made = []
         for card in self.cards:
-            plan = self.plans[card.name]
-            features = encode(
-                self.rows[card.name],
-                card.kind,
-                self.labels[card.name],
-                self.encoded.tokenizer,
-                plan.max_length,
-                plan.stride,
-            )
-            inputs = Inputs(features, self.model, self.machine, self.cache)
+            inputs = self._ready(card, self.rows[card.name]).inputs
             made.append(training.Source(card.name, card.kind, inputs, shares[card.name], weight))
         return made
 

@@ -58,14 +58,13 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 def check(study) -> None:
     """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task."""
-    if study.encoder.kind == "path":
+    if study.encoder.kind != "packaged":
         from midway.encoder import checkpoints
 
-        checkpoints.check_folder(study.encoder.folder, "encoder.path")
-    if study.encoder.kind == "hub":
-        from midway.encoder import checkpoints
-
-        checkpoints.check_cached(*study.encoder.place)
+        if study.encoder.kind == "hub":
+            checkpoints.check_cached(*study.encoder.place)
+        else:
+            checkpoints.check_folder(study.encoder.folder, "encoder.path")
     if study.data.source != "mini":
         from midway.data import sources
 

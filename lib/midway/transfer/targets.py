@@ -15,7 +15,6 @@ from midway.encoder.heads import Model
 from midway.encoder.progress import bar
 from midway.intermediate.predictors import Development, logme
 from midway.intermediate.variant import weights_file
-from midway.kinds import encode
 from midway.kinds.kind import by_row_kind
 from midway.kinds.tokens import texts
 from midway.study import tasks
@@ -136,6 +135,12 @@ class Run:
     def _states(self, name: str) -> Path:
         return self.out / "states" / name
 
+    def _ready(self, card, model: Model, rows) -> Development:
+        """Rows of a target, tokenised for its model."""
+        plan, pieces = self.study.training("transfer", card.name), self.encoded.tokenizer
+        rest = (model, pieces, plan, self.machine, self.cache, card.train_key)
+        return Development(card.name, rows, card.labels, *rest)
+
     def _fit(self, card, blind: bool = False):
         plan = self.study.training("transfer", card.name)
         data = self.study.data
@@ -146,14 +151,11 @@ class Run:
         model = self._model(
             {card.train_key: (card.kind, kinds.get(card.kind).head_size(card.labels))}
         )
-        features = encode(
-            rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
-        )
-        inputs = Inputs(features, model, self.machine, self.cache)
+        inputs = self._ready(card, model, rows).inputs
         facts: dict = {"train_n": len(rows)}
         if not blind:
             facts["logme"] = logme(model, inputs, self.layer, self.machine)
-        steps = plan.length(features.examples)
+        steps = plan.length(inputs.features.examples)
         steps += (self.study.intermediate.steps or 0) if self.variant == LONGER else 0
         save = self._states(card.train_key + (".blind" if blind else ""))
         every, log = self.study.compute.save_every, []
@@ -185,17 +187,7 @@ class Run:
         rows = sources.load(card.name, "dev", "en", self.study.data, size)
         if blind:
             rows = controls.blind(rows, card.kind)
-        dev = Development(
-            card.name,
-            rows,
-            card.labels,
-            model,
-            self.encoded.tokenizer,
-            plan,
-            self.machine,
-            self.cache,
-            head=card.train_key,
-        )
+        dev = self._ready(card, model, rows)
         n = min(plan.selections, steps)
         looks = {round(steps * (i + 1) / n) for i in range(n)}
         return {m: lambda m=m: best.look(m, dev.measure()["main"]) for m in looks}
@@ -209,23 +201,17 @@ class Run:
         rows = None
         if card.trains:
             plan = self.study.training("transfer", card.name)
-            rows = sources.load(
-                card.name, "train", "en", self.study.data, plan.train_size, self.seed
-            )
+            data, size = self.study.data, plan.train_size
+            rows = sources.load(card.name, "train", "en", data, size, self.seed)
         return controls.fit(card, rows)
 
     def _answers(self, card, model_state, rows):
         """Answers of one fine-tuned model; weights are put back first (models share an encoder)."""
         model, state = model_state
         snapshots.restore(model, state)
-        plan = self.study.training("transfer", card.name)
-        features = encode(
-            rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
-        )
-        inputs = Inputs(features, model, self.machine, self.cache)
-        self.tokens += int(features.lengths.sum())
-        answers = predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
-        return answers, features
+        ready = self._ready(card, model, rows)
+        self.tokens += int(ready.inputs.features.lengths.sum())
+        return ready.answers(), ready.inputs.features
 
     def _labelled(self, card, lang: str, rivals):
         rows, kind = self.rows(card, "test", lang), kinds.get(card.kind)
