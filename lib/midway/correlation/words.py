@@ -5,6 +5,14 @@ family-wise p is below alpha by more than the error of its permutations, its int
 and n can reach alpha at all; where that error straddles alpha the word is 'undecided'. 'Predicts'
 is said only of what was predicted out of sample. A wide interval is never called an absence. Every
 sentence names n, unit and correction.
+
+Examples
+--------
+>>> import pandas as pd
+>>> from midway import words
+>>> row = {"rho": 0.9, "p_maxt": 0.001, "p_mc_low": 0.0, "p_mc_high": 0.004, "low": 0.5, "high": 1.0}
+>>> words.verdict(pd.Series(row | {"critical": 0.8, "n": 9}))
+'holds'
 """
 
 import numpy as np

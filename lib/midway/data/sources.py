@@ -9,6 +9,13 @@ mining    id, side ('source' foreign | 'target' English), text, gold (ids of tra
 
 Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.source: hub`` asks a
 network, and only for files at a pinned revision.
+
+Examples
+--------
+>>> from midway import params, sources
+>>> rows = sources.load("xnli", "test", "de", params.Data(source="mini"), size=2)
+>>> len(rows), sorted(rows.column_names)[-3:]
+(2, ['lang', 'text_a', 'text_b'])
 """
 
 import contextlib

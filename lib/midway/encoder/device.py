@@ -98,6 +98,11 @@ class Inputs:
 
     The lowest, frozen layers compute the same for every variant, so their output is computed once
     and kept on disk (float16, (all pieces, hidden)); a batch then starts above them.
+
+    Examples
+    --------
+    >>> inputs = Inputs(features, run.model, run.machine, run.cache)  # doctest: +SKIP
+    >>> inputs.tensors([0, 1])["ids"].shape  # (sequences, longest)  # doctest: +SKIP
     """
 
     def __init__(self, features: Features, model: Model, machine: Machine, cache: Path | None):

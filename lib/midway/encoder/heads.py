@@ -1,4 +1,13 @@
-"""The encoder with new task heads, and the loss of each kind of task."""
+"""The encoder with new task heads, and the loss of each kind of task.
+
+Examples
+--------
+>>> import torch
+>>> from midway import heads
+>>> hidden = torch.tensor([[[1.0], [3.0], [9.0]]])  # (batch, pieces, size)
+>>> heads.pool(hidden, torch.tensor([[1, 1, 0]]), "mean").tolist()
+[[2.0]]
+"""
 
 import torch
 from torch import nn

@@ -7,6 +7,14 @@ Only numpy is needed. What is reimplemented, from the description of each behavi
   TyDiQA-GoldP with the *English* normalisation in every language;
 - MLQA's language-specific normalisation (Lewis et al. 2020);
 - chunk F1 of seqeval 0.0.12 (XTREME's reference numbers) and of seqeval >= 1 (what installs now).
+
+Examples
+--------
+>>> from midway import metrics
+>>> metrics.qa_scores({"q": "the Nile"}, {"q": ["Nile"]}, "en", "xquad")
+{'exact_match': 100.0, 'f1': 100.0}
+>>> metrics.tag_scores([["B-PER", "O"]], [["B-PER", "O"]])["f1_xtreme"]
+100.0
 """
 
 import re

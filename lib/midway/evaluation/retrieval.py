@@ -3,6 +3,13 @@
 All functions take pooled sentence vectors (n, d) as numpy arrays or torch tensors, compare them
 by cosine, and give the same answers as XTREME's scripts (third_party/utils_retrieve.py), which
 search exactly with faiss. `options` are those of `midway.evaluation.neighbours.neighbours`.
+
+Examples
+--------
+>>> import numpy as np
+>>> from midway import retrieval
+>>> retrieval.retrieval_accuracy(np.eye(3), np.eye(3)[[1, 0, 2]])["both"]
+33.33333333333333
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence

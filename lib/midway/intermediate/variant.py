@@ -26,7 +26,7 @@ def weights_file(variant: str) -> str:
 
 
 class Run:
-    """Everything one intermediate training needs, loaded and ready.
+    """Intermediate training of one variant (Phang et al. 2020, 2005.13013), loaded and ready.
 
     Parameters
     ----------
@@ -35,6 +35,13 @@ class Run:
         The step's folder; training states and the frozen trunk's output are kept nearby.
     key : str
         Of all that the training depends on: states of another key are not continued.
+
+    Raises InputError for a variant without training rows, MissingData where the task has none.
+
+    Examples
+    --------
+    >>> run = Variant(study, "mnli", seed=1, out=step.out, key=step.key)  # doctest: +SKIP
+    >>> points = run.train()  # doctest: +SKIP
     """
 
     def __init__(self, study: Study, variant: str, seed: int, out: Path, key: str = ""):

@@ -83,7 +83,14 @@ def plain(kind, encodings, examples=None, owner=None) -> Features:
 
 
 def texts(lines: list[str], tokenizer, max_length: int) -> Features:
-    """One sequence per text."""
+    """One sequence per text, as :class:`Features` of ``len(lines)`` examples without labels.
+
+    ``max_length`` counts pieces, specials included; InputError where the encoder reads fewer.
+
+    Examples
+    --------
+    >>> features = texts(["Guten Tag."], encoded.tokenizer, 128)  # doctest: +SKIP
+    """
     check(tokenizer, max_length)
     return plain("text", backend_of(tokenizer, max_length).encode_batch(list(lines)))
 

@@ -99,6 +99,11 @@ def load(path: str | Path) -> StepRecord:
     """Read a step's record of any known schema version.
 
     Raises InputError when it is missing, torn, a score's, or newer than this program.
+
+    Examples
+    --------
+    >>> from midway import load_record
+    >>> load_record("outputs/mini/03_correlation/record.json").results  # doctest: +SKIP
     """
     return _load(path, StepRecord)
 

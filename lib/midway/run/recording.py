@@ -101,8 +101,22 @@ class Step:
 def begin(out, step: str, study, variant=None, seed=None, part=None, reads=None) -> Step:
     """Start measuring a step whose products go to the folder ``out``.
 
-    ``study`` is a ``params.Study``; ``step`` the notebook's name, e.g. 01_intermediate;
-    ``reads`` the folder of the study that the step reads, where ``out`` is not below it.
+    Parameters
+    ----------
+    step : str
+        The notebook's name, e.g. 01_intermediate.
+    study : params.Study
+    variant, seed, part : str, int, str, optional
+        Which job of the step, as in :class:`steps.StepId`.
+    reads : Path, optional
+        The folder of the study that the step reads, where ``out`` is not below it.
+
+    Raises InputError where a record that the step reads is missing.
+
+    Examples
+    --------
+    >>> step = begin(out, "01_intermediate", study, "mnli", seed=1)  # doctest: +SKIP
+    >>> step.finish({"task": "mnli"}, files=["encoder.safetensors"])  # doctest: +SKIP
     """
     return Step(out, StepId(step, variant, seed, part), study, reads)
 

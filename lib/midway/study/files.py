@@ -17,7 +17,14 @@ os.umask(UMASK)  # can only be asked by being set; here, before there are thread
 
 
 def root() -> Path:
-    """The project: the folder of notebooks/, params/ and outputs/ (or ``MIDWAY_ROOT``)."""
+    """The project: the folder of notebooks/, params/ and outputs/ (or ``MIDWAY_ROOT``).
+
+    Examples
+    --------
+    >>> from midway import root
+    >>> (root() / "params" / "mini.yaml").is_file()
+    True
+    """
     return Path(os.environ.get("MIDWAY_ROOT") or Path(__file__).resolve().parents[3]).resolve()
 
 

@@ -2,6 +2,13 @@
 
 Every refusal is an :class:`InputError`: one line that names the key, what was found and what is
 allowed. Nothing heavy is imported here, so a bad file is refused in well under a second.
+
+Examples
+--------
+>>> from midway import params, root
+>>> study = params.load(root() / "params/smoke.yaml", {"seeds": [1, 2]})
+>>> study.seeds, study.transfer.targets, study.training("transfer", "xnli").length(160)
+([1, 2], ['xnli', 'xquad', 'tatoeba'], 10)
 """
 
 import re

@@ -37,6 +37,14 @@ class Run:
         Keeps every language's score as soon as it is known and knows those of a cut-off run.
     upstream : Path
         The variant's 01_intermediate folder; its encoder at this dose, or nothing for none.
+
+    Scores are percentages, as XTREME's scorers give them (2003.11080). InputError where the
+    variant's weights are damaged; a language without data is named in the results' ``missing``.
+
+    Examples
+    --------
+    >>> run = Transfer(study, "mnli", 1, "part1", step, upstream)  # doctest: +SKIP
+    >>> run.evaluate("xnli")["zero_shot"]  # doctest: +SKIP
     """
 
     def __init__(self, study: Study, variant: str, seed: int, part: str, step, upstream: Path):
