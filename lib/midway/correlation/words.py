@@ -10,8 +10,8 @@ Examples
 --------
 >>> import pandas as pd
 >>> from midway import words
->>> row = {"rho": 0.9, "p_maxt": 0.001, "p_mc_low": 0.0, "p_mc_high": 0.004, "low": 0.5, "high": 1.0}
->>> words.verdict(pd.Series(row | {"critical": 0.8, "n": 9}))
+>>> row = {"rho": 0.9, "p_maxt": 0.001, "p_mc_low": 0.0, "p_mc_high": 0.004, "low": 0.5}
+>>> words.verdict(pd.Series(row | {"high": 1.0, "critical": 0.8, "n": 9}))
 'holds'
 """
 
