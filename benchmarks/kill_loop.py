@@ -6,7 +6,7 @@ numbers of all records and all files must then be the same, bit for bit, and aud
 On Linux each run has a PID namespace of its own, so that a kill reaches nothing else.
 
     python benchmarks/kill_loop.py [--kills 25] [--seed 1]       # about 20 minutes on two cores
-    python benchmarks/kill_loop.py --tiny      # a random encoder of 3 layers: the same steps, sooner
+    python benchmarks/kill_loop.py --tiny   # a random encoder of 3 layers, sooner
 """
 
 import argparse
