@@ -174,14 +174,8 @@ def refuse(study: params.Study) -> None:
 def _read(task: str, split: str, lang: str, data: params.Data) -> tuple[Card, str]:
     """Card and source of the rows of a split."""
     card = tasks.get(task)
-    if source(card, data) != "mini":
-        card = _card(task, split, lang)
-    return card, source(card, data)
-
-
-def _card(task: str, split: str, lang: str) -> Card:
-    """Card of the rows of a split."""
-    card = tasks.get(task)
+    if source(card, data) == "mini":
+        return card, "mini"
     if split not in SPLITS:
         raise InputError(f"no split {split!r}; known: {', '.join(SPLITS)}")
     if card.train_from and (split == "train" or (split == "dev" and not card.splits.get("dev"))):
@@ -189,7 +183,7 @@ def _card(task: str, split: str, lang: str) -> Card:
     if lang not in card.languages:
         known = ", ".join(card.languages)
         raise MissingData(task, lang, split, f"{card.name} has no such language; it has {known}")
-    return card
+    return card, source(card, data)
 
 
 def _draw(kind: str, made: list[dict], size: int, seed: int, role: str) -> list[dict]:

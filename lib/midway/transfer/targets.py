@@ -225,25 +225,28 @@ class Run:
         rows, kind = self.rows(card, "test", lang), kinds.get(card.kind)
         model_state, _, blinds = self.tuned[card.train_key]
         a, features = self._answers(card, model_state, rows)
-        beside = rivals.evaluate(rows, lang) if rivals else {}
+        beside = {}
         for name, blind in blinds.items():
             b, _ = self._answers(card, blind, controls.blind(rows, card.kind))
             beside[name] = kind.score(card, b.predictions, rows, lang)
+        metrics = kind.score(card, a.predictions, rows, lang) | {"loss": a.loss}
+        extra = by_row_kind(kind, card, a.predictions, rows, lang)
+        extra |= kind.about(card, features, rows, lang)
+        predictions = kind.submission(card, a.predictions, rows)
+        return self.keep(card, lang, rows, metrics, predictions, rivals, extra, beside)
+
+    def keep(self, card, lang: str, rows, metrics, predictions, rivals, extra, beside=None):
+        """Write a language's predictions and scores, with the controls'; a ``ScoreRecord``."""
+        place = self.out / "predictions", card.name, lang
         return self.step.score(
             card.name,
             lang,
             n=len(rows),
-            metrics=kind.score(card, a.predictions, rows, lang) | {"loss": a.loss},
+            metrics=metrics,
             main=card.metric,
-            controls=beside,
-            predictions=self.write(card, lang, kind.submission(card, a.predictions, rows)),
-            extra=by_row_kind(kind, card, a.predictions, rows, lang)
-            | kind.about(card, features, rows, lang),
-        )
-
-    def write(self, card, lang: str, predictions):
-        return submission_files.write_predictions(
-            self.out / "predictions", card.name, lang, predictions
+            controls=(rivals.evaluate(rows, lang) if rivals else {}) | (beside or {}),
+            predictions=submission_files.write_predictions(*place, predictions),
+            extra=extra,
         )
 
     # -- sentence vectors, which retrieval and mining ask for -------------------------------------
