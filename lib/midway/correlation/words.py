@@ -273,13 +273,6 @@ def _hold(n: int) -> str:
     return "holds" if n == 1 else "hold"
 
 
-def readme(sections: dict[str, list[str]]) -> str:
-    """README's paragraph on a study, from the sections in 03's record (`results.sections`)."""
-    short = [line.partition(";")[0].rstrip(".") + "." for line in sections["between"][:1]]
-    lines = [*sections["answer"], *short, *sections["within"][:1], *sections["choice"][-1:]]
-    return " ".join([*lines, *sections["limits"][1:]])
-
-
 def scope(study: dict) -> list[str]:
     """What results are about: one sentence for the miniature, none for real data."""
     return [MICROWORLD] if study.get("data", {}).get("source") == "mini" else []
