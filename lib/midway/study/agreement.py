@@ -1,4 +1,6 @@
-"""What the groups of a study's settings must agree on; each group checks itself."""
+"""What a study's settings must agree on; each group of them checks itself."""
+
+import re
 
 from midway.study import tasks
 from midway.study.variants import LONGER, near
@@ -6,6 +8,11 @@ from midway.study.variants import LONGER, near
 
 def agree(study) -> None:
     """ValueError, one line that names the keys, where settings contradict each other."""
+    name, seeds = study.study, study.seeds
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or ".." in name:
+        raise ValueError("study: use letters, digits, '_', '-' and '.' (at most 64, no path)")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > 2**31:
+        raise ValueError("seeds: give at least one seed, each once, between 0 and 2**31")
     for label, part, known in (
         ("intermediate", study.intermediate, [*tasks.INTERMEDIATE, "multi"]),
         ("transfer", study.transfer, tasks.TARGETS),

@@ -229,20 +229,6 @@ class Study(Strict):
     correlation: Correlation = Correlation()
     compute: Compute = Compute()
 
-    @field_validator("study")
-    @classmethod
-    def _name(cls, name):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or ".." in name:
-            raise ValueError("use letters, digits, '_', '-' and '.' (at most 64, no path)")
-        return name
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds(cls, seeds):
-        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > 2**31:
-            raise ValueError("give at least one seed, each once, between 0 and 2**31")
-        return seeds
-
     @model_validator(mode="after")
     def _coherent(self):
         agree(self)
