@@ -1,4 +1,11 @@
-"""Interactive figures of notebooks: menus above a figure, or one figure without menus."""
+"""Interactive figures of notebooks: menus above a figure, or one figure without menus.
+
+Examples
+--------
+>>> from midway import explore
+>>> explore.controls(lambda n: print(n), n=[("one", 1), ("two", 2)])  # menus in JupyterLab
+1
+"""
 
 from functools import partial
 from pathlib import Path

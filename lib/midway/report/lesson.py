@@ -1,4 +1,10 @@
-"""Parts of the course: figures of training and chance, rows to read, checks of exercises."""
+"""Parts of the course: figures of training and chance, rows to read, checks of exercises.
+
+Examples
+--------
+>>> from midway import lesson
+>>> figure = lesson.losses([1.1, 0.9, 0.7, 0.6], steps=[2, 4])
+"""
 
 import numpy as np
 import pandas as pd
