@@ -134,6 +134,16 @@ def test_yaml_examples_are_valid_params(tmp_path):
     assert study.training("transfer", "xquad").lr >= 1e-4
 
 
+def test_the_first_screen_quotes_the_answer(root):
+    """The numbers at README's top are those of the generated sentences below it."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    screen, answer = text.split("## What Midway does")[0], text.split("## The answer in numbers")[1]
+    numbers = re.findall(r"[+-]\d\.\d\d", screen)
+    real, _, miniature = answer.partition("**In the miniature**")
+    assert len(numbers) == 6
+    assert all(n in real for n in numbers[:3]) and all(n in miniature for n in numbers[3:])
+
+
 def test_hooks_and_citation_are_local(root):
     """House-keeping files are valid, and hooks fetch nothing."""
     hooks = yaml.safe_load((root / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
