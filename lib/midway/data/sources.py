@@ -11,13 +11,12 @@ Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.sour
 network, and only for files at a pinned revision.
 """
 
-import contextlib
 import hashlib
 import random
 from pathlib import Path
 
 from midway.study import params, tasks
-from midway.study.errors import InputError, MissingData
+from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.files import root
 from midway.study.tasks import SPLITS, Card
 
@@ -79,8 +78,11 @@ def first_rows(study: params.Study, target: str, most: int = 4) -> list[dict]:
     found: list[dict] = []
     for lang in evaluated(study, target):
         if len(found) < most:
-            with contextlib.suppress(MissingData):
+            try:
                 found.append(load(target, "test", lang, study.data, 1)[0])
+            except (MissingData, Unreachable) as error:
+                if not getattr(error, "final", True):
+                    raise
     return found
 
 
