@@ -80,11 +80,10 @@ def holdings(study: params.Study, name: str, wanted, waits=()) -> Holdings:
     out = Holdings()
     for split, lang in wanted:
         try:
-            parts = sources.describe(name, split, lang, study.data)
+            parts = sources.on_hub(name, split, lang, study.data)
         except MissingData as error:
             out.missing.append(f"{split} {lang}: {error.reason}")
             continue
-        parts = [part for part in parts if "id" in part]
         for part in parts:
             place, choose = (part["id"], part["revision"]), hub.chooser(part)
             try:
@@ -135,11 +134,10 @@ def _encoder(study) -> tuple[list[str], list[str]]:
     enc = study.encoder
     try:
         if enc.kind == "hub":
-            place = enc.name, enc.revision
-            sizes = repository.listing(*place, "model", repository.WAITS)
+            sizes = repository.listing(*enc.place, "model", repository.WAITS) or {}
             size = sum(sizes[name] for name in checkpoints.wanted(list(sizes)))
-            print(f"encoder: {enc.name} at {enc.revision[:12]}, {megabytes(size)}", flush=True)
-            here = repository.here(*place, checkpoints.wanted, "model")
+            print(f"encoder: {enc.name} at {enc.place[1][:12]}, {megabytes(size)}", flush=True)
+            here = repository.here(*enc.place, checkpoints.wanted, "model")
             if (free := room()) < size and not here:
                 return [f"encoder: {_full(free)}"], []
         found = encoder.load(enc)
