@@ -1,5 +1,6 @@
 """Things to play with in a notebook: controls over a drawing, or one drawing without them."""
 
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -66,8 +67,6 @@ def power(folder) -> None:
 
 
 def _power(parts, rho: float) -> None:
-    from dataclasses import replace
-
     sizes = (5, 8, 10, 15, 20, 30, 40, 60)
     curves = [design.power(replace(parts, tasks=n, families=n), studies=500) for n in sizes]
     found = pd.Series([float(c.set_index("rho")["between"].loc[rho]) for c in curves], sizes)
