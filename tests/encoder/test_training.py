@@ -228,15 +228,17 @@ def test_equal_weights_are_equal_files(folder, tmp_path):
     model, _ = make(folder)
     meta = {"midway": '{"encoder": "x", "variant": "y"}'}
     for name in "ab":
-        snapshots.save_weights(snapshots.trained(model), tmp_path / name, meta)
+        snapshots.save_weights(snapshots.trained(model.encoder), tmp_path / name, meta)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_saved_weights_come_back(folder, tmp_path):
     model, sources = make(folder, frozen_layers=1, frozen_embeddings=True)
     training.fit(model, sources, PLAN, 2, 1, MACHINE)
-    snapshots.save_weights(snapshots.trained(model), tmp_path / "w.safetensors", {"variant": "x"})
+    snapshots.save_weights(
+        snapshots.trained(model.encoder), tmp_path / "w.safetensors", {"variant": "x"}
+    )
     fresh, _ = make(folder, frozen_layers=1, frozen_embeddings=True)
-    snapshots.load_weights(fresh.encoder, tmp_path / "w.safetensors")
+    snapshots.restore(fresh.encoder, snapshots.read_weights(tmp_path / "w.safetensors")[0])
     ours = dict(model.encoder.named_parameters())
     assert all(torch.equal(p, ours[n]) for n, p in fresh.encoder.named_parameters())

@@ -90,7 +90,7 @@ def test_a_short_revision_is_refused(hub, monkeypatch):
 
 def test_a_description_needs_no_network(hub):
     """`doctor` and `fetch` ask for it before they ask the hub."""
-    told = sources.describe("panx", "test", "de", HUB)[0]
+    told = sources.on_hub("panx", "test", "de", HUB)[0]
     assert told["config"] == "PAN-X.de" and told["revision"] == tasks.get("panx").hub["revision"]
     assert not hub.log
 
@@ -125,7 +125,7 @@ def test_official_files_come_before_the_hub(hub, tmp_path):
     data = study(tmp_path).data
     sources.refuse(study(tmp_path))
     assert sources.load("ccg", "train", "en", data)["tags"] == [["NP", "N"]]
-    assert sources.describe("ccg", "train", "en", data)[0]["file"] == "intermediate/ccg/train.tsv"
+    assert sources.on_hub("ccg", "train", "en", data) == []
     assert len(sources.load("mnli", "dev", "en", data)) == 12  # no files: from the hub
     assert sources.note(tasks.get("bucc2018"), data) and not sources.note(tasks.get("ccg"), data)
 

@@ -1,4 +1,11 @@
-"""Published numbers, recomputed, and beside ours; sources in ``published_data/README.md``."""
+"""Published numbers, recomputed, and beside ours; sources in ``published_data/README.md``.
+
+Examples
+--------
+>>> from midway import published
+>>> published.table2().loc["qqp", ["printed", "agrees"]].to_dict()
+{'printed': 5.3, 'agrees': True}
+"""
 
 from pathlib import Path
 

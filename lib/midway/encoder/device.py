@@ -32,13 +32,6 @@ class Machine:
     level: str
     recompute: bool = False  # gradient checkpointing: less memory, a third more time
 
-    def prepare(self) -> None:
-        """Set threads and make torch deterministic."""
-        torch.set_num_threads(self.threads)
-        if self.device == "cuda":  # CPU kernels are deterministic; this imports a second's worth
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True, warn_only=True)
-
     def autocast(self):
         """Mixed precision for forward passes, or nothing in fp32."""
         if self.precision == "fp32":
@@ -66,22 +59,18 @@ def setup(compute) -> Machine:
     if precision == "fp16" and device == "cpu":
         raise InputError("compute.precision: fp16 needs a GPU; use bf16, fp32 or auto")
     level = "bitwise on this machine and thread count" if device == "cpu" else "seeded"
-    machine = Machine(
-        device,
-        precision,
-        compute.threads,
-        compute.eval_tokens,
-        level,
-        compute.gradient_checkpointing,
-    )
-    machine.prepare()
-    return machine
+    torch.set_num_threads(compute.threads)
+    if device == "cuda":  # CPU kernels are deterministic; this imports a second's worth
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    settings = compute.threads, compute.eval_tokens, level, compute.gradient_checkpointing
+    return Machine(device, precision, *settings)
 
 
 def _checksum(array: np.ndarray, name: str) -> bytes:
     about = f"{name} {array.dtype.str} {array.shape} {array.flags.c_contiguous}"
     digest = xxhash.xxh3_128(about.encode())
-    digest.update(memoryview(array).cast("B") if array.size else b"")
+    digest.update(array.data.cast("B") if array.size else b"")
     return digest.digest()
 
 
@@ -109,6 +98,11 @@ class Inputs:
 
     The lowest, frozen layers compute the same for every variant, so their output is computed once
     and kept on disk (float16, (all pieces, hidden)); a batch then starts above them.
+
+    Examples
+    --------
+    >>> inputs = Inputs(features, run.model, run.machine, run.cache)  # doctest: +SKIP
+    >>> inputs.tensors([0, 1])["ids"].shape  # (sequences, longest)  # doctest: +SKIP
     """
 
     def __init__(self, features: Features, model: Model, machine: Machine, cache: Path | None):

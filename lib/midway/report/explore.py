@@ -1,4 +1,11 @@
-"""Things to play with in a notebook: controls over a drawing, or one drawing without them."""
+"""Things to play with in a notebook: controls over a drawing, or one drawing without them.
+
+Examples
+--------
+>>> from midway import explore
+>>> explore.controls(lambda n: print(n), n=[("one", 1), ("two", 2)])  # menus in JupyterLab
+1
+"""
 
 from dataclasses import replace
 from functools import partial

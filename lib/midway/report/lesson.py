@@ -1,4 +1,10 @@
-"""What the course shows and asks: figures of a training and of chance, rows to read, exercises."""
+"""What the course shows and asks: figures of a training and of chance, rows to read, exercises.
+
+Examples
+--------
+>>> from midway import lesson
+>>> figure = lesson.losses([1.1, 0.9, 0.7, 0.6], steps=[2, 4])
+"""
 
 import numpy as np
 import pandas as pd

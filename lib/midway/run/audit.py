@@ -14,7 +14,7 @@ from pathlib import Path
 
 from midway.run import hashes, inputs, record, seal
 from midway.run import plan as planning
-from midway.run.record import ScoreRecord, StepRecord
+from midway.run.record import StepRecord
 from midway.run.status import read_state
 from midway.run.step import run_step
 from midway.run.steps import STEPS, StepId, steps, upstream
@@ -91,9 +91,7 @@ def _scores(folder: Path, found: StepRecord) -> list[str]:
         if path.name.endswith(".training.json"):
             continue  # facts of a model that targets share; no score
         try:
-            score = record.load(path)
-            if not isinstance(score, ScoreRecord):
-                raise InputError(f"{name} is another kind of record")
+            score = record.load_score(path)
             if score.text() != path.read_text(encoding="utf-8"):
                 raise InputError(f"{name} was changed after it was written (self-hash)")
         except (InputError, OSError, UnicodeDecodeError) as error:

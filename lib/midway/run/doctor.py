@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from importlib import metadata
-from pathlib import Path
 
 from midway.data import sources
 from midway.encoder import checkpoints
@@ -78,9 +77,8 @@ def _encoder(study, ask: bool) -> list[dict]:
             return [_row("encoder", False, f"{packaged.PACKAGE} absent; {packaged.USE_HUB}")]
         return [_row("encoder", True, f"{packaged.PACKAGE} {version}; decoded at first use")]
     if enc.kind == "path":
-        folder = root() / Path(enc.path).expanduser()
-        return [_row("encoder", True, f"{folder}: {_checkpoint(folder, 'encoder.path')}")]
-    where, place = (enc.name, enc.revision), f"{enc.name} at {enc.revision[:12]}"
+        return [_row("encoder", True, f"{enc.folder}: {_checkpoint(enc.folder, 'encoder.path')}")]
+    where, place = enc.place, f"{enc.name} at {enc.place[1][:12]}"
     try:
         if repository.here(*where, checkpoints.wanted, "model"):
             facts = _checkpoint(repository.snapshot(*where, "model"), "encoder.name")

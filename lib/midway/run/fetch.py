@@ -65,7 +65,6 @@ class Holdings:
     parts: dict[str, dict] = field(default_factory=dict)  # "split lang" -> a part on the hub
     missing: list[str] = field(default_factory=list)  # what no source has, with the reason
     unreachable: str = ""  # why the hub could not be asked
-    local: int = 0  # splits and languages in files of one's own, or of the miniature
     files: dict[tuple, tuple[int, bool]] = field(default_factory=dict)  # -> bytes, whether here
 
     def size(self, absent: bool = False) -> int:
@@ -81,12 +80,11 @@ def holdings(study: params.Study, name: str, wanted, ask: bool) -> Holdings:
     out = Holdings()
     for split, lang in wanted:
         try:
-            parts = sources.describe(name, split, lang, study.data)
+            parts = sources.on_hub(name, split, lang, study.data)
         except MissingData as error:
             out.missing.append(f"{split} {lang}: {error.reason}")
             continue
-        out.local += "id" not in parts[0]
-        for i, part in enumerate(part for part in parts if "id" in part):
+        for i, part in enumerate(parts):
             place, choose = (part["id"], part["revision"]), hub.chooser(part)
             try:
                 here = repository.here(*place, choose)
@@ -125,10 +123,10 @@ def _encoder(study) -> list[str]:
     enc = study.encoder
     try:
         if enc.kind == "hub":
-            sizes = repository.listing(enc.name, enc.revision, "model")
+            sizes = repository.listing(*enc.place, kind="model") or {}
             size = sum(sizes[name] for name in checkpoints.wanted(list(sizes)))
-            print(f"encoder: {enc.name} at {enc.revision[:12]}, {megabytes(size)}", flush=True)
-            checkpoints.hub_folder(enc.name, enc.revision, sys.stderr.isatty())
+            print(f"encoder: {enc.name} at {enc.place[1][:12]}, {megabytes(size)}", flush=True)
+            checkpoints.hub_folder(*enc.place, sys.stderr.isatty())
         found = encoder.load(enc)
     except (InputError, Unreachable, repository.Absent) as error:
         return [f"encoder: {error}"]

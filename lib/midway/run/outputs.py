@@ -3,6 +3,12 @@
 A run gives every notebook its folder. By hand, a notebook reads the newest finished study (or, in a
 new clone, the sample of the default study) and writes below ``outputs/by_hand/``, so that trying
 something out never replaces the record or the weights of a study.
+
+Examples
+--------
+>>> from midway import outputs, root
+>>> outputs.by_hand("smoke", "01_intermediate", "mnli").relative_to(root()).as_posix()
+'outputs/by_hand/smoke/01_intermediate/mnli'
 """
 
 import json

@@ -177,9 +177,9 @@ def _told(error: Exception, name: str, commit: str, kind: str) -> Exception:
         return Unreachable(f"{what}: {advice}", offline=True)
     answer = first(errors.HfHubHTTPError)
     response = getattr(answer, "response", None)
-    status = getattr(response, "status_code", 0)
+    status, headers = getattr(response, "status_code", 0), getattr(response, "headers", {})
     if status == 429 or status == 408 or status >= 500:
-        after = response.headers.get("Retry-After", "")
+        after = headers.get("Retry-After", "")
         asks = f"; it asks to wait {after} s" if after.isdigit() else ""
         kinds = {429: "too many requests (429)", 408: "a time-out (408)"}
         told = kinds.get(status, f"the hub is out of order ({status})")
@@ -192,7 +192,7 @@ def _told(error: Exception, name: str, commit: str, kind: str) -> Exception:
         return Absent(f"{what}: the hub has disabled this repository ({page})")
     if first(errors.RepositoryNotFoundError) or status == 401:
         why = "mistyped, or private (then: `hf auth login`)?"
-        if "credentials" in response.headers.get("X-Error-Message", "").lower():
+        if "credentials" in headers.get("X-Error-Message", "").lower():
             why = "the token is not valid (HF_TOKEN or `hf auth login`)?"
         return Absent(f"the hub shows no {kind} {name} (401): {why}")
     if status == 403:
