@@ -8,6 +8,7 @@ Examples
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from midway import kinds
 from midway.report.drawing import INK, MUTED, empty, footnote, new_axes, styled
@@ -31,8 +32,6 @@ def losses(values, steps=(), what: str = "training loss (nats)"):
 @styled
 def languages(scores: pd.Series, what: str, n: int):
     """Bars of one score by language (index), the training language first and dark."""
-    import seaborn as sns
-
     fig, (ax,) = new_axes(1, (6.4, 2.6))
     colours = {lang: INK if lang == "en" else MUTED for lang in scores.index}
     sns.barplot(x=scores.index, y=scores.to_numpy(), hue=scores.index, palette=colours, ax=ax)
@@ -45,8 +44,6 @@ def languages(scores: pd.Series, what: str, n: int):
 @styled
 def similarity(table: pd.DataFrame, title: str):
     """Cosines of every pair of texts (index and columns: their names) as a square."""
-    import seaborn as sns
-
     fig, (ax,) = new_axes(1, (6.0, 5.2))
     sns.heatmap(table, cmap="Greys", vmin=0, vmax=1, square=True, linewidths=0.5, ax=ax,
                 cbar_kws={"label": "cosine (negative: white)"})  # fmt: skip
@@ -57,8 +54,6 @@ def similarity(table: pd.DataFrame, title: str):
 @styled
 def chance(values, seen: float, what: str, where: str = ""):
     """Histogram of a statistic when chance alone decides, and the value that was seen."""
-    import seaborn as sns
-
     fig, (ax,) = new_axes(1, (5.2, 2.4))
     sns.histplot(x=np.asarray(values), bins=40, color=MUTED, edgecolor="white", lw=0.3, ax=ax)
     ax.axvline(seen, color=INK, lw=2)
