@@ -4,10 +4,12 @@ Rows: side ('source' foreign | 'target' English), text, gold (ids of translation
 used as it is. Controls: random, char_ngrams (mutual nearest neighbours, no threshold).
 """
 
+import numpy as np
+
 from midway.evaluation.lexical import MOST, nearest_by_ngrams
 from midway.kinds import raw as cells
 from midway.kinds import submitted
-from midway.kinds.kind import Kind, Scores
+from midway.kinds.kind import Kind, Scores, of_f1
 from midway.study.errors import InputError
 
 
@@ -23,7 +25,7 @@ class Mining(Kind):
         """The margin threshold is fitted on dev and applied to test; a ``ScoreRecord``."""
         from midway.evaluation import retrieval
 
-        options = {
+        options: dict = {
             "k": run.study.transfer.mining_neighbours,
             "memory_mb": run.study.compute.mining_memory_mb,
             "precision": "bf16" if run.machine.precision == "bf16" else "fp32",
@@ -40,23 +42,12 @@ class Mining(Kind):
                 k: (*retrieval.mine_bucc(left[k], right[k], x, y, **options), gold) for k in left
             }
         cuts = {k: retrieval.best_threshold(*found) for k, found in mined["dev"].items()}
-        sweep = {
-            k: retrieval.mining_scores(*found, cuts[k])
-            for k, found in mined["test"].items()
-            if k in cuts
-        }
+        tested = {k: found for k, found in mined["test"].items() if k in cuts}
+        sweep = {k: retrieval.mining_scores(*found, cuts[k]) for k, found in tested.items()}
         pairs, values, _ = mined["test"][run.layer]
         kept = [p for p, v in zip(pairs, values, strict=True) if v >= cuts[run.layer]]
-        return run.step.score(
-            card.name,
-            lang,
-            n=len(rows),
-            metrics=sweep[run.layer],
-            main="f1",
-            controls=rivals.evaluate(rows, lang) if rivals else {},
-            predictions=run.write(card, lang, kept),
-            extra=run.about_vectors(threshold=cuts[run.layer], fitted_on="dev", layers=sweep),
-        )
+        extra = run.about_vectors(threshold=cuts[run.layer], fitted_on="dev", layers=sweep)
+        return run.keep(card, lang, rows, sweep[run.layer], kept, rivals, extra)
 
     def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
         x, y = ([row for row in rows if row["side"] == side] for side in ("source", "target"))
@@ -73,6 +64,16 @@ class Mining(Kind):
 
     def write(self, predictions) -> str:
         return "".join(f"{source}\t{target}\n" for source, target in predictions)
+
+    def gold(self, card, rows, lang: str) -> dict:
+        return {f"{lang} {r['id']}": set(r["gold"]) for r in rows if r["side"] == "source"}
+
+    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
+        told: dict = {i: set() for i in gold}
+        for line in text.splitlines():
+            a, b = line.split("\t")
+            told.setdefault(f"{lang} {a}", set()).add(b)
+        return of_f1([(told[i], gold[i]) for i in gold])
 
     def score_files(self, card, predicted, expected):
         return submitted.pairs(predicted, expected)

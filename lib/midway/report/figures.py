@@ -1,6 +1,12 @@
 """Figures in one style, from finished results, for notebooks, report and papers alike.
 
 Nothing is computed here. Every figure carries n, unit and correction.
+
+Examples
+--------
+>>> import pandas as pd
+>>> from midway import figures
+>>> figure = figures.heatmap(pd.DataFrame({"xnli": [1.5, -0.5]}, index=["mnli", "ccg"]))
 """
 
 import itertools
