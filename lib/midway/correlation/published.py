@@ -150,7 +150,7 @@ def why_not(params: dict, target: str | None = None) -> str:
     """
     encoder, data = params["encoder"], params["data"]
     why = []
-    asked = [target] if target in tasks.TARGETS else params["transfer"].get("targets", [])
+    asked: list = [target] if target in tasks.TARGETS else params["transfer"].get("targets", [])
     own = Data(**data) if data["source"] == "hub" else Data()
     if other := [t for t in asked if sources.note(tasks.get(t), own)]:
         why.append(f"the hub's copy of {', '.join(other)} is not XTREME's own data")

@@ -6,6 +6,8 @@ Examples
 >>> figure = lesson.losses([1.1, 0.9, 0.7, 0.6], steps=[2, 4])
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -79,9 +81,9 @@ def table(frame: pd.DataFrame):
     html = [c for c in frame.attrs.get("html", ()) if c in frame]
     css = {"text-align": "start", "vertical-align": "top", "white-space": "normal",
            "unicode-bidi": "plaintext", "max-width": "34em"}  # fmt: skip
-    look = frame.style.hide(axis="index").set_properties(**css).format(precision=1, escape="html")
-    heads = [{"selector": "th", "props": "text-align: start"}]
-    return look.format(None, subset=html).set_table_styles(heads)
+    look: Any = frame.style.hide(axis="index").set_properties(**css)
+    look = look.format(precision=1, escape="html").format(None, subset=html)
+    return look.set_table_styles([{"selector": "th", "props": "text-align: start"}])
 
 
 def evidence(rows, card, labels=()) -> pd.DataFrame:

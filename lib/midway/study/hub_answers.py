@@ -55,7 +55,7 @@ def connect() -> None:
                     reason += f", more than the {PATIENCE} s that are waited: run it again later"
             raise Unreachable(reason, after)
 
-    hooks = {"request": [hf_request_event_hook]}
+    hooks: dict = {"request": [hf_request_event_hook]}
     set_client_factory(lambda: Client(event_hooks=hooks, follow_redirects=True, timeout=TIMEOUT))
 
 
@@ -96,7 +96,7 @@ def told(error: Exception, name: str, commit: str, kind: str) -> Exception:
     answer = first(errors.HfHubHTTPError)
     response = getattr(answer, "response", None)
     status = getattr(response, "status_code", 0)
-    said = response.headers.get("X-Error-Message", "").lower() if status else ""
+    said = getattr(response, "headers", {}).get("X-Error-Message", "").lower()
     if first(errors.GatedRepoError):
         advice = f"ask for access at {page}, then `hf auth login` or set HF_TOKEN"
         return Unreachable(f"{what} is gated: {advice}", final=True)
@@ -116,7 +116,7 @@ def told(error: Exception, name: str, commit: str, kind: str) -> Exception:
         return Absent(f"{what}: the hub answers {status or 404}: {line(answer)}")
     disk = next((e for e in chain if isinstance(e, OSError) and e.errno in _DISK), None)
     if disk:
-        return unwritable(disk.strerror)
+        return unwritable(str(disk.strerror))
     return Unreachable(f"{what}: the download failed ({type(error).__name__}: {line(error)})")
 
 
