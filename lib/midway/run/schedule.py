@@ -159,7 +159,8 @@ class Run:
                 say(f"{end.state}: {notebook if notebook.exists() else sid.path}\n    {end.error}")
         skipped = sum(end is None for end in self.bad.values())
         if self.bad:
-            say(f"not done: {len(self.bad) - skipped} steps, and {skipped} that need them")
+            rest = f"; {skipped} more need them" if skipped else ""
+            say(f"steps that were not done: {len(self.bad) - skipped}{rest}")
         for line in without(self.study, folder):
             say(line)
         say(page if page.exists() else folder, sys.stdout)
