@@ -40,7 +40,7 @@ def correlate_table(
     What was done to the table is one line each in ``table.attrs["problems"]``; InputError names the
     line of whatever cannot be read without a doubt.
     """
-    path = Path(path)
+    path = Path("/dev/stdin" if str(path) == "-" else path)
     if path.is_dir() or path.suffix.lower() in (".json", ".jsonl"):
         table = harness.read(path)
     else:

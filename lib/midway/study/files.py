@@ -11,6 +11,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from midway.study.errors import InputError
+
 INDEX = ".hashes.json"  # sizes and times of hashed files, so that plan need not read them
 UMASK = os.umask(0)
 os.umask(UMASK)  # can only be asked by being set; here, before there are threads
@@ -48,6 +50,15 @@ def digest(value: Any) -> str:
     """sha256 of a value's canonical JSON."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def once(pairs: list) -> dict:
+    """Object of a person's JSON (``object_pairs_hook``); InputError where a name stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise InputError(f"{next(n for n in names if names.count(n) > 1)!r} stands twice")
+    return found
 
 
 def sha256(path: str | Path) -> str:
