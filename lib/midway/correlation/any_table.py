@@ -112,7 +112,7 @@ def report(table, out=None, **args) -> int:
         raise InputError(f"{table}: cannot be correlated ({one_line(error)[:200]})") from None
     for line in result.attrs["problems"]:
         print(f"midway: {line}", file=sys.stderr)
-    shown = result.rename(columns={"rho": words.SYMBOLS[args["method"]]})
+    shown = export.zeros(result.rename(columns={"rho": words.SYMBOLS[args["method"]]}))
     if out:
         for path in export.write(shown, out, "correlation", digits=3, index=False):
             print(path)

@@ -59,11 +59,17 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     return tensors, meta
 
 
-def load_weights(model, path: Path) -> None:
-    """Put a variant's trained tensors into its pretrained encoder."""
+def load_weights(model, path: Path, made_as: dict | None = None) -> None:
+    """Put a variant's trained tensors into its pretrained encoder.
+
+    made_as: the encoder and the variant that they must be of; else InputError, model unchanged.
+    """
+    tensors, meta = read_weights(path)
+    if made_as and (found := json.loads(meta.get("midway", "{}"))) != made_as:
+        raise InputError(f"{path}: weights of {found}, not of {made_as}; make them again")
     own = dict(model.named_parameters())
     with torch.no_grad():
-        for name, tensor in read_weights(path)[0].items():
+        for name, tensor in tensors.items():
             own[name].copy_(tensor)
 
 

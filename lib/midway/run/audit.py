@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from midway.run import hashes, inputs, record, seal
+from midway.run import hashes, inputs, missing, record, seal
 from midway.run import plan as planning
 from midway.run.record import ScoreRecord, StepRecord
 from midway.run.status import read_state
@@ -59,6 +59,7 @@ def audit(study_dir: Path) -> dict:
         problems += [f"{sid.path}: {w}" for w in dict.fromkeys(wrong)]
     problems += _pages(study_dir, found, named)
     notes += _left(study, study_dir) + _differences(study, study_dir, found)
+    notes += missing.without(study, study_dir)
     wrong, said = seal.check(study_dir)
     checked = [s.path for s in found]
     return {"checked": checked, "problems": problems + wrong, "notes": notes + said}

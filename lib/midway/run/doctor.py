@@ -238,4 +238,5 @@ def show(rows: list[dict]) -> str:
     marks = {True: "ok     ", False: "MISSING", None: "note   "}
     width = max(len(row["what"]) for row in rows)
     lines = [f"{marks[r['ok']]}  {r['what']:{width}}  {r['detail']}" for r in rows]
+    lines.append(f"{len(rows)} checks, {sum(r['ok'] is False for r in rows)} missing")
     return "\n".join(re.sub(r"\s+\n", "\n", line) for line in lines)

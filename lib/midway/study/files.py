@@ -157,6 +157,7 @@ def save_index(index: Path) -> None:
 @functools.cache
 def _index(path: Path | None) -> dict:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        known = json.loads(path.read_text(encoding="utf-8")).items()
+        return {k: v for k, v in known if isinstance(v, list) and len(v) == 2}
     except (OSError, ValueError, AttributeError):
         return {}

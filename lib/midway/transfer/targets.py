@@ -20,8 +20,8 @@ from midway.kinds.kind import by_row_kind
 from midway.kinds.tokens import texts
 from midway.study import tasks
 from midway.study.errors import MissingData
-from midway.study.files import plain, write_atomic
-from midway.study.params import LONGER, Study
+from midway.study.files import digest, plain, write_atomic
+from midway.study.params import LONGER, Study, split_dose
 from midway.transfer import controls, submission_files
 from midway.transfer.summary import summary
 
@@ -49,7 +49,9 @@ class Run:
         self.layer = study.encoder.retrieval_layer or self.encoded.layers
         self.bare = self._model({})
         if not variant.startswith("none"):
-            snapshots.load_weights(self.bare.encoder, Path(upstream) / weights_file(variant))
+            made_as = {"encoder": self.encoded.fingerprint, "variant": split_dose(variant)[0]}
+            path = Path(upstream) / weights_file(variant)
+            snapshots.load_weights(self.bare.encoder, path, made_as)
         self.start = snapshots.trained(self.bare)
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
@@ -127,7 +129,8 @@ class Run:
                 if named := kinds.get(card.kind).blind:
                     blinds[named[1]] = self._fit(card, blind=True)[0]
             self.tuned[key] = model, facts, blinds
-            write_atomic(known, json.dumps({"key": made_of, "facts": plain(facts)}))
+            kept = {"key": made_of, "facts": plain(facts)}
+            write_atomic(known, json.dumps(kept | {"sha256": digest(kept)}))
             self.step.keep(known)
         return self.tuned[key][1]
 
@@ -284,6 +287,7 @@ def _facts(path, key: str) -> dict | None:
     """What an earlier, cut-off run noted about a shared model, if all it depends on is the same."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-        return tree["facts"] if tree["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
+        whole = tree.pop("sha256") == digest(tree) and tree["key"] == key
+        return tree["facts"] if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
