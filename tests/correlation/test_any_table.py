@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from midway import cli
-from midway.correlation import any_table
+from midway.correlation import any_table, export
 from midway.correlation.any_table import correlate_table
 from midway.correlation.table_file import read
 from midway.study.errors import InputError
@@ -605,6 +605,13 @@ def test_a_learning_rate_is_no_measure(tmp_path):
         rows.replace("lr", "other").replace("1e-5,1,1", "3e-5,1,1").replace("1e-5,4", "4e-5,4")
     )
     assert run(tmp_path, measures)["n"][0] == 3
+
+
+def test_rounding_errors_are_printed_as_zeros():
+    """`midway correlate` printed a low bound such as 4.962e-17, and -0."""
+    table = pd.DataFrame({"low": [4.962e-17, -3e-17, 0.25, np.nan], "p": [1e-30, 0.5, 1.0, 0.0]})
+    shown = export.zeros(table)
+    assert shown.to_csv(index=False) == "low,p\n0.0,1e-30\n0.0,0.5\n0.25,1.0\n,0.0\n"
 
 
 # -- no traceback, no waiting -------------------------------------------------------------------

@@ -41,7 +41,7 @@ def whole(folder: Path) -> tuple[StepRecord | None, str]:
         found = record.load(path)
         if not isinstance(found, StepRecord):
             return None, "it is a score's, not a step's"
-        same = found.text() == path.read_text(encoding="utf-8")
+        same = found.text().encode() == path.read_bytes()
         return (found, "") if same else (None, "record.json was changed by hand")
     except (InputError, OSError) as error:
         return None, str(error) if path.exists() else ""
@@ -62,6 +62,8 @@ def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), n
         return Item(sid, "new", _last_time(folder))
     name = StepId(found.step, found.variant, found.seed, found.part)
     why = [] if name == sid else [f"record: it is of {name.path}"]
+    if found.metric_version != record.METRIC_VERSION:
+        why.append(f"metric_version: {found.metric_version} -> {record.METRIC_VERSION}")
     current = hashes.hashes(study, sid, folder, ignore_missing=True)
     will = {f"upstream: {up.path}" for up in waiting}
     why += [r for r in hashes.reasons(found, study, sid, current) if r.split(" (")[0] not in will]

@@ -72,7 +72,7 @@ def read_state(out: Path) -> dict:
     out, path = Path(out), Path(out) / "state.json"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(state, dict):
         return {}
@@ -126,7 +126,7 @@ def lock(folder: Path):
         f.seek(0)
         try:
             other = dict(json.loads(f.read() or "{}"))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             other = {}
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)

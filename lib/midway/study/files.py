@@ -73,7 +73,7 @@ def file_hash(path: str | Path) -> str:
     Programs that show a notebook save metadata into it, which is no change of what it says.
     """
     if Path(path).suffix == ".ipynb":
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
             return digest([[_joined(c.get(k)) for k in CELL] for c in cells])
     return sha256(path)
@@ -159,5 +159,5 @@ def _index(path: Path | None) -> dict:
     try:
         known = json.loads(path.read_text(encoding="utf-8")).items()
         return {k: v for k, v in known if isinstance(v, list) and len(v) == 2}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
