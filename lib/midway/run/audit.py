@@ -17,7 +17,7 @@ from midway.run import plan as planning
 from midway.run.record import ScoreRecord, StepRecord
 from midway.run.status import read_state
 from midway.run.step import run_step
-from midway.run.steps import STEPS, StepId, steps, upstream
+from midway.run.steps import STEPS, StepId, steps, targets_of, upstream
 from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
@@ -52,7 +52,9 @@ def audit(study_dir: Path) -> dict:
         if item.record:
             found[sid] = item.record
             named |= {os.path.normpath(folder / f) for f in item.record.files}
-            wrong += _record(folder, item.record) + _scores(folder, item.record)
+            wrong += _record(folder, item.record)
+            own = targets_of(study, sid) if sid.step == STEPS[1] else []
+            wrong += _scores(folder, item.record, own)
             wrong += _notebook(folder, item.record, sid) + _unnamed(folder, item.record)
             if item.lost:
                 notes.append(f"{sid.path}: its weights have been removed")
@@ -83,7 +85,7 @@ def _record(folder: Path, found: StepRecord) -> list[str]:
     return wrong
 
 
-def _scores(folder: Path, found: StepRecord) -> list[str]:
+def _scores(folder: Path, found: StepRecord, own) -> list[str]:
     """Scores are whole, of their predictions, and those that the results give."""
     wrong, targets = [], found.results.get("targets") or {}
     try:
@@ -92,6 +94,7 @@ def _scores(folder: Path, found: StepRecord) -> list[str]:
     except (AttributeError, TypeError, InputError) as error:
         return [f"results.targets are no results of a transfer ({error})"]
     all_of = {t for t, r in targets.items() if _languages(r)}
+    wrong += [f"results.targets: {t} is not the step's" for t in sorted({*targets} ^ {*own})]
     for path in sorted((folder / "scores").glob("*.json")):
         name = f"scores/{path.name}"
         if path.name.endswith(".training.json"):
