@@ -82,15 +82,18 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
     if not table["p"].notna().any():
         why = "; ".join(sorted(set(table["note"]) - {""})) or "the table is empty"
         return [f"No cell has enough data for a correlation: {why}."]
-    if "primary" not in table:
-        return _family(table[table["p"].notna()], unit, most, "predictor-outcome")
-    out = []
-    for first, name in ((True, "primary"), (False, "exploratory")):
-        part = table[(table["primary"] == first) & table["p"].notna()]
-        if len(part):
-            part.attrs = table.attrs
-            out += _family(part, unit, most, name)
-    return out
+    parts = _parts(table, "predictor-outcome")
+    return [line for name, part in parts for line in _family(part, unit, most, name)]
+
+
+def _parts(table, otherwise="exploratory"):
+    """(name, cells with data) of the primary pairs and of the rest, or of all pairs."""
+    known = table[table["p"].notna()]
+    if "primary" not in known:
+        return [(otherwise, known)]
+    first = known["primary"].astype(bool)
+    parts = (("primary", known[first]), ("exploratory", known[~first]))
+    return [(name, part) for name, part in parts if len(part)]
 
 
 def _family(known, unit, most, name) -> list[str]:
@@ -165,14 +168,11 @@ def comparison(table: pd.DataFrame, a: str, b: str) -> str:
 
 def within(table: pd.DataFrame, most: int = 3) -> list[str]:
     """What follows within tasks, of :func:`within.within`; a dose is also just time."""
-    alpha, known = table.attrs.get("alpha", 0.05), table[table["p"].notna()]
-    if not len(known):
+    alpha = table.attrs.get("alpha", 0.05)
+    if not table["p"].notna().any():
         return ["Within tasks nothing can be said: it takes three tasks with two doses each."]
-    primary = known[known["primary"]] if "primary" in known else known.iloc[:0]
     out = []
-    for name, part in (("primary", primary), ("exploratory", known.drop(primary.index))):
-        if not len(part):
-            continue
+    for name, part in _parts(table):
         said = pd.Series([_within_verdict(row, alpha) for _, row in part.iterrows()])
         good, open_ = ((said == v).sum() for v in ("holds", "undecided"))
         also = f", {open_} undecided" if open_ else ""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from midway.correlation import arrays, correlate, tables
+from midway.correlation import arrays, correlate, specification, tables
 from midway.run import plan as planning
 from midway.run import steps as steps_
 from midway.run.record import RUNNER
@@ -92,7 +92,7 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
     by = {(r.variant, r.seed, r.target): r for r in outcomes.itertuples()}
     items = scores.groupby("target")["n"].max().to_dict() if len(scores) else {}
     rows = []
-    for variant in sorted(study.intermediate.variants, key=tables._variant_place):
+    for variant in sorted(study.intermediate.variants, key=tables.variant_place):
         cells = []
         for target in [*targets, "average"]:
             parts = {part[target]} if target in part else set(part.values())
@@ -169,77 +169,58 @@ def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame,
 def languages(study, scores, steps) -> list[dict]:
     """Per target: variants x languages (main score, mean over seeds), controls, what is missing."""
     found = []
-    by = {}
-    for s in steps:
-        for target, result in s["results"].get("targets", {}).items():
-            by.setdefault((target, s["variant"]), []).append((s, result))
     for target in study.transfer.targets:
         card = tasks.get(target)
         own = scores[(scores["target"] == target) & (scores["metric"] == card.metric)]
-        if own.empty and not any(t == target for t, _ in by):
+        every = [(s, s["results"].get("targets", {}).get(target)) for s in steps]
+        every = [(s, result) for s, result in every if result is not None]
+        if own.empty and not every:
             continue
         table = tables.language_table(scores, target)
-        rows = [
-            {"name": v, "runs": [s for s, _ in by.get((target, v), [])], "values": list(r)}
-            for v, r in zip(table.index, table.to_numpy(), strict=True)
-        ]
         beside: dict[str, dict[str, list]] = {}
         missing: dict[str, str] = {}
-        note = ""
-        for (name, _), results in by.items():
-            for _, result in results if name == target else []:
-                note = note or result.get("note", "")
-                missing |= result.get("missing") or {}
-                for lang, controls in (result.get("controls") or {}).items():
-                    for control, values in controls.items():
-                        beside.setdefault(control, {}).setdefault(lang, []).append(
-                            values.get(card.metric)
-                        )
+        for _, result in every:
+            missing |= result.get("missing") or {}
+            for lang, controls in (result.get("controls") or {}).items():
+                for control, values in controls.items():
+                    values = values.get(card.metric)
+                    beside.setdefault(control, {}).setdefault(lang, []).append(values)
+        rows = [
+            {"name": v, "runs": [s for s, _ in every if s["variant"] == v], "values": list(r)}
+            for v, r in zip(table.index, table.to_numpy(), strict=True)
+        ]
         controls = [
-            {"name": c, "values": [mean(v.get(lang, [])) for lang in table.columns]}
+            {"name": c, "values": [mean(v.get(lang, [])) for lang in table]}
             for c, v in beside.items()
         ]
-        foreign = [i for i, lang in enumerate(table.columns) if lang != "en"]
         for row in [*rows, *controls]:
-            row["zero_shot"] = mean([row["values"][i] for i in foreign])
+            each = zip(table, row["values"], strict=True)
+            row["zero_shot"] = mean([value for lang, value in each if lang != "en"])
         n = own.groupby("lang")["n"].max()
         found.append({
             "target": target, "title": card.title, "metric": card.metric, "rows": rows,
-            "languages": list(table.columns), "controls": controls, "missing": missing,
-            "note": note,
-            "n": [n.get(lang) for lang in table.columns],
+            "languages": list(table), "controls": controls, "missing": missing,
+            "note": next((r["note"] for _, r in every if r.get("note")), ""),
+            "n": [n.get(lang) for lang in table],
         })  # fmt: skip
     return found
 
 
-def layers(study, folder: Path, steps) -> list[dict]:
+def layers(study, folder: Path, stale=()) -> list[dict]:
     """Per retrieval target: variants x layers, mean over languages and seeds."""
-    found: dict[str, dict[str, dict[int, list]]] = {}
-    chosen: dict[str, set] = {}
-    for s in steps:
-        if s["variant"] not in study.intermediate.variants or s["state"] == "stale":  # a dose
-            continue
-        for path in sorted((folder / s["path"] / "scores").glob("*.json")):
-            extra = read(path).get("extra") or {}
-            for layer, values in (extra.get("layers") or {}).items():
-                target = path.name.split(".")[0]
-                value = values.get(extra.get("direction", "f1"), values.get("f1"))
-                rows = found.setdefault(target, {}).setdefault(s["variant"], {})
-                rows.setdefault(int(layer), []).append(value)
-                chosen.setdefault(target, set()).add(extra.get("layer"))
-    made = []
-    for target in [t for t in study.transfer.targets if t in found]:
-        depth = sorted({k for v in found[target].values() for k in v})
-        rows = [
-            (v, [mean(found[target][v].get(k, [])) for k in depth])
-            for v in sorted(found[target], key=tables._variant_place)
-        ]
-        values = [x for _, r in rows for x in r if x is not None]
-        made.append({
-            "target": target, "title": tasks.get(target).title, "layers": depth, "rows": rows,
-            "chosen": chosen[target], "low": min(values, default=0), "high": max(values, default=1),
+    found, known = [], specification.layers(folder, stale)
+    known = known[known["variant"].isin(study.intermediate.variants)]
+    for target in [t for t in study.transfer.targets if (known["target"] == t).any()]:
+        part = known[known["target"] == target]
+        table = part.pivot_table(index="variant", columns="layer", values="score")
+        table = table.loc[sorted(table.index, key=tables.variant_place)]
+        found.append({
+            "target": target, "title": tasks.get(target).title, "layers": list(table),
+            "rows": [(v, list(map(mean, row[:, None]))) for v, row in
+                     zip(table.index, table.to_numpy(), strict=True)],
+            "chosen": set(part["used"]), "low": table.min(axis=None), "high": table.max(axis=None),
         })  # fmt: skip
-    return made
+    return found
 
 
 def written(steps: list[dict], folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:

@@ -117,7 +117,7 @@ def content(study, folder, into=None) -> dict:
         "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
         **correlation_tables(cells), "explore": explore(X, Y, cells),
         "languages": collect.languages(study, scores, steps),
-        "layers": collect.layers(study, folder, steps),
+        "layers": collect.layers(study, folder, stale),
         "choice": chosen(*made["choice"]) if "choice" in made else None,
         "published": [published(n, *made[n]) for n in PUBLISHED if n in made],
         "four": four if four["record"] else None,
@@ -132,17 +132,22 @@ def content(study, folder, into=None) -> dict:
     }  # fmt: skip
 
 
-def render(facts: dict) -> str:
-    """The page from its facts."""
+def environment() -> Environment:
+    """Where the templates of pages are, with their filters."""
     env = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     env.filters |= {"breaks": breaks, "typeset": typeset, "anchor": anchor}
+    return env
+
+
+def render(facts: dict) -> str:
+    """The page from its facts."""
     script = (HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = json.dumps(facts["explore"], ensure_ascii=False).replace("<", "\\u003c")
-    return env.get_template("index.html.j2").render(
+    return environment().get_template("index.html.j2").render(
         **facts, question=QUESTION, sections=SECTIONS, mark=MARK, words_of=WORDS, names=names,
         num=names.number, p=names.p_value, css=Markup(style()), script=Markup(script),
         script_hash=digest, data=Markup(data),
