@@ -155,3 +155,11 @@ def test_first_rows_of_what_is_there(root, tmp_path):
     assert len(rows) == 2 and len({row["lang"] for row in rows}) == 2
     local = {"data.source": "local", "data.root": str(tmp_path)}
     assert sources.first_rows(params.load(tmp_path / "s/params.yaml", local), "xnli") == []
+
+
+@pytest.mark.slow
+def test_published_numbers_under_another_alpha(root, tmp_path):
+    """A check that only 0.05 meets made every run with another `correlation.alpha` fail."""
+    changes = FEW | {"correlation.alpha": 0.1}
+    found = run(root, "04_published", changes=changes, out=str(tmp_path / "04_published"))
+    assert found["results"]["answer"]

@@ -23,7 +23,7 @@ exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 
 """
 IN_PROJECT = "run plan status audit doctor fetch".split()  # they need the notebooks
 ORDER = (  # in which they are needed
-    "run plan status audit seal doctor fetch"
+    "run plan status audit seal crate doctor fetch"
     " recommend design compare correlate score list completion"
 ).split()
 FILE = click.Path(path_type=Path)

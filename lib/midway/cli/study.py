@@ -131,6 +131,16 @@ def seal(folder, key):
     print(sealing.seal(folder, Path(key).expanduser()))
 
 
+@verb("crate outputs/mini")
+@a_folder
+def crate(folder):
+    """Describe a study's records as an RO-Crate (workflow run profile), for other tools."""
+    folder = folder_of(folder)
+    from midway.run import crate as crates
+
+    print(crates.write(folder))
+
+
 @verb("doctor params/mini.yaml", "doctor params/local_sample.yaml --set data.root=/path/to/data")
 @a_study
 @changed
