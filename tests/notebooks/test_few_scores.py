@@ -214,4 +214,5 @@ def test_one_row_to_transfer_to(root, tmp_path, monkeypatch, target, splits):
     one_row_of(monkeypatch, *splits)
     where = {"variant": "none", "part": "part1", "out": str(study / "02_transfer/none/seed1/part1")}
     found = run(root, "02_transfer", changes=changes, **where)
-    assert found["run"].results[target]["languages"]
+    result = found["run"].results[target]
+    assert result["languages"] or all(result["missing"].values())  # mining needs a gold pair

@@ -83,7 +83,11 @@ def read_state(out: Path) -> dict:
 
 
 def write_state(out: Path, state: dict) -> None:
-    write_atomic(Path(out) / "state.json", json.dumps(state, indent=1) + "\n")
+    path, text = Path(out) / "state.json", json.dumps(state, indent=1) + "\n"
+    try:
+        write_atomic(path, text)
+    except OSError:  # a full disk: the place that the old one has is enough
+        path.write_text(text, encoding="utf-8")
 
 
 def clear_temporary(out: Path) -> None:
