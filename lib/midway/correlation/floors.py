@@ -31,7 +31,7 @@ def below_control(folder) -> pd.DataFrame:
     outcomes, rows = tables.outcomes(folder), []
     for target, controls in found.items():
         means = {name: float(np.mean(values)) for name, values in controls.items()}
-        best = max(means, key=means.get)
+        best = max(means, key=means.__getitem__)
         own = outcomes[outcomes["target"] == target].groupby("variant")["score"].mean()
         low = [v for v in dict.fromkeys(outcomes["variant"]) if own.get(v, np.inf) <= means[best]]
         rows.append([target, best, means[best], len(own), ", ".join(low)])

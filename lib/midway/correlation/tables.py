@@ -2,6 +2,14 @@
 
 Reads ``outputs/<study>`` as plain JSON and goes on without what is unfinished or unreadable (then
 named in ``table.attrs["skipped"]``), so that an answer can be had from half a study.
+
+Examples
+--------
+>>> from midway import tables
+>>> scores = tables.scores("outputs/mini")  # doctest: +SKIP
+>>> gains = tables.gain_matrix(tables.outcomes("outputs/mini"))  # doctest: +SKIP
+>>> tables.is_unit("mnli"), tables.is_unit("none")
+(True, False)
 """
 
 import json

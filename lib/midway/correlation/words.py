@@ -5,6 +5,14 @@ family-wise p is below alpha by more than the error of its permutations, its int
 and n can reach alpha at all; where that error straddles alpha the word is 'undecided'. 'Predicts'
 is said only of what was predicted out of sample. A wide interval is never called an absence. Every
 sentence names n, unit and correction.
+
+Examples
+--------
+>>> import pandas as pd
+>>> from midway import words
+>>> row = {"rho": 0.9, "p_maxt": 0.001, "p_mc_low": 0.0, "p_mc_high": 0.004, "low": 0.5}
+>>> words.verdict(pd.Series(row | {"high": 1.0, "critical": 0.8, "n": 9}))
+'holds'
 """
 
 import numpy as np
@@ -263,13 +271,6 @@ def _values(series) -> str:
 
 def _hold(n: int) -> str:
     return "holds" if n == 1 else "hold"
-
-
-def readme(sections: dict[str, list[str]]) -> str:
-    """README's paragraph on a study, from the sections in 03's record (`results.sections`)."""
-    short = [line.partition(";")[0].rstrip(".") + "." for line in sections["between"][:1]]
-    lines = [*sections["answer"], *short, *sections["within"][:1], *sections["choice"][-1:]]
-    return " ".join([*lines, *sections["limits"][1:]])
 
 
 def scope(study: dict) -> list[str]:

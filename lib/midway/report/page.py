@@ -4,6 +4,11 @@
 one script stand in the page, and the page's own policy forbids everything else. Text that came from
 data, errors or settings passes through the template's escaping. Executed notebooks, definitions and
 figures to download lie beside it.
+
+Examples
+--------
+>>> from midway import page, params
+>>> page.build(params.load("outputs/mini/params.yaml"), "outputs/mini")  # doctest: +SKIP
 """
 
 import base64

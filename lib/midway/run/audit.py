@@ -14,7 +14,7 @@ from pathlib import Path
 
 from midway.run import hashes, inputs, missing, record, seal
 from midway.run import plan as planning
-from midway.run.record import ScoreRecord, StepRecord
+from midway.run.record import StepRecord
 from midway.run.status import read_state
 from midway.run.step import run_step
 from midway.run.steps import STEPS, StepId, steps, targets_of, upstream
@@ -38,7 +38,8 @@ def audit(study_dir: Path) -> dict:
     for sid in steps(study):
         folder = study_dir / sid.path
         if not (folder / "record.json").exists():
-            notes.append(f"{sid.path}: no record (not run, or not finished)")
+            why = read_state(folder).get("error") or "not run, or not finished"
+            notes.append(f"{sid.path}: no record ({why})")
             continue
         try:
             item = planning.judge(study, study_dir, sid, None)
@@ -100,9 +101,7 @@ def _scores(folder: Path, found: StepRecord, own) -> list[str]:
         if path.name.endswith(".training.json"):
             continue  # facts of a model that targets share; no score
         try:
-            score = record.load(path)
-            if not isinstance(score, ScoreRecord):
-                raise InputError(f"{name} is another kind of record")
+            score = record.load_score(path)
             if score.text().encode() != path.read_bytes():
                 raise InputError(f"{name} was changed after it was written (self-hash)")
         except (InputError, OSError, UnicodeDecodeError) as error:
