@@ -189,12 +189,8 @@ class Run:
             steps,
             training.stable_seed("transfer", card.train_key, self.seed),
             self.machine,
-            at=at,
-            save=save,
-            save_every=every,
-            log=log,
-            key=self.step.score_key(card.name),
-        )
+            at=at, save=save, save_every=every, log=log, key=self.step.score_key(card.name),
+        )  # fmt: skip
         if plan.selections:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
