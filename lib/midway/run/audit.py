@@ -17,7 +17,7 @@ from midway.run import plan as planning
 from midway.run.record import StepRecord
 from midway.run.status import read_state
 from midway.run.step import run_step
-from midway.run.steps import STEPS, StepId, steps, upstream
+from midway.run.steps import STEPS, StepId, steps, targets_of, upstream
 from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
@@ -53,7 +53,9 @@ def audit(study_dir: Path) -> dict:
         if item.record:
             found[sid] = item.record
             named |= {os.path.normpath(folder / f) for f in item.record.files}
-            wrong += _record(folder, item.record) + _scores(folder, item.record)
+            wrong += _record(folder, item.record)
+            own = targets_of(study, sid) if sid.step == STEPS[1] else []
+            wrong += _scores(folder, item.record, own)
             wrong += _notebook(folder, item.record, sid) + _unnamed(folder, item.record)
             if item.lost:
                 notes.append(f"{sid.path}: its weights have been removed")
@@ -84,17 +86,23 @@ def _record(folder: Path, found: StepRecord) -> list[str]:
     return wrong
 
 
-def _scores(folder: Path, found: StepRecord) -> list[str]:
+def _scores(folder: Path, found: StepRecord, own) -> list[str]:
     """Scores are whole, of their predictions, and those that the results give."""
     wrong, targets = [], found.results.get("targets") or {}
-    given = {(t, k): m for t, r in targets.items() for k, m in (r.get("languages") or {}).items()}
+    try:
+        given = {(t, k): m for t, r in targets.items() for k, m in _languages(r).items()}
+        means = [f"results.targets.{t}.{w}" for t, r in targets.items() for w in _means(t, r)]
+    except (AttributeError, TypeError, InputError) as error:
+        return [f"results.targets are no results of a transfer ({error})"]
+    all_of = {t for t, r in targets.items() if _languages(r)}
+    wrong += [f"results.targets: {t} is not the step's" for t in sorted({*targets} ^ {*own})]
     for path in sorted((folder / "scores").glob("*.json")):
         name = f"scores/{path.name}"
         if path.name.endswith(".training.json"):
             continue  # facts of a model that targets share; no score
         try:
             score = record.load_score(path)
-            if score.text() != path.read_text(encoding="utf-8"):
+            if score.text().encode() != path.read_bytes():
                 raise InputError(f"{name} was changed after it was written (self-hash)")
         except (InputError, OSError, UnicodeDecodeError) as error:
             wrong.append(str(error))
@@ -108,10 +116,13 @@ def _scores(folder: Path, found: StepRecord) -> list[str]:
         used = given.pop((score.target, score.lang), None)
         if used is not None and plain(used) != plain(score.metrics):
             wrong.append(f"results of {score.target} {score.lang} are not those of {name}")
-    wrong += [f"results of {t} {lang} have no score" for t, lang in given]
-    for target, result in targets.items():
-        wrong += [f"results.targets.{target}.{w}" for w in _means(target, result)]
-    return wrong
+        if used is None and score.metrics and score.target in all_of:
+            wrong.append(f"{name} is in no result")
+    return wrong + [f"results of {t} {lang} have no score" for t, lang in given] + means
+
+
+def _languages(result: dict) -> dict:
+    return result.get("languages") or {}
 
 
 def _means(target: str, result: dict) -> list[str]:
@@ -119,7 +130,7 @@ def _means(target: str, result: dict) -> list[str]:
     from midway.study import tasks
 
     metric = tasks.get(target).metric
-    languages = result.get("languages") or {}
+    languages = _languages(result)
     main = {k: m[metric] for k, m in languages.items() if m.get(metric) is not None}
     others = [v for k, v in main.items() if k != "en"]
     means = {"english": [main[k] for k in main if k == "en"], "zero_shot": others}
@@ -146,7 +157,7 @@ def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
         tagged = [(c["metadata"].get("tags") or [], "".join(c["source"])) for c in cells]
         code = [text for tags, text in tagged if "injected-parameters" not in tags]
         given = tree["metadata"]["papermill"]["parameters"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return [f"notebook.ipynb cannot be read ({type(error).__name__}: {error})"]
     wrong = [] if ended == "done" else [f"notebook.ipynb ended as {ended}"]
     for key in ("variant", "seed", "part"):
