@@ -52,7 +52,8 @@ def of_study(folder, predictor: str = "main_gain") -> Parts:
     study, base = tables.settings(folder), Parts()
     outcomes = tables.outcomes(folder)
     X, Y, _ = arrays.wide(tables.predictors(folder), outcomes)
-    known, assumed = {"doses": len(study["intermediate"].get("doses") or [1])}, []
+    known: dict = {"doses": len(study["intermediate"].get("doses") or [1])}
+    assumed = []
     units = sorted(set(X.index.get_level_values(0)) & set(Y.index.get_level_values(0)))
     family = tables.families(units).to_dict()
     if len(units) > 2:
@@ -187,7 +188,7 @@ def table(parts: Parts, *, effect: float = 0.5, aim: float = 0.8, **options) -> 
     for name, one in alternatives(parts).items():
         curve = power(one, **options)
         at = curve.iloc[(curve["rho"] - effect).abs().argmin()]
-        row = {"design": name}
+        row: dict = {"design": name}
         row |= {k: getattr(one, k) for k in ("tasks", "families", "seeds", "doses", "rows")}
         row |= {"power_between": at["between"], "power_within": at["within"]}
         row |= {f"rho_{k}": smallest(curve, k, aim) for k in ("between", "within")}

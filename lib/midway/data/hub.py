@@ -111,13 +111,13 @@ def _table(part: dict):
     from datasets import Dataset
     from datasets.table import InMemoryTable
 
-    tables = []
-    for path in repository.files(part["id"], part["revision"], chooser(part)):
-        try:
-            tables.append(pq.read_table(path))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise Broken(f"{_name(part)}: {path.name}: {error}") from None
-    return Dataset(InMemoryTable(pa.concat_tables(tables)))
+    paths = repository.files(part["id"], part["revision"], chooser(part))
+    try:
+        return Dataset(InMemoryTable(pa.concat_tables([pq.read_table(path) for path in paths])))
+    except Exception as error:  # of pyarrow and datasets: a torn file, other columns or features
+        files = ", ".join(path.name for path in paths)
+        reason = f"cannot be read ({type(error).__name__}: {error})"
+        raise Broken(f"{_name(part)}: {files}: {reason}") from None
 
 
 def _rows(card: Card, part: dict, table):
@@ -147,7 +147,9 @@ def _names(feature) -> list[str] | None:
 def _named(value, names: list[str]):
     if isinstance(value, list):
         return [_named(item, names) for item in value]
-    return names[value] if value is not None and value >= 0 else None
+    if value is None or value < 0:
+        return None
+    return names[value] if value < len(names) else value  # no class: it will be refused
 
 
 def _pairs(part: dict, table, name: str):

@@ -141,9 +141,6 @@ class Tags(Kind):
     def asked(self, row: dict, labels) -> tuple[str, str]:
         return " ".join(row["tokens"]), " ".join(map(str, row["tags"]))
 
-    def said(self, row: dict, prediction, labels) -> str:
-        return " ".join(map(str, prediction))
-
     def fit_controls(self, card, rows: list, state: dict) -> None:
         counts: dict[str, Counter] = {}
         for row in rows:

@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -108,11 +109,12 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
     targets = list(study.transfer.targets)
     part = {t: p for p, names_ in study.parts().items() for t in names_}
     at = {(s["variant"], s["seed"], s["part"]): s for s in steps if s["step"] == "02_transfer"}
-    by = {(r.variant, r.seed, r.target): r for r in outcomes.itertuples()}
+    runs: Any = outcomes.itertuples()
+    by = {(r.variant, r.seed, r.target): r for r in runs}
     items = scores.groupby("target")["n"].max().to_dict() if len(scores) else {}
-    rows = []
+    rows: list[dict] = []
     for variant in sorted(study.intermediate.variants, key=tables.variant_place):
-        cells = []
+        cells: list[dict] = []
         for target in [*targets, "average"]:
             parts = {part[target]} if target in part else set(part.values())
             runs = [at[variant, s, p] for s in study.seeds for p in sorted(parts)]
@@ -127,7 +129,7 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
                 "target": target, "runs": runs if target != "average" else [], "n": len(values),
                 "value": mean(values), "kind": kind, "score": mean([r.score for r in have]),
                 "english": mean([r.english for r in have]),
-                "state": max(states, key=states.get) if states else "done",
+                "state": max(states, key=states.__getitem__) if states else "done",
                 "half": half_width(values, [r.score for r in have], base, items.get(target)),
             })  # fmt: skip
         rows.append({"variant": variant, "cells": cells})
@@ -150,9 +152,8 @@ def half_width(gains: list, scores: list, base: list, n: float | None) -> float 
     """
     if not gains or not base or not n or np.isnan(n):
         return None
-    rows = sum(
-        np.clip(p, 1, 99) * (100 - np.clip(p, 1, 99)) / n for p in (mean(scores), mean(base))
-    )
+    both = np.clip(np.array([mean(scores), mean(base)], float), 1, 99)
+    rows = (both * (100 - both) / n).sum()
     seeds = np.var(gains, ddof=1) / len(gains) if len(gains) > 1 else 0
     return float(1.96 * np.sqrt(rows + seeds))
 
@@ -164,7 +165,7 @@ def mean(values) -> float | None:
 
 def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame, str]:
     """Correlations of 03 and their file; computed from finished steps if 03 is unfinished."""
-    options = {"alpha": study.correlation.alpha, "method": "spearman"}
+    options: dict = {"alpha": study.correlation.alpha, "method": "spearman"}
     path, table = made.get("correlation", ("", pd.DataFrame()))
     if set(table.columns) >= CELL:
         table["note"] = table["note"].fillna("")
@@ -208,7 +209,7 @@ def languages(study, scores, steps) -> list[dict]:
             {"name": v, "runs": [s for s, _ in every if s["variant"] == v], "values": list(r)}
             for v, r in zip(table.index, table.to_numpy(), strict=True)
         ]
-        controls = [
+        controls: list[dict] = [
             {"name": c, "values": [mean(v.get(lang, [])) for lang in table]}
             for c, v in beside.items()
         ]

@@ -53,7 +53,7 @@ def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", 
     runs = "x_low" in points and bool((points.x_low < points.x_high).any())
     ax.axhline(0, color=GRID, lw=0.8, zorder=0)
     for name, p in points.iterrows():
-        style = look(name)
+        style = look(str(name))
         if runs:
             ax.plot([p.x_low, p.x_high], [p.y, p.y], color=style["color"], lw=0.8, alpha=0.6)
             ax.plot([p.x, p.x], [p.y_low, p.y_high], color=style["color"], lw=0.8, alpha=0.6)

@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from midway.run import hashes, inputs, record, seal
+from midway.run import hashes, inputs, missing, record, seal
 from midway.run import plan as planning
 from midway.run.record import StepRecord
 from midway.run.status import read_state
@@ -38,7 +38,8 @@ def audit(study_dir: Path) -> dict:
     for sid in steps(study):
         folder = study_dir / sid.path
         if not (folder / "record.json").exists():
-            notes.append(f"{sid.path}: no record (not run, or not finished)")
+            why = read_state(folder).get("error") or "not run, or not finished"
+            notes.append(f"{sid.path}: no record ({why})")
             continue
         try:
             item = planning.judge(study, study_dir, sid, None)
@@ -59,6 +60,7 @@ def audit(study_dir: Path) -> dict:
         problems += [f"{sid.path}: {w}" for w in dict.fromkeys(wrong)]
     problems += _pages(study_dir, found, named)
     notes += _left(study, study_dir) + _differences(study, study_dir, found)
+    notes += missing.without(study, study_dir)
     wrong, said = seal.check(study_dir)
     checked = [s.path for s in found]
     return {"checked": checked, "problems": problems + wrong, "notes": notes + said}

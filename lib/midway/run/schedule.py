@@ -173,8 +173,10 @@ class Run:
             if end:
                 notebook = folder / sid.path / "notebook.ipynb"
                 say(f"{end.state}: {notebook if notebook.exists() else sid.path}\n    {end.error}")
-        if skipped := sum(end is None for end in self.bad.values()):
-            say(f"{skipped} steps were not run: they need what is missing above")
+        skipped = sum(end is None for end in self.bad.values())
+        if self.bad:
+            rest = f"; {skipped} more need them" if skipped else ""
+            say(f"steps that were not done: {len(self.bad) - skipped}{rest}")
         for line in without(self.study, folder):
             say(line)
         say(page if page.exists() else folder, sys.stdout)

@@ -18,7 +18,7 @@ from midway.intermediate.variant import weights_file
 from midway.kinds.kind import by_row_kind
 from midway.kinds.tokens import texts
 from midway.study import tasks
-from midway.study.errors import MissingData
+from midway.study.errors import MissingData, Unreachable
 from midway.study.files import plain, write_atomic
 from midway.study.params import Study
 from midway.study.variants import LONGER
@@ -60,6 +60,7 @@ class Run:
             kept = snapshots.read_weights(Path(upstream) / weights_file(variant))[0]
             snapshots.restore(self.bare.encoder, kept)
         self.start = snapshots.trained(self.bare.encoder)
+        self.refused: dict[str, None] = {}  # what the hub has but does not give us
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
         self.extra: dict[str, dict] = {}
@@ -71,21 +72,25 @@ class Run:
         return model.to(self.machine.device)
 
     def evaluate(self, target: str) -> dict:
-        """Train where the target trains, answer in each language, write predictions and scores."""
+        """Train where the target trains, answer in each language, write predictions and scores.
+
+        Unreachable for what is gated, say, is raised by the last target, after all others."""
         card = tasks.get(target)
         languages = sources.evaluated(self.study, target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
         facts: dict = {"train_key": card.train_key, "missing": {}}
         if note := sources.note(card, self.study.data):
             facts["note"] = note
-        no_training: MissingData | None = None
+        no_training: MissingData | Unreachable | None = None
         with_controls = None
         try:
             if card.trains:
                 facts |= self._trained(card, all(done.values()))
             with_controls = self._controls(card)
-        except MissingData as error:  # of the English training rows: the other targets go on
-            no_training = error
+        except (MissingData, Unreachable) as error:  # of the English training rows
+            if not getattr(error, "final", True):
+                raise
+            no_training = error  # the other targets go on
         for lang in bar(self._order(languages), f"{target} by language"):
             if done[lang] is None:
                 try:
@@ -96,6 +101,12 @@ class Run:
                 except MissingData as error:
                     facts["missing"][lang] = str(error)
                     self.step.score(target, lang, missing=str(error))
+                except Unreachable as error:
+                    self.refused[str(error)] = None
+                    if not error.final:
+                        raise
+        if self.refused and target == self.targets[-1]:
+            raise Unreachable("; ".join(self.refused), final=True)
         scored = {lang: done[lang] for lang in languages if done[lang] is not None}
         self.extra[target] = {lang: record.extra for lang, record in scored.items()}
         self.results[target] = facts | summary(card, scored)
