@@ -85,7 +85,7 @@ def correlate_table(
 
 
 def report(table, out=None, **args) -> int:
-    """What `midway correlate` prints: a CSV to stdout, problems and words about it to stderr.
+    """Output of `midway correlate`: a CSV to stdout; problems and sentences to stderr.
 
     out: folder for the table instead; args: of :func:`correlate_table`.
     """

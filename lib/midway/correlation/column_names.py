@@ -11,7 +11,7 @@ _BESIDE = re.compile(r"_stderr(?![a-z])|__(MIN|MAX)$")
 
 
 def matching(wanted, columns, globs: bool) -> tuple[list[str], list[str]]:
-    """Columns that are named, in the order of the names; and what names none.
+    """Columns that match the given names, in their order; and the names that match no column.
 
     A name is first taken as it stands, commas and brackets included; then the longest stretch
     between commas that is a column; then as a glob.

@@ -1,4 +1,4 @@
-"""Results as other people's tools leave them, as a table: JSON files or a folder of them.
+"""Result files of other tools (lm-evaluation-harness, mteb, HELM) as one table.
 
 lm-evaluation-harness  results_*.json: ``results`` -> task -> ``acc,none`` ... (stderr included)
 mteb                   <model>/<revision>/<Task>.json: ``scores`` -> split -> subsets; older: splits

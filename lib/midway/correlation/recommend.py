@@ -1,4 +1,4 @@
-"""Which intermediate task to take for a target, from what a study has measured so far.
+"""Recommend an intermediate task for a target, from what a study has measured so far.
 
 A gain carries the noise of training seeds, of the baseline, of test items and of languages. The
 best of ten noisy gains is too high (the winner's curse), so gains are drawn towards their mean as
@@ -249,7 +249,7 @@ def budget(study_dir, target: str, share: float):
 
 
 def report(folder, target="average", predictor="main", share=None, as_json=False) -> int:
-    """What `midway recommend` prints: the ranking and what may be said of it.
+    """Output of `midway recommend`: the ranking, and sentences on its certainty.
 
     share: of the grid's compute, for early choice.
     """

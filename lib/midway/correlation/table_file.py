@@ -1,4 +1,4 @@
-"""A table of somebody's own, read strictly: the cells as they stand in the file, or one line that
+"""Strict reader of a user's table: the cells exactly as in the file, or one error line that
 names the line that does not fit. Nothing is guessed from what cells look like.
 
 Text tables: UTF-8 or UTF-16 with its mark; separated by tabs (nothing is quoted), commas or

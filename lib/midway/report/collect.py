@@ -145,7 +145,7 @@ def mean(values) -> float | None:
 
 
 def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame, str]:
-    """The cells of 03 and where they are from; of what there is so far while 03 is unfinished."""
+    """Correlations of 03 and their file; computed from finished steps if 03 is unfinished."""
     options: dict = {"alpha": study.correlation.alpha, "method": "spearman"}
     path, table = made.get("correlation", ("", pd.DataFrame()))
     if set(table.columns) >= CELL:

@@ -27,7 +27,7 @@ def execute(
     notebook: Path, out: Path, parameters: dict, threads: int = 1,
     beat=None, stop: Stop | None = None, env: dict | None = None,
 ) -> Outcome:  # fmt: skip
-    """Run ``notebook`` into ``out``/notebook.ipynb; never raises for what happens inside it.
+    """Execute ``notebook`` into ``out``/notebook.ipynb; errors inside it are returned, not raised.
 
     ``parameters`` are injected after the cell tagged *parameters*; the kernel's folder is the
     project's root. ``beat`` is called about once a second; ``stop`` ends the notebook; ``env`` is

@@ -46,7 +46,7 @@ def whole(folder: Path) -> tuple[StepRecord | None, str]:
 
 
 def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), needed=()) -> Item:
-    """One step, all above it being as they are; what is ``waiting`` will run and is not looked at.
+    """Judge one step, with the steps above it as they are; ``waiting`` steps are not checked.
 
     ``index`` remembers hashes of files while their size and times stay; None: all are read.
     Big weights may be removed once everything that reads them is done; ``needed`` are steps whose
@@ -94,7 +94,7 @@ def _last_time(folder: Path) -> list[str]:
 
 
 def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> list[Item]:
-    """Every step in order with its state and reasons; nothing is started.
+    """All steps in order, with state and reasons; nothing is started.
 
     ``force``: steps, or whole stages, that run again whatever their state.
     """

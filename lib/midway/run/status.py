@@ -47,7 +47,7 @@ def me() -> dict:
 
 
 def alive(out: Path, state: dict) -> bool:
-    """Is a step that says it is running being executed? On another host: has it beaten lately?
+    """Whether a step in state ``running`` is being executed; on another host, by its heartbeat.
 
     On this host the lock tells, which the operating system frees when its process is gone.
     """
@@ -65,7 +65,7 @@ def alive(out: Path, state: dict) -> bool:
 
 
 def read_state(out: Path) -> dict:
-    """state.json of a step's folder, {} when there is none.
+    """Read state.json of a step's folder; {} if there is none.
 
     What a process that is gone has left as running is done if its record is there, else died.
     """
