@@ -304,8 +304,7 @@ def test_influence_is_what_leaving_one_out_does(method, ties):
     y = x**2 + x + rng.standard_normal((200, 2)) * (1 + x**2)  # depends, with unequal spread
     x, y = (np.round(v) if ties else v for v in (x, y))
     rho = rs.rho_of(x, y, method)
-    rows = np.arange(200)
-    found = large.Table(x, y, method).block(x, y, rows, [0], [0, 1], 0.05)
+    found = large.block(x, y, method, 0.05)
     left = np.array([rs.rho_of(*(np.delete(v, i, 0) for v in (x, y)), method) for i in range(200)])
     np.testing.assert_allclose(found["loo_low"], left.min(0), atol=0.01)
     np.testing.assert_allclose(found["loo_high"], left.max(0), atol=0.01)

@@ -10,6 +10,7 @@ from scipy.stats import f
 import synthetic
 from midway.correlation import floors, items, reliability, tables
 from midway.data import sources
+from midway.evaluation import metrics
 from midway.study import params, tasks
 from midway.transfer import submission_files as files
 
@@ -197,7 +198,7 @@ def test_f1_errors_agree_with_resampled_items(predicted):
         both.append((said, rows["tags"]))
     for _ in range(150):
         draw = rng.integers(0, len(both[0][0]), len(both[0][0]))
-        one = [items.metrics.tag_scores([a[i] for i in draw], [b[i] for i in draw])["f1_xtreme"]
+        one = [metrics.tag_scores([a[i] for i in draw], [b[i] for i in draw])["f1_xtreme"]
                for a, b in both]  # fmt: skip
         scores.append(np.mean(one))
     error = np.sqrt(items.covariance(part).loc["mnli", "mnli"])

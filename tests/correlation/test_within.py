@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from midway.correlation.within import COLUMNS, mixed, within
+from midway.correlation.within import COLUMNS, within
 from midway.study.errors import InputError
 
 FEW = {"permutations": 999, "resamples": 999}
@@ -110,7 +110,6 @@ def test_placebo_and_difference():
     assert row["difference"] == pytest.approx(row["r_within"] - row["r_placebo"])
     assert row["difference_low"] < row["difference"] < row["difference_high"]
     assert np.isnan(alone["r_placebo"]) and np.isnan(alone["difference_low"])
-    assert mixed(*both, "x", "y") == mixed(X, Y, "x", "y")
 
 
 def test_seeds_are_drawn_jointly():
@@ -162,18 +161,6 @@ def test_too_little_is_said_and_bad_input_refused():
     with pytest.raises(InputError, match="text where numbers"):
         within(X.astype(str), Y, **FEW)
     assert len(within(X.iloc[:0], Y.iloc[:0], **FEW)) == 1
-
-
-def test_mixed_model_finds_the_slope_that_was_put_in():
-    """With its own error, and with time in it: a common rise is no slope."""
-    X, Y = curves(tasks=60, doses=4, r=0.6, trend=2, seed=1)
-    found = mixed(X, Y, "x", "y")
-    assert found["converged"] and found["low"] < found["slope"] < found["high"]
-    assert found["p"] < 1e-6 and found["tasks"] == 60
-    scale = [v.groupby(level=0).transform(lambda c: c - c.mean()).std() for v in (X, Y)]
-    assert found["slope"] == pytest.approx(0.6 * scale[0]["x"] / scale[1]["y"], abs=0.08)
-    none = mixed(*curves(tasks=60, doses=4, r=0.0, trend=2, seed=1), "x", "y")
-    assert none["low"] < 0 < none["high"]
 
 
 def test_a_placebo_without_all_doses_is_no_placebo():

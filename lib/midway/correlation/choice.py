@@ -72,32 +72,29 @@ def quality(X: pd.DataFrame, Y: pd.DataFrame, *, skip=(), alpha: float = 0.05,
         gain = there.to_numpy()
         if len(gain) < 2:
             continue
-        best = gain.max()
-        three = best - expected_best(gain, min(3, len(gain)))
+        best, same = gain.max(), {"target": target, "n": len(gain)}
         low, high = np.quantile(best - gain, [alpha / 2, 1 - alpha / 2])
-        worth, discount = gain - gain.min(), 1 / np.log2(np.arange(len(gain)) + 2)
-        ideal = np.sort(worth)[::-1] @ discount
-        by_chance = worth.mean() * discount.sum() / ideal if ideal > 0 else np.nan
-        same = {"target": target, "n": len(gain)}
-        rows.append(same | {"predictor": "random choice", "kind": "random", "low": low,
-                            "high": high, "regret_1": best - gain.mean(), "regret_3": three,
-                            "ndcg": by_chance})  # fmt: skip
+        random = {"predictor": "random choice", "kind": "random", "low": low, "high": high}
+        rows.append(same | random | _costs(np.zeros(len(gain)), gain))  # a tie of all
         rows.append(same | {"predictor": NO_TASK, "kind": "none", "regret_1": best})
         if fixed in there:
-            name = f"always {fixed}"
-            rows.append(same | {"predictor": name, "kind": "fixed",
-                                "regret_1": best - there[fixed]})  # fmt: skip
+            row = {"predictor": f"always {fixed}", "kind": "fixed"}
+            rows.append(same | row | {"regret_1": best - there[fixed]})
         for name in x:
             both = x[name].notna() & y[target].notna()
             if (name, target) in skip or both.sum() < 2 or x.loc[both, name].nunique() < 2:
                 continue
             short = name.split(":")[0]
             merit, g = sign(short) * x.loc[both, name].to_numpy(), y.loc[both, target].to_numpy()
-            rows.append({"predictor": short, "kind": "predictor", "target": target, "n": len(g),
-                         "regret_1": regret(merit, g), "regret_3": regret(merit, g, 3),
-                         "ndcg": ndcg(merit, g)})  # fmt: skip
+            row = {"predictor": short, "kind": "predictor", "target": target, "n": len(g)}
+            rows.append(row | _costs(merit, g))
     columns = ["predictor", "kind", "target", "n", "regret_1", "regret_3", "ndcg", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _costs(merit, gain) -> dict[str, float]:
+    return {"regret_1": regret(merit, gain), "regret_3": regret(merit, gain, 3),
+            "ndcg": ndcg(merit, gain)}  # fmt: skip
 
 
 def nested(merit: pd.DataFrame, gain: pd.Series, family=None, *, rivals=None, fixed: str = FIXED,

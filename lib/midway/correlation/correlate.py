@@ -13,13 +13,12 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from midway.correlation import families as fm
 from midway.correlation import intervals as iv
 from midway.correlation import large
 from midway.correlation import resampling as rs
-from midway.correlation.null import Null, affordable, critical
+from midway.correlation.null import Null, Tests, affordable, critical
 from midway.correlation.strata import stratified
 from midway.study.errors import InputError
 
@@ -82,61 +81,42 @@ def correlate(
     x, y = rs.mean_of_runs(xs), rs.mean_of_runs(ys)
     family = None if families is None else pd.factorize(families.reindex(names))[0]
     shape, blocks = (x.shape[1], y.shape[1]), list(rs.blocks(x, y))
-    pairs = [[(a, b) for b in Y.columns] for a in X.columns]
-    off, first = (
-        np.array([[p in set(chosen) for p in row] for row in pairs], bool).reshape(shape)
-        for chosen in (skip, primary)
-    )
     rng = np.random.default_rng(seed)
     permutations, resamples = affordable(blocks, permutations, resamples, method)
     null = Null(x, y, family, blocks, method, permutations, rng)
-    beyond = any(large.many(len(rows), method) for rows, _, _ in blocks)
-    closed = large.Table(x, y, method) if beyond else None
+    tests = Tests(X, Y, skip, primary, null.count, null.exact)
     out = {k: np.full(shape, np.nan) for k in NUMBERS}
-    out["note"], score = np.full(shape, "", dtype=object), np.full(shape, np.nan)
-    largest = np.zeros((2, null.count))  # of every permutation, over exploratory and primary cells
+    out["note"] = np.full(shape, "", dtype=object)
     for rows, ps, os in blocks:
         cell, part = np.ix_(ps, os), [x[np.ix_(rows, ps)], y[np.ix_(rows, os)]]
         many = large.many(len(rows), method)
         found = (
-            closed.block(*part, rows, ps, os, alpha) if many
+            large.block(*part, method, alpha) if many
             else {"rho": rs.rho_of(*part, method)}
         )  # fmt: skip
-        found["rho"][off[cell]] = np.nan
+        found["rho"][tests.off[cell]] = np.nan
         unit, found["critical"] = null.scale(rows, ps, os, alpha)
-        hits, score[cell] = np.zeros(unit.shape), np.abs(found["rho"]) * unit
-        for at, values in null.draws(rows, ps, os):
-            size = np.where(np.isnan(found["rho"]), np.nan, np.abs(values))
-            hits += (size >= np.abs(found["rho"]) - rs.TIE).sum(0)
-            for group in (0, 1):
-                scaled = np.where(first[cell] == group, size * unit, 0)
-                largest[group, at] = np.fmax(largest[group, at], np.fmax.reduce(scaled, (1, 2)))
-        found.setdefault("p", iv.p_value(hits, null.count, null.exact))
+        p = tests.add(cell, np.abs(found["rho"]), unit, null.draws(rows, ps, os))
+        found.setdefault("p", p)
         if not many:
             runs = xs[rows][..., ps], ys[rows][..., os]
             rest = method, alpha, resamples, rng, crossed
             found |= _intervals(*part, *runs, found["rho"], *rest)
         if family is not None:
-            found["p"] = iv.p_value(hits, null.count, null.exact)
+            found["p"] = p
             found |= fm.beside(*part, family[rows], found, method, permutations, rng)
         for name, values in found.items():
             out[name][cell] = values
     out["p"] = np.where(np.isnan(out["rho"]), np.nan, out["p"])
     known = ~np.isnan(out["p"])
-    for group, chosen in enumerate((known & ~first, known & first)):
-        hits = iv.at_least(largest[group], score[chosen])
-        corrected = iv.p_value(hits, null.count, null.exact)
-        out["p_maxt"][chosen] = np.maximum(corrected, out["p"][chosen])  # p may be a closed form
-        ends = iv.monte_carlo(hits, null.count, null.exact)
-        out["p_mc_low"][chosen], out["p_mc_high"][chosen] = ends
-        out["q_bh"][chosen] = false_discovery_control(out["p"][chosen]) if chosen.any() else np.nan
+    out |= tests.corrected(out["p"])
     rows = []
-    for i, j in zip(*np.nonzero(~off), strict=True):
+    for i, j in zip(*np.nonzero(~tests.off), strict=True):
         both = ~np.isnan(x[:, i]) & ~np.isnan(y[:, j])
         row = {k: v[i, j] for k, v in out.items()}
         row |= {"predictor": X.columns[i], "outcome": Y.columns[j], "n": int(both.sum())}
         why = _why(x[both, i], y[both, j], row["critical"], alpha)
-        rows.append(row | {"primary": first[i, j], "note": why or row["note"]})
+        rows.append(row | {"primary": tests.first[i, j], "note": why or row["note"]})
     columns = COLUMNS + ["primary"] * bool(len(primary)) + fm.COLUMNS * (family is not None)
     table = pd.DataFrame(rows, columns=columns + RUNS * (xs.shape[1] > 1))
     reach = known & ~np.isnan(out["critical"])
@@ -144,7 +124,7 @@ def correlate(
         "method": method, "alpha": alpha, "cells": int(known.sum()), "units": len(x),
         "permutations": null.count, "exact": null.exact, "resamples": resamples,
         "runs": xs.shape[1], "crossed": crossed, "expected": alpha * int(reach.sum()),
-        "primary": int((known & first).sum()), "composites": composites,
+        "primary": int((known & tests.first).sum()), "composites": composites,
     }  # fmt: skip
     return table
 

@@ -46,21 +46,27 @@ def null(x, y, family, orders, family_orders, method):
     orders (m, n) and family_orders (m, F): permutations of the units and of all families.
     """
     values = y if method == "pearson" else rankdata(y, axis=0)
-    inside = np.unique(family, return_inverse=True)[1]
-    between, ranked = means(values, family), np.sort(values, 0)
-    rest, place = values - between[inside], np.argsort(inside, kind="stable")
-    vx = rs.vectors(x, method)
+    vx, ranked = rs.vectors(x, method), np.sort(values, 0)
     step = max(1, rs.BLOCK // max(1, len(vx) * (vx.shape[1] + y.shape[1])))
-    for start in range(0, len(orders), step):
-        unit = orders[start : start + step]
-        group = rs.restrict(family_orders[start : start + step], np.unique(family))
-        mixed = np.take_along_axis(unit, np.argsort(inside[unit], 1, kind="stable"), 1)
-        moved = between[group][:, inside]
-        moved[:, place] += rest[mixed]
+    for at, moved in permuted(values, family, orders, family_orders, step):
         like = np.empty_like(moved)  # the same values as observed, in the new order
         np.put_along_axis(like, moved.argsort(1, kind="stable"), ranked[None], 1)
         kind = "pearson" if method == "spearman" else method
-        yield slice(start, start + len(unit)), vx.T @ rs.vectors(like, kind)
+        yield at, vx.T @ rs.vectors(like, kind)
+
+
+def permuted(values, family, orders, family_orders, step):
+    """Yield (slice, values (b, n, C)): means moved between families, deviations within them."""
+    names, inside = np.unique(family, return_inverse=True)
+    between, place = means(values, family), np.argsort(inside, kind="stable")
+    rest = values - between[inside]
+    for start in range(0, len(orders), step):
+        unit = orders[start : start + step]
+        group = rs.restrict(family_orders[start : start + step], names)
+        mixed = np.take_along_axis(unit, np.argsort(inside[unit], 1, kind="stable"), 1)
+        moved = between[group][:, inside]
+        moved[:, place] += rest[mixed]
+        yield slice(start, start + len(unit)), moved
 
 
 def beside(x, y, family, found, method, permutations, rng):

@@ -3,17 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from midway import kinds
 from midway.correlation import tables
 from midway.study import tasks
 
-CHANCE = {"choice": 25.0}  # percent; pairs: one of the labels, else 0
-
 
 def chance(card) -> float:
-    """Score of a guess, percent: one of the labels or options; 0 for spans, tags and retrieval."""
-    if card.kind == "pair" and card.labels:
-        return 100 / len(card.labels)
-    return CHANCE.get(card.kind, 0.0)
+    """Score of a guess on a task, percent: 0 for spans, tags and retrieval."""
+    return kinds.get(card.kind).chance(card)
 
 
 def below_control(folder) -> pd.DataFrame:

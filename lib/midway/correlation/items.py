@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from midway import kinds
 from midway.correlation import tables
 from midway.data import sources
-from midway.evaluation import metrics
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 
@@ -40,7 +40,8 @@ def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFr
         columns: dict[tuple, pd.Series] = {}
         for lang, runs in part.groupby("lang"):
             try:
-                gold = _gold(card, lang, sources.load(target, "test", lang, data, data.test_size))
+                rows = sources.load(target, "test", lang, data, data.test_size)
+                gold = kinds.get(card.kind).gold(card, rows, lang)
             except (InputError, MissingData, Unreachable, ImportError):  # ImportError: light core
                 columns = {}
                 break
@@ -69,54 +70,11 @@ def between_units(cov: pd.DataFrame, units) -> float:
     return float((np.trace(c) - c.sum() / n) / (n - 1)) if n > 1 else np.nan
 
 
-def _gold(card, lang, rows) -> dict:
-    """Item -> gold: label, answers, tags, place or set of translations."""
-    if card.kind == "pair":
-        return {r["id"]: card.labels[r["label"]] for r in rows}
-    if card.kind == "span":
-        return {r["id"]: r["answers"]["text"] for r in rows}
-    if card.kind == "tags":
-        return {r["id"]: r["tags"] for r in rows}
-    if card.kind == "mining":
-        return {f"{lang} {r['id']}": set(r["gold"]) for r in rows if r["side"] == "source"}
-    return {f"{lang} {r['id']}": str(i) for i, r in enumerate(rows)}
-
-
 def _influence(card, lang, gold: dict, record: Path) -> pd.Series | None:
     try:
         name = json.loads(record.read_text(encoding="utf-8"))["predictions"]
         text = (record.parents[1] / name).read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    ids = list(gold)
-    if card.kind == "span":
-        said = json.loads(text)
-        both = [metrics.qa_scores(said, {i: gold[i]}, lang, card.name) for i in ids]
-        values = np.array([(s["exact_match"] + s["f1"]) / 2 for s in both])
-    elif card.kind == "mining":
-        pairs: dict = {i: set() for i in ids}
-        for line in text.splitlines():
-            a, b = line.split("\t")
-            pairs.setdefault(f"{lang} {a}", set()).add(b)
-        return _f1([(pairs[i], gold.get(i, set())) for i in pairs], list(pairs))
-    elif card.kind == "tags":
-        said = [block.splitlines() for block in text.strip("\n").split("\n\n")]
-        if len(said) != len(ids):
-            return None
-        both = zip(said, gold.values(), strict=True)
-        return _f1([[metrics.chunks([tags]) for tags in pair] for pair in both], ids)
-    else:
-        said = text.splitlines()
-        if len(said) != len(ids):
-            return None
-        values = 100.0 * np.array([s == g for s, g in zip(said, gold.values(), strict=True)])
-    return pd.Series((values - values.mean()) / len(values), ids)
-
-
-def _f1(pairs, ids) -> pd.Series | None:
-    """Linearised F1 = 200 T / (P + G): each item's (2 t - F (p + g)) / (P + G)."""
-    counts = np.array([[len(a & b), len(a) + len(b)] for a, b in pairs], float)
-    both, size = counts.sum(0)
-    if size == 0:
-        return None
-    return pd.Series(100 * (2 * counts[:, 0] - 2 * both / size * counts[:, 1]) / size, ids)
+    shares = kinds.get(card.kind).shares(card, gold, text, lang)
+    return None if shares is None else pd.Series(shares, list(gold))

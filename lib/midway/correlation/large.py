@@ -24,24 +24,10 @@ def many(n, method):
     return n > LIMIT[method]
 
 
-class Table:
-    """All columns' orders, sorted once: a block with missing values only picks from them."""
-
-    def __init__(self, x, y, method):
-        self.method = method
-        self.orders = [np.argsort(a, 0) for a in (x, y)] if method == "spearman" else None
-
-    def block(self, x, y, rows, ps, os, alpha):
-        """rho, p (never 0), interval, leave-one-out range (P, O) and note of one block's values."""
-        if self.method == "kendall":
-            found = _kendall(x, y, alpha)
-        else:
-            scores = [_Scores(a, None) for a in (x, y)]
-            if self.orders:
-                chosen = zip((x, y), self.orders, (ps, os), strict=True)
-                scores = [_Scores(a, _pick(o[:, c], rows)) for a, o, c in chosen]
-            found = _moments(*scores, self.method, alpha)
-        return found | {"p": np.maximum(found["p"], np.finfo(float).tiny)}
+def block(x, y, method, alpha):
+    """rho, p (never 0), interval, leave-one-out range (P, O) and note of one block's values."""
+    found = _kendall(x, y, alpha) if method == "kendall" else _moments(x, y, method, alpha)
+    return found | {"p": np.maximum(found["p"], np.finfo(float).tiny)}
 
 
 def _kendall(x, y, alpha):
@@ -55,7 +41,7 @@ def _kendall(x, y, alpha):
 
 
 def _moments(x, y, method, alpha):
-    n = len(x.z)
+    n, (x, y) = len(x), (_Scores(a, method == "spearman") for a in (x, y))
     rho = np.clip(x.z.T @ y.z / n, -1, 1)
     error, least, most = np.empty((3, *rho.shape))
     for i, values in enumerate(_influence(x, y, rho)):
@@ -96,7 +82,7 @@ def _influence(x, y, rho):
     for i, r in enumerate(rho):
         u = x.z[:, i : i + 1]
         values = u * y.z - r / 2 * (u**2 + y.z**2)
-        if x.order is not None:  # removing a unit moves the ranks of those above it
+        if x.ranked:  # removing a unit moves the ranks of those above it
             above = _suffix((y.z - r * u)[x.order[:, i]])
             values += (above[x.low[:, i]] + above[x.high[:, i]]) / (2 * x.deviation[i])
             above = _suffix(np.take_along_axis(u - r * y.z, y.order, 0))
@@ -106,33 +92,21 @@ def _influence(x, y, rho):
 
 
 class _Scores:
-    """Standardised values, or ranks where there is an order, with the places of their ties."""
+    """Standardised values or, ranked, ranks with the places where their ties begin and end."""
 
-    def __init__(self, a, order):
-        self.order, v = order, a
-        if order is not None:
-            ranked, place = np.take_along_axis(a, order, 0), np.arange(1, len(a))[:, None]
-            new = ranked[1:] > ranked[:-1]
-            first = np.zeros(a.shape, int)
-            first[1:] = np.maximum.accumulate(np.where(new, place, 0), 0)
-            last = np.full(a.shape, len(a))
-            last[:-1] = np.minimum.accumulate(np.where(new, place, len(a))[::-1], 0)[::-1]
-            self.low, self.high = np.empty_like(first), np.empty_like(last)
-            np.put_along_axis(self.low, order, first, 0)
-            np.put_along_axis(self.high, order, last, 0)
+    def __init__(self, a, ranked):
+        self.ranked, v = ranked, a
+        if ranked:
+            self.order, columns = np.argsort(a, 0), [(np.sort(c), c) for c in a.T]
+            self.low, self.high = (
+                np.column_stack([c.searchsorted(v, side) for c, v in columns])
+                for side in ("left", "right")
+            )
             v = (self.low + self.high + 1) / 2
         self.deviation = v.std(0)
         constant = a.max(0) == a.min(0)
         with np.errstate(all="ignore"):
             self.z = np.where(constant, np.nan, (v - v.mean(0)) / self.deviation)
-
-
-def _pick(order, rows):
-    """The order (k, C) of some rows, as places among them."""
-    place = np.full(len(order), -1)
-    place[rows] = np.arange(len(rows))
-    kept = place[order].T
-    return kept[kept >= 0].reshape(order.shape[1], len(rows)).T
 
 
 def _suffix(a):

@@ -7,7 +7,7 @@ Mahonian numbers, of many units and of Pearson's r by Student's t (tau: normal).
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import false_discovery_control, norm, t
 
 from midway.correlation import families as fm
 from midway.correlation import intervals as iv
@@ -73,6 +73,51 @@ class Null:
         some = min(self.count, max(999, min(PILOT, 5 * rs.BLOCK // (shape[0] * shape[1]))))
         sizes = np.abs(np.concatenate([v for _, v in self.draws(rows, ps, os, some)]))
         return unit, fm.critical(np.nan_to_num(sizes), alpha)
+
+
+class Tests:
+    """p values of a table's cells, whose draws come block by block: alone and corrected by max-T.
+
+    Primary cells and the exploratory rest are two families of tests. ``off``, ``first``: which
+    cells (P, O) are skipped and which are primary.
+    """
+
+    def __init__(self, X, Y, skip, primary, count, exact):
+        self.count, self.exact = count, exact
+        self.off, self.first = (
+            np.array([(a, b) in set(chosen) for a in X for b in Y], bool).reshape(
+                X.shape[1], Y.shape[1]
+            )
+            for chosen in (skip, primary)
+        )
+        self.largest, self.score = np.zeros((2, count)), np.full(self.off.shape, np.nan)
+
+    def add(self, cell, size, unit, draws):
+        """p of a block from its sizes \\|rho\\|, 1 / null deviation and draws (slice, values)."""
+        hits, first = np.zeros(size.shape), self.first[cell]
+        for at, values in draws:
+            values = np.where(np.isnan(size), np.nan, np.abs(values))
+            hits += (values >= size - rs.TIE).sum(0)
+            for group in (0, 1):
+                scaled = np.where(first == group, values * unit, 0)
+                self.largest[group, at] = np.fmax(
+                    self.largest[group, at], np.fmax.reduce(scaled, (1, 2))
+                )
+        self.score[cell] = size * unit
+        return iv.p_value(hits, self.count, self.exact)
+
+    def corrected(self, p):
+        """Columns p_maxt, p_mc_low, p_mc_high, q_bh (P, O) from the p of single cells."""
+        out = {k: np.full(p.shape, np.nan) for k in ("p_maxt", "p_mc_low", "p_mc_high", "q_bh")}
+        known = ~np.isnan(p)
+        for group, chosen in enumerate((known & ~self.first, known & self.first)):
+            hits = iv.at_least(self.largest[group], self.score[chosen])
+            maxt = iv.p_value(hits, self.count, self.exact)
+            out["p_maxt"][chosen] = np.maximum(maxt, p[chosen])  # p may be a closed form
+            ends = iv.monte_carlo(hits, self.count, self.exact)
+            out["p_mc_low"][chosen], out["p_mc_high"][chosen] = ends
+            out["q_bh"][chosen] = false_discovery_control(p[chosen]) if chosen.any() else np.nan
+        return out
 
 
 @lru_cache

@@ -10,11 +10,12 @@ on shuffled labels (the placebo), with the difference.
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, t
+from scipy.stats import t
 
 from midway.correlation import families as fm
 from midway.correlation import intervals as iv
 from midway.correlation import resampling as rs
+from midway.correlation.null import Tests
 
 COLUMNS = (
     "predictor outcome tasks rows r_within low high r_partial partial_low partial_high p p_maxt"
@@ -55,50 +56,34 @@ def within(
     px, py = (np.where((where >= 0)[:, None, None, None], v[where], np.nan) if len(others) else
               np.full((len(names), 1, 1, v.shape[-1]), np.nan) for v in (px, py))  # fmt: skip
     family = None if families is None else pd.factorize(families.reindex(names))[0]
-    rng, shape = np.random.default_rng(seed), (X.shape[1], Y.shape[1])
+    rng = np.random.default_rng(seed)
     orders, exact = rs.orders(len(names), permutations, rng, every=family is None)
     family_orders = None if family is None else rs.orders(family.max(initial=-1) + 1, len(orders),
                                                           rng, False)[0]  # fmt: skip
-    pairs = [[(a, b) for b in Y.columns] for a in X.columns]
-    off, first = (
-        np.array([[p in set(chosen) for p in row] for row in pairs], bool).reshape(shape)
-        for chosen in (skip, primary)
-    )
-    out = {k: np.full(shape, np.nan) for k in COLUMNS[2:-1]}
-    largest, score = np.zeros((2, len(orders))), np.full(shape, np.nan)
+    tests = Tests(X, Y, skip, primary, len(orders), exact)
+    out = {k: np.full(tests.off.shape, np.nan) for k in COLUMNS[2:-1]}
     flat = [_mean(v).transpose(0, 2, 1) for v in (xs, ys)]
     blocks = rs.blocks(*(np.where(np.isnan(v).any(2), np.nan, 0.0) for v in flat))
     for rows, ps, os in rs.narrow(blocks, 4 * rs.BLOCK // (resamples * max(1, len(names)))):
         cell, own = np.ix_(ps, os), None if family is None else family[rows]
         parts = [v[rows][..., k] for v, k in ((xs, ps), (ys, os), (px, ps), (py, os))]
         found = _correlations(*parts, own, resamples, alpha, rng)
-        found["r_within"][off[cell]] = found["r_partial"][off[cell]] = np.nan
-        hits, size = np.zeros(off[cell].shape), np.abs(found["r_partial"])
-        inside = family_orders if own is None else rs.restrict(family_orders, np.unique(own))
-        unit = np.sqrt(len(rows) - 1)
-        for at, values in _null(*parts[:2], rs.restrict(orders, rows), own, inside):
-            values = np.where(np.isnan(size), np.nan, np.abs(values))
-            hits += (values >= size - rs.TIE).sum(0)
-            for group in (0, 1):
-                scaled = np.where(first[cell] == group, values * unit, 0)
-                largest[group, at] = np.fmax(largest[group, at], np.fmax.reduce(scaled, (1, 2)))
-        found["p"] = np.where(np.isnan(size), np.nan, iv.p_value(hits, len(orders), exact))
+        found["r_within"][tests.off[cell]] = found["r_partial"][tests.off[cell]] = np.nan
+        size, moved = np.abs(found["r_partial"]), rs.restrict(orders, rows)
+        draws = _null(*parts[:2], moved, own, family_orders)
+        p = tests.add(cell, size, np.sqrt(len(rows) - 1), draws)
+        found["p"] = np.where(np.isnan(size), np.nan, p)
         found["tasks"] = np.full(size.shape, len(rows))
         found["rows"] = found["tasks"] * xs.shape[2]
-        score[cell] = size * unit
         for name, values in found.items():
             out[name][cell] = values
     known = ~np.isnan(out["p"])
-    for group, chosen in enumerate((known & ~first, known & first)):
-        hits = iv.at_least(largest[group], score[chosen])
-        out["p_maxt"][chosen] = iv.p_value(hits, len(orders), exact)
-        out["p_mc_low"][chosen], out["p_mc_high"][chosen] = iv.monte_carlo(hits, len(orders), exact)
-        out["q_bh"][chosen] = false_discovery_control(out["p"][chosen]) if chosen.any() else np.nan
+    out |= tests.corrected(out["p"])
     table = [
         {k: v[i, j] for k, v in out.items()}
-        | {"predictor": X.columns[i], "outcome": Y.columns[j], "primary": first[i, j]}
+        | {"predictor": X.columns[i], "outcome": Y.columns[j], "primary": tests.first[i, j]}
         | {"note": "" if known[i, j] else "fewer than 3 tasks with equal doses, or constant"}
-        for i, j in zip(*np.nonzero(~off), strict=True)
+        for i, j in zip(*np.nonzero(~tests.off), strict=True)
     ]
     table = pd.DataFrame(table, columns=COLUMNS + ["primary"] * bool(len(primary)))
     table[["tasks", "rows"]] = table[["tasks", "rows"]].fillna(0).astype(int)
@@ -106,33 +91,6 @@ def within(
                    "exact": exact, "doses": xs.shape[2], "seeds": xs.shape[1],
                    "composites": composites, "units": len(names)}  # fmt: skip
     return table
-
-
-def mixed(X: pd.DataFrame, Y: pd.DataFrame, predictor: str, outcome: str) -> dict:
-    """The same question by a linear mixed model, as a check: slope, its error and p (normal).
-
-    outcome ~ metric (centred within tasks, both in their deviations within tasks) + dose + (1 |
-    task), by restricted maximum likelihood (statsmodels); means over seeds. The normal p is too
-    small with few tasks. ``converged``: whether the fit did.
-    """
-    import warnings
-
-    from statsmodels.regression.mixed_linear_model import MixedLM
-
-    names, xs, ys = _curves(*_sides(X[[predictor]], Y[[outcome]])[0])
-    x, y = _mean(xs)[..., 0], _mean(ys)[..., 0]
-    whole = ~np.isnan(x + y).any(1)
-    x, y = x[whole], y[whole]
-    centred = [v - v.mean(1, keepdims=True) for v in (x, y)]
-    doses = np.tile(np.eye(x.shape[1])[1:], len(x)).T  # dummies of all doses but the first
-    scale = [np.sqrt((v**2).mean()) for v in centred]
-    design = np.column_stack([centred[0].ravel() / scale[0], np.ones(x.size), doses])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # convergence is reported, not printed
-        fit = MixedLM(y.ravel() / scale[1], design, np.repeat(np.arange(len(x)), x.shape[1])).fit()
-    low, high = fit.conf_int()[0]
-    return {"predictor": predictor, "outcome": outcome, "tasks": len(x), "slope": fit.params[0],
-            "low": low, "high": high, "p": fit.pvalues[0], "converged": fit.converged}  # fmt: skip
 
 
 def _sides(X, Y):
@@ -259,25 +217,16 @@ def _null(xs, ys, orders, family, family_orders):
     x, y = (v - v.mean(0) for v in (x, y))
     n, d, p = x.shape
     flat = y.reshape(n, -1)
-    if family is None:
-        shared, rest, inside = np.zeros_like(flat), flat, np.arange(n)
-    else:
-        inside = np.unique(family, return_inverse=True)[1]
-        between = fm.means(flat, family)
-        shared, rest = between, flat - between[inside]
-    place = np.argsort(inside, kind="stable")
     step = max(1, rs.BLOCK // (n * flat.shape[1] + p * y.shape[2]))
-    for start in range(0, len(orders), step):
-        unit = orders[start : start + step]
-        if family is None:
-            moved = rest[unit]
-        else:
-            mixed_ = np.take_along_axis(unit, np.argsort(inside[unit], 1, kind="stable"), 1)
-            moved = shared[family_orders[start : start + step]][:, inside]
-            moved[:, place] += rest[mixed_]
-        moved = moved.reshape(len(unit), n, d, -1)
+    if family is None:
+        starts = range(0, len(orders), step)
+        draws = ((slice(k, k + step), flat[orders[k : k + step]]) for k in starts)
+    else:
+        draws = fm.permuted(flat, family, orders, family_orders, step)
+    for at, moved in draws:
+        moved = moved.reshape(len(moved), n, d, -1)
         moved = moved - moved.mean(1, keepdims=True)
-        top = x.reshape(n * d, p).T @ moved.reshape(len(unit), n * d, -1)
+        top = x.reshape(n * d, p).T @ moved.reshape(len(moved), n * d, -1)
         size = np.sqrt((x**2).sum((0, 1))[:, None] * (moved**2).sum((1, 2))[:, None])
         with np.errstate(all="ignore"):
-            yield slice(start, start + len(unit)), np.nan_to_num(top / size)
+            yield at, np.nan_to_num(top / size)

@@ -5,6 +5,7 @@ Controls: majority (position), random, option_only (words of the option), option
 """
 
 from collections import Counter
+from html import escape
 
 import numpy as np
 
@@ -78,6 +79,21 @@ class Choice(Kind):
     def score(self, card, predictions, rows, lang: str) -> dict[str, float]:
         rows = columns(rows)
         return metrics.class_scores(predictions, rows["label"], max(map(len, rows["choices"])))
+
+    def chance(self, card) -> float:
+        """Of four options, as all tasks of this kind but one have."""
+        return 25.0
+
+    def shown(self, row: dict, labels) -> dict[str, str]:
+        choices = [escape(c) for c in row["choices"]]
+        choices = [f"<b>{c}</b>" if i == row["label"] else c for i, c in enumerate(choices)]
+        return {"context": escape(row["context"]), "choices": "<br>".join(choices)}
+
+    def asked(self, row: dict, labels) -> tuple[str, str]:
+        return row["context"], row["choices"][row["label"]]
+
+    def said(self, row: dict, prediction, labels) -> str:
+        return row["choices"][prediction]
 
     def fit_controls(self, card, rows: list, state: dict) -> None:
         state["majority"] = Counter(row["label"] for row in rows).most_common(1)[0][0]

@@ -3,6 +3,7 @@ with what belongs to them behind."""
 
 import unicodedata
 from functools import cache
+from html import escape
 
 import numpy as np
 
@@ -91,3 +92,17 @@ def reachable(features, rows: dict, card, lang: str, longest: int) -> dict:
     short = [rows["id"][e] for e, f in best.items() if f["exact_match"] < 100 or f["f1"] < 100]
     mean = {k: float(np.mean([f[k] for f in best.values()])) for k in ("exact_match", "f1") if best}
     return mean | {"rows": short}
+
+
+def excerpt(text: str, answers: dict, width: int = 90) -> str:
+    """The part of a context around its first answer, which is bold; HTML."""
+    if not answers["text"]:
+        return f"{escape(text[: 2 * width])} … (no answer in this text)"
+    start = answers["answer_start"][0]
+    end = start + len(answers["text"][0])
+    left, right = max(0, start - width), min(len(text), end + width)
+    before, after = ("… " if left else ""), (" …" if right < len(text) else "")
+    return (
+        f"{before}{escape(text[left:start])}<b>{escape(text[start:end])}</b>"
+        f"{escape(text[end:right])}{after}"
+    )

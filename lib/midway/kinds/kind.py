@@ -1,6 +1,7 @@
 """The interface of a kind of task, and what several kinds have in common."""
 
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
@@ -105,6 +106,24 @@ class Kind:
         """The main score among those of :meth:`measure`, percent."""
         return scores["accuracy"]
 
+    def chance(self, card) -> float:
+        """Score of a guess, percent."""
+        return 0.0
+
+    # -- to read ------------------------------------------------------------------------------
+
+    def shown(self, row: dict, labels) -> dict[str, str]:
+        """A row for a reader: columns of HTML, the right answer bold."""
+        return {k: escape(row[k]) for k in ("source", "target", "text") if k in row}
+
+    def asked(self, row: dict, labels) -> tuple[str, str]:
+        """What a row asks, and the right answer, as text."""
+        raise NotImplementedError
+
+    def said(self, row: dict, prediction, labels) -> str:
+        """A prediction as text."""
+        return prediction
+
     # -- controls -----------------------------------------------------------------------------
 
     def fit_controls(self, card, rows: list, state: dict) -> None:
@@ -131,6 +150,20 @@ class Kind:
         """
         return submitted.accuracy(card, predicted, expected)
 
+    def gold(self, card, rows, lang: str) -> dict:
+        """Item -> right answer; items of one name are the same question in several languages."""
+        raise NotImplementedError
+
+    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
+        """Each item's share of the score's deviation, points; None: the file has other rows.
+
+        gold: of :meth:`gold`; text: of :meth:`write`. Their squares add up to the variance.
+        """
+        said = text.splitlines()
+        if len(said) != len(gold):
+            return None
+        return of_mean([100.0 * (s == g) for s, g in zip(said, gold.values(), strict=True)])
+
     def summary(self, card, average: dict[str, float]) -> float:
         """One number for a task from its metrics' means over languages, as XTREME takes it."""
         return average[card.metric]
@@ -151,6 +184,19 @@ def decided(scores: np.ndarray, gold: np.ndarray) -> Answers:
     loss = float(-scores[at][known].mean()) if known.any() else float("nan")
     confidence = np.exp(scores.max(1))
     return Answers(chosen.tolist(), loss, margin, scores, confidence, chosen == gold)
+
+
+def of_mean(values) -> np.ndarray:
+    """Each value's share of their mean's deviation."""
+    values = np.array(values)
+    return (values - values.mean()) / len(values)
+
+
+def of_f1(pairs) -> np.ndarray | None:
+    """The same of F1 = 200 T / (P + G) over (told, right) sets: (2 t - F (p + g)) / (P + G)."""
+    counts = np.array([[len(a & b), len(a) + len(b)] for a, b in pairs], float)
+    both, size = counts.sum(0)
+    return 100 * (2 * counts[:, 0] - 2 * both / size * counts[:, 1]) / size if size else None
 
 
 def by_row_kind(kind: Kind, card, predictions, rows, lang: str) -> dict:

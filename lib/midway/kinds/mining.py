@@ -4,10 +4,12 @@ Rows: side ('source' foreign | 'target' English), text, gold (ids of translation
 used as it is. Controls: random, char_ngrams (mutual nearest neighbours, no threshold).
 """
 
+import numpy as np
+
 from midway.evaluation.lexical import MOST, nearest_by_ngrams
 from midway.kinds import raw as cells
 from midway.kinds import submitted
-from midway.kinds.kind import Kind, Scores
+from midway.kinds.kind import Kind, Scores, of_f1
 from midway.study.errors import InputError
 
 
@@ -73,6 +75,16 @@ class Mining(Kind):
 
     def write(self, predictions) -> str:
         return "".join(f"{source}\t{target}\n" for source, target in predictions)
+
+    def gold(self, card, rows, lang: str) -> dict:
+        return {f"{lang} {r['id']}": set(r["gold"]) for r in rows if r["side"] == "source"}
+
+    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
+        told: dict = {i: set() for i in gold}
+        for line in text.splitlines():
+            a, b = line.split("\t")
+            told.setdefault(f"{lang} {a}", set()).add(b)
+        return of_f1([(told[i], gold[i]) for i in gold])
 
     def score_files(self, card, predicted, expected):
         return submitted.pairs(predicted, expected)

@@ -7,6 +7,7 @@ alone: what a hypothesis gives away, Poliak et al. 2018).
 """
 
 from collections import Counter
+from html import escape
 
 import numpy as np
 
@@ -53,6 +54,20 @@ class Pair(Kind):
             out["entailment_contrast"] = metrics.entailment_contrast(entailed, gold == 0)
         return out
 
+    def chance(self, card) -> float:
+        return 100 / len(card.labels) if card.labels else 0.0
+
+    def shown(self, row: dict, labels) -> dict[str, str]:
+        texts = {"first": row["text_a"], "second": row["text_b"]}
+        label = labels[row["label"]] if 0 <= row["label"] < len(labels) else "–"
+        return {k: escape(v) for k, v in (texts | {"label": label}).items()}
+
+    def asked(self, row: dict, labels) -> tuple[str, str]:
+        return f"{row['text_a']} / {row['text_b']}", labels[row["label"]]
+
+    def said(self, row: dict, prediction, labels) -> str:
+        return labels[prediction] if prediction < len(labels) else prediction
+
     def fit_controls(self, card, rows: list, state: dict) -> None:
         labels = [row["label"] for row in rows]
         state["majority"] = Counter(labels).most_common(1)[0][0]
@@ -71,6 +86,9 @@ class Pair(Kind):
 
     def submission(self, card, predictions, rows):
         return [card.labels[p] for p in predictions]
+
+    def gold(self, card, rows, lang: str) -> dict:
+        return {r["id"]: card.labels[r["label"]] for r in rows}
 
 
 def linear(inputs: dict[str, tuple], labels: list) -> dict[str, Linear]:

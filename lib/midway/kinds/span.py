@@ -7,6 +7,7 @@ Controls: random_span, usual_place (no question: where answers usually stand), s
 
 import json
 from functools import lru_cache
+from html import escape
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from midway.evaluation import metrics
 from midway.evaluation.lexical import places_of, window, words
 from midway.kinds import raw as cells
 from midway.kinds import submitted
-from midway.kinds.edges import edges, locate, reachable, visible
-from midway.kinds.kind import Answers, Kind, Scores
+from midway.kinds.edges import edges, excerpt, locate, reachable, visible
+from midway.kinds.kind import Answers, Kind, Scores, of_mean
 from midway.kinds.raw import REACH, Broken
 from midway.kinds.tokens import Features, backend_of, columns, plain
 
@@ -189,6 +190,13 @@ class Span(Kind):
     def main(self, card, scores: dict[str, float]) -> float:
         return (scores["em"] + scores["f1"]) / 2
 
+    def shown(self, row: dict, labels) -> dict[str, str]:
+        context = excerpt(row["context"], row["answers"])
+        return {"context": context, "question": escape(row["question"])}
+
+    def asked(self, row: dict, labels) -> tuple[str, str]:
+        return row["question"], "; ".join(row["answers"]["text"])
+
     def fit_controls(self, card, rows: list, state: dict) -> None:
         starts, lengths = [], []
         for row in rows:
@@ -226,6 +234,13 @@ class Span(Kind):
 
     def write(self, predictions) -> str:
         return json.dumps(dict(predictions), ensure_ascii=False, indent=0) + "\n"
+
+    def gold(self, card, rows, lang: str) -> dict:
+        return {r["id"]: r["answers"]["text"] for r in rows}
+
+    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
+        said = json.loads(text)
+        return of_mean([_scores(card, said, {i: gold[i]}, lang)["em_f1"] for i in gold])
 
     def score_files(self, card, predicted, expected):
         return submitted.answers_score(card, predicted, expected)

@@ -5,13 +5,14 @@ Controls: majority, random, lexicon (each word's most frequent tag, rare words' 
 """
 
 from collections import Counter
+from html import escape
 
 import numpy as np
 
 from midway.evaluation import metrics
 from midway.kinds import raw as cells
 from midway.kinds import submitted
-from midway.kinds.kind import Answers, Kind, Scores, decided, log_softmax
+from midway.kinds.kind import Answers, Kind, Scores, decided, log_softmax, of_f1
 from midway.kinds.raw import Broken
 from midway.kinds.tokens import BLANK, UNKNOWN, Features, backend_of, columns, plain, space_of
 
@@ -133,6 +134,16 @@ class Tags(Kind):
     def main(self, card, scores: dict[str, float]) -> float:
         return scores["tag_f1"] if card.metric == "f1" else scores["accuracy"]
 
+    def shown(self, row: dict, labels) -> dict[str, str]:
+        words = zip(row["tokens"], row["tags"], strict=True)
+        return {"words": " ".join(f"{escape(w)}<sub>{escape(str(t))}</sub>" for w, t in words)}
+
+    def asked(self, row: dict, labels) -> tuple[str, str]:
+        return " ".join(row["tokens"]), " ".join(map(str, row["tags"]))
+
+    def said(self, row: dict, prediction, labels) -> str:
+        return " ".join(map(str, prediction))
+
     def fit_controls(self, card, rows: list, state: dict) -> None:
         counts: dict[str, Counter] = {}
         for row in rows:
@@ -164,6 +175,16 @@ class Tags(Kind):
 
     def write(self, predictions) -> str:
         return "\n".join("".join(f"{tag}\n" for tag in tags) for tags in predictions)
+
+    def gold(self, card, rows, lang: str) -> dict:
+        return {r["id"]: r["tags"] for r in rows}
+
+    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
+        said = [block.splitlines() for block in text.strip("\n").split("\n\n")]
+        if len(said) != len(gold):
+            return None
+        both = zip(said, gold.values(), strict=True)
+        return of_f1([[metrics.chunks([tags]) for tags in pair] for pair in both])
 
     def score_files(self, card, predicted, expected):
         return submitted.tagging(card, predicted, expected)

@@ -1,18 +1,10 @@
 """What the course shows and asks: figures of a training and of chance, rows to read, exercises."""
 
-from html import escape
-
 import numpy as np
 import pandas as pd
 
-from midway.report.drawing import (
-    INK,
-    MUTED,
-    empty,
-    footnote,
-    new_axes,
-    styled,
-)
+from midway import kinds
+from midway.report.drawing import INK, MUTED, empty, footnote, new_axes, styled
 
 
 @styled
@@ -91,34 +83,18 @@ def table(frame: pd.DataFrame):
     return look.format(None, subset=html).set_table_styles(heads)
 
 
-def evidence(rows, card, labels=(), around: int = 90) -> pd.DataFrame:
+def evidence(rows, card, labels=()) -> pd.DataFrame:
     """Rows as a reader wants them: labels by name, contexts around the answer, right ones bold.
 
     rows: canonical rows of a task; card: its card; labels: names where the card lists none.
     """
-    out, labels = [], labels or card.labels
+    out, html, kind = [], [], kinds.get(card.kind)
     for row in rows.to_list() if hasattr(rows, "to_list") else rows:
-        if card.kind == "span":
-            shown = {"context": _around(row["context"], row["answers"], around)}
-            shown |= {"question": row["question"]}
-        elif card.kind == "choice":
-            right = row["label"]
-            choices = [f"<b>{escape(c)}</b>" if i == right else escape(c)
-                       for i, c in enumerate(row["choices"])]  # fmt: skip
-            shown = {"context": escape(row["context"]), "choices": "<br>".join(choices)}
-        elif card.kind == "tags":
-            words = zip(row["tokens"], row["tags"], strict=True)
-            shown = {"words": " ".join(f"{escape(w)}<sub>{escape(str(t))}</sub>" for w, t in words)}
-        elif "text_a" in row:
-            known = 0 <= row["label"] < len(labels)
-            shown = {"first": row["text_a"], "second": row["text_b"]}
-            shown |= {"label": labels[row["label"]] if known else "–"}
-        else:
-            shown = {k: row[k] for k in ("source", "target", "text") if k in row}
-        extra = {k: row[k] for k in ("lang", "kind") if k in row}
-        out.append({**extra, **shown})
+        shown = kind.shown(row, labels or card.labels)
+        out.append({k: row[k] for k in ("lang", "kind") if k in row} | shown)
+        html = list(shown)
     frame = pd.DataFrame(out)
-    frame.attrs["html"] = ["context", "choices", "words"]
+    frame.attrs["html"] = html
     return frame
 
 
@@ -130,41 +106,17 @@ def mistakes(dev, card, labels=(), most: int = 3) -> pd.DataFrame:
     given, rows = dev.answers(), dev.rows.to_list()
     wrong = np.flatnonzero(given.margin < 0) if len(given.margin) == len(rows) else range(len(rows))
     picked = [int(i) for i in wrong[:most]]
-    frame = evidence([rows[i] for i in picked], card, labels)
-    names = dict(enumerate(labels)) if card.kind == "pair" else {}
+    frame, kind = evidence([rows[i] for i in picked], card, labels), kinds.get(card.kind)
     if len(frame):
-        said = [given.predictions[i] for i in picked]
-        if card.kind == "choice":
-            said = [rows[i]["choices"][s] for i, s in zip(picked, said, strict=True)]
-        frame["said"] = [" ".join(s) if isinstance(s, list) else names.get(s, s) for s in said]
+        frame["said"] = [kind.said(rows[i], given.predictions[i], labels) for i in picked]
     return frame
-
-
-def _around(text: str, answers: dict, width: int) -> str:
-    """The part of a context around its first answer, which is bold; HTML."""
-    if not answers["text"]:
-        return f"{escape(text[: 2 * width])} … (no answer in this text)"
-    start = answers["answer_start"][0]
-    end = start + len(answers["text"][0])
-    left, right = max(0, start - width), min(len(text), end + width)
-    before, after = ("… " if left else ""), (" …" if right < len(text) else "")
-    return (
-        f"{before}{escape(text[left:start])}<b>{escape(text[start:end])}</b>"
-        f"{escape(text[end:right])}{after}"
-    )
 
 
 def first(rows, given, card) -> dict:
     """The first row: what is asked, what is right, and what the model said."""
-    row, said = rows[0], given[0]
-    if card.kind == "span":
-        return {"asked": row["question"], "right": "; ".join(row["answers"]["text"]), "said": said}
-    if card.kind == "tags":
-        asked, right = " ".join(row["tokens"]), " ".join(map(str, row["tags"]))
-        return {"asked": asked, "right": right, "said": " ".join(map(str, said))}
-    names = dict(enumerate(card.labels))
-    asked = f"{row['text_a']} / {row['text_b']}"
-    return {"asked": asked, "right": names[row["label"]], "said": names.get(said, said)}
+    row, kind = rows[0], kinds.get(card.kind)
+    asked, right = kind.asked(row, card.labels)
+    return {"asked": asked, "right": right, "said": kind.said(row, given[0], card.labels)}
 
 
 def check(given, right, tolerance: float = 0.0) -> None:
