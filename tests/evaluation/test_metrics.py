@@ -147,7 +147,7 @@ STARTS = "?B ?S EE EI SE SI OE OI".split()
 
 
 def conlleval(tags):
-    """Chunks of one sentence by seqeval 0.0.12's rules, which are conlleval's, written as a list."""
+    """Chunks of one sentence by the rules of seqeval 0.0.12, which are those of conlleval."""
     found, begin = set(), 0
     before, kind = "O", ""
     for i, tag in enumerate([*tags, "O"]):

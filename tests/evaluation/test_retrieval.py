@@ -376,7 +376,5 @@ def test_logme_of_features_that_are_the_labels():
     found = retrieval.logme(features, labels)
     # power 10 in both directions; all of y inside one of them: alpha = gamma = 1, weights 1
     n, d, alpha, beta = 20, 2, 1.0, 1e12
-    evidence = (
-        d * np.log(alpha) + n * np.log(beta / 2 / np.pi) - 1 - 2 * np.log(alpha + 10 * beta)
-    )
+    evidence = d * np.log(alpha) + n * np.log(beta / 2 / np.pi) - 1 - 2 * np.log(alpha + 10 * beta)
     assert found == pytest.approx(evidence / 2 / n, abs=0.01)
