@@ -19,8 +19,8 @@ test: $(STAMP)  ## run all tests; the fast ones: make test ARGS='-m "not slow"'
 lab: $(STAMP)  ## open the notebooks; as root: make lab ARGS=--allow-root
 	@$(BIN) jupyterlab --notebook-dir=. --ServerApp.ip=127.0.0.1 $(ARGS) notebooks/00_tour.ipynb
 
-lint: $(STAMP)  ## check style
-	@$(BIN) ruff check . && $(BIN) ruff format --check .
+lint: $(STAMP)  ## check style and types
+	@$(BIN) ruff check . && $(BIN) ruff format --check . && $(BIN) ty check --quiet
 
 docs: $(STAMP)  ## build the site: site/index.html
 	@$(BIN) pip install -qq --disable-pip-version-check "mkdocs-material==9.8.2" "mkdocs-jupyter==0.26.3"

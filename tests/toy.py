@@ -22,6 +22,7 @@ from midway.run import steps
 from midway.study import params
 
 PROJECT = Path(__file__).resolve().parents[1]
+ONE_STEP = PROJECT / "tests" / "one_step.py"
 STUDY = """study: toy
 seeds: [1]
 data: {dev_size: 10}
@@ -166,7 +167,7 @@ class Toy:
     def step_command(self, step: str) -> list[str]:
         stage, *rest = step.split("/")
         self.write_study()
-        args = [sys.executable, "-m", "midway.run.step", stage, str(self.out / "params.yaml")]
+        args = [sys.executable, str(ONE_STEP), stage, str(self.out / "params.yaml")]
         for option, value in zip(("--variant", "--seed", "--part"), rest, strict=False):
             args += [option, value.removeprefix("seed")]
         return args

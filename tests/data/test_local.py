@@ -623,15 +623,6 @@ def test_no_row_plays_two_splits(shared):
         assert not train & dev and not (train | dev) & xquad
 
 
-def test_it_is_said_which_file_played_which_split(shared):
-    data = params.Data(source="local", root=str(shared / "data"))
-    (told,) = sources.describe("pawsx", "train", "en", data)
-    assert told["file"] == "download/pawsx/dev-en.tsv" and told["taken"] == [0, "60%"]
-    assert told["rows"] == 600 and told["of"] == 1000 and "serve as train" in told["note"]
-    first, second = sources.describe("anli", "train", "en", data)
-    assert first["rows"] == 400 and second["file"] == "intermediate/mnli/taxinli10k.tsv"
-
-
 def test_stripped_answers_are_reported(shared):
     """TyDiQA's dev files as XTREME leaves them have no answers: that is not an F1 of zero."""
     with pytest.raises(MissingData, match="tydiqa.goldp.te.dev.json: the labels were stripped"):

@@ -10,6 +10,7 @@ import torch
 from midway.encoder import encoder, packaged
 from midway.study import params
 from midway.study.errors import InputError, Unreachable
+from midway.study.files import sha256
 
 WORDS = ["a", "b", "c", "ab", "abc", "d", "e", "ed", "ing", "▁a", "▁b", "▁ab", "▁cd", "de", "f"]
 TEXTS = ["abc cd", "deed ab", "a", "bed ab cd ing", "x?", "abed"]
@@ -173,14 +174,14 @@ def test_hidden_states_need_one_beginning(checkpoints):
 @pytest.mark.slow
 def test_writing_to_weights_leaves_the_cache_alone(whole):
     """Weights are mapped from the cache: training one study must not change the next."""
-    before = packaged.file_digest(packaged.model_folder() / "model.safetensors")
+    before = sha256(packaged.model_folder() / "model.safetensors")
     with torch.no_grad():
         changed = encoder.load(params.Encoder(layers=1)).model
         changed.embeddings.word_embeddings.weight[5] += 1
         changed.encoder.layer[0].output.dense.weight += 1
     again = encoder.load(params.Encoder(layers=1)).model.embeddings.word_embeddings.weight
     assert torch.equal(again[5], whole.model.embeddings.word_embeddings.weight[5])
-    assert packaged.file_digest(packaged.model_folder() / "model.safetensors") == before
+    assert sha256(packaged.model_folder() / "model.safetensors") == before
 
 
 def test_path_keeps_the_lowest_layers(checkpoints):

@@ -1,10 +1,12 @@
 """What becomes of the hub's rows: labels by name, thinning, refusals; and what needs no network."""
 
 import json
+import shutil
 
+import pyarrow.parquet as pq
 import pytest
 import server
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Value
 
 from conftest import point
 from midway.data import sources
@@ -20,12 +22,15 @@ def serve(tmp_path, monkeypatch):
     """Put rows of one's own at the place of MultiNLI's training file."""
     made = []
 
-    def write(rows):
+    def write(rows, features=None, change=lambda table: table):
         folder = tmp_path / "repos/datasets/nyu-mll/glue"
         for split in ("train", "validation_matched"):
             path = folder / PIN / "mnli" / f"{split}-00000-of-00001.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Dataset.from_list(rows).to_parquet(path)
+            table = Dataset.from_list(rows, features=features).data.table
+            pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), path)
+        server.sha256.cache_clear()
+        shutil.rmtree(tmp_path / "hf", ignore_errors=True)
         (folder / "refs.json").write_text(json.dumps({"main": PIN}))
         made.append(server.Server(tmp_path / "repos"))
         point(monkeypatch, made[-1].url, tmp_path / "hf")
@@ -80,6 +85,47 @@ def test_a_changed_table_is_refused(serve, rows, message):
     assert "\n" not in str(error.value)
 
 
+def test_classes_are_taken_by_name_and_a_number_without_one_is_refused(serve):
+    """Another order of names must not become other labels; a class of no name no traceback."""
+    names = ClassLabel(names=["contradiction", "neutral", "entailment"])
+    rows = [{"premise": f"p{i}", "hypothesis": "h", "label": 0} for i in range(4)]
+    kinds = Features({"premise": Value("string"), "hypothesis": Value("string"), "label": names})
+    serve(rows, kinds)
+    assert set(sources.load("mnli", "dev", "en", HUB)["label"]) == {2}
+    serve(rows, kinds, lambda table: table.set_column(2, "label", [[0, 1, 2, 3]]))
+    with pytest.raises(MissingData, match="label 3 is not one of entailment"):
+        sources.load("mnli", "dev", "en", HUB)
+
+
+def test_classes_without_names_are_numbers_in_the_cards_order(serve):
+    serve([{"premise": f"p{i}", "hypothesis": "h", "label": i} for i in range(3)])
+    assert sources.load("mnli", "dev", "en", HUB)["label"] == [0, 1, 2]
+
+
+ODD = {"huggingface": '{"info": {"features": 3}}'}
+TORN = {
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "Parquet"),
+    "empty": (lambda path: path.write_bytes(b""), "file size"),
+    "no rows": (lambda path: pq.write_table(pq.read_table(path)[:0], path), "no rows for en"),
+    "unknown features": (
+        lambda path: pq.write_table(pq.read_table(path).replace_schema_metadata(ODD), path),
+        "cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("tear, told", TORN.values(), ids=TORN)
+def test_a_table_that_is_torn_on_the_hub_is_missing_data(serve, tmp_path, tear, told):
+    """Its hash agrees, so no download mends it; it is told, and no traceback."""
+    serve([{"premise": "p", "hypothesis": "h", "label": 0}])
+    for path in (tmp_path / "repos").rglob("*.parquet"):
+        tear(path)
+    server.sha256.cache_clear()
+    with pytest.raises(MissingData, match=told) as error:
+        sources.load("mnli", "dev", "en", HUB)
+    assert "\n" not in str(error.value)
+
+
 def test_a_short_revision_is_refused(hub, monkeypatch):
     """main or a short commit may become another table tomorrow."""
     monkeypatch.setitem(tasks.get("mnli").hub["train"][0], "revision", "main")
@@ -90,7 +136,7 @@ def test_a_short_revision_is_refused(hub, monkeypatch):
 
 def test_a_description_needs_no_network(hub):
     """`doctor` and `fetch` ask for it before they ask the hub."""
-    told = sources.describe("panx", "test", "de", HUB)[0]
+    told = sources.on_hub("panx", "test", "de", HUB)[0]
     assert told["config"] == "PAN-X.de" and told["revision"] == tasks.get("panx").hub["revision"]
     assert not hub.log
 
@@ -125,7 +171,7 @@ def test_official_files_come_before_the_hub(hub, tmp_path):
     data = study(tmp_path).data
     sources.refuse(study(tmp_path))
     assert sources.load("ccg", "train", "en", data)["tags"] == [["NP", "N"]]
-    assert sources.describe("ccg", "train", "en", data)[0]["file"] == "intermediate/ccg/train.tsv"
+    assert sources.on_hub("ccg", "train", "en", data) == []
     assert len(sources.load("mnli", "dev", "en", data)) == 12  # no files: from the hub
     assert sources.note(tasks.get("bucc2018"), data) and not sources.note(tasks.get("ccg"), data)
 

@@ -117,7 +117,7 @@ def test_a_torn_record_is_refused_in_one_line(cut, tmp_path_factory):
     text = records.ScoreRecord(target="xnli", lang="de").text().rstrip()
     path.write_text(text[: int(cut * len(text))])
     with pytest.raises(InputError) as error:
-        records.load(path)
+        records.load_score(path)
     assert "\n" not in str(error.value)
 
 
@@ -132,7 +132,7 @@ def test_a_changed_byte_is_noticed(data, tmp_path_factory):
     raw[place] = new
     path.write_bytes(raw)
     try:
-        found = records.load(path)
+        found = records.load_score(path)
     except InputError:
         return
     assert found.text().encode() != bytes(raw)

@@ -15,6 +15,7 @@ from midway.run import plan as planning
 from midway.run import progress, status, step
 from midway.study import params
 from midway.study.errors import InputError
+from toy import ONE_STEP
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_late_draft_leaves_the_final_report_alone(project):
     """A draft started just before the final report, and slower, must not retire its record."""
     page, end = project.out / "05_report" / "record.json", project.state("05_report")
     before = page.read_bytes()
-    runner = [sys.executable, "-m", "midway.run.step", "05_report", "params.yaml", "--draft"]
+    runner = [sys.executable, str(ONE_STEP), "05_report", "params.yaml", "--draft"]
     assert subprocess.run(runner, cwd=project.out, env=project.env).returncode == 0
     assert page.read_bytes() == before and project.state("05_report") == end
 

@@ -14,6 +14,7 @@ from midway.run import record, recording
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.files import plain
+from midway.study.variants import LONGER
 from midway.transfer import summary, targets
 from tiny import checkpoint
 
@@ -224,8 +225,8 @@ def test_a_dose_is_the_encoder_of_that_moment(study, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_longer_baseline_trains_as_much_as_the_others_together(study, tmp_path):
     """More steps on the target are the simplest rival of an intermediate task."""
-    train(study, tmp_path, params.LONGER)
-    found = begin(study, tmp_path, params.LONGER).evaluate("udpos")
+    train(study, tmp_path, LONGER)
+    found = begin(study, tmp_path, LONGER).evaluate("udpos")
     assert found["steps"] == study.transfer.steps + study.intermediate.steps
 
 

@@ -2,6 +2,12 @@
 
 ``read`` takes what is finished and leaves unreliable targets out; ``between``, ``within``,
 ``choices`` and ``conclusion`` follow. Every function also works on half a study.
+
+Examples
+--------
+>>> from midway import analysis, params
+>>> data = analysis.read("outputs/mini", params.Correlation())  # doctest: +SKIP
+>>> cells = analysis.between(data)  # doctest: +SKIP
 """
 
 from dataclasses import dataclass, field

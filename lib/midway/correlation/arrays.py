@@ -1,4 +1,10 @@
-"""A study's tables as the arrays that are correlated: units by predictors and by outcomes."""
+"""A study's tables as the arrays that are correlated: units by predictors and by outcomes.
+
+Examples
+--------
+>>> from midway import arrays, tables
+>>> X, Y, skip = arrays.wide(tables.predictors(study), tables.outcomes(study))  # doctest: +SKIP
+"""
 
 import pandas as pd
 

@@ -7,6 +7,16 @@ predictor x outcome family with all its permutations is a few matrix products.
 
 Sources: max-T, Westfall & Young 1993; FDR, Benjamini & Hochberg 1995; (b+1)/(m+1), Phipson & Smyth
 2010; BCa, Efron 1987; Fisher z of rho, Bonett & Wright 2000; of tau, Fieller et al. 1957.
+
+Examples
+--------
+>>> import pandas as pd
+>>> from midway import correlate
+>>> X = pd.DataFrame({"accuracy": [61, 64, 70, 71, 80, 83, 84]})
+>>> Y = pd.DataFrame({"gain": [1.0, 2.0, 4.0, 3.0, 5.0, 7.0, 6.0]})
+>>> cell = correlate.correlate(X, Y, permutations=6000, resamples=99).iloc[0]
+>>> int(cell["n"]), round(float(cell["rho"]), 3), bool(cell["p"] < 0.05)
+(7, 0.929, True)
 """
 
 from collections.abc import Collection

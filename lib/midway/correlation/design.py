@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from midway.correlation import advice, arrays, items, reliability, tables
+from midway.correlation import advice, arrays, families, items, reliability, tables
 from midway.study import files
 
 LEVELS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # true correlations that are tried
@@ -52,7 +52,8 @@ def of_study(folder, predictor: str = "main_gain") -> Parts:
     study, base = tables.settings(folder), Parts()
     outcomes = tables.outcomes(folder)
     X, Y, _ = arrays.wide(tables.predictors(folder), outcomes)
-    known, assumed = {"doses": len(study["intermediate"].get("doses") or [1])}, []
+    known: dict = {"doses": len(study["intermediate"].get("doses") or [1])}
+    assumed = []
     units = sorted(set(X.index.get_level_values(0)) & set(Y.index.get_level_values(0)))
     family = tables.families(units).to_dict()
     if len(units) > 2:
@@ -88,15 +89,11 @@ def of_study(folder, predictor: str = "main_gain") -> Parts:
 
 def _icc(values: pd.Series, family: dict) -> float:
     """Share of variance between families (one-way analysis of variance), in [0, 0.95]."""
-    groups = values.groupby(values.index.map(family))
-    n, m = len(values), groups.ngroups
-    if not 1 < m < n:
+    codes, names = pd.factorize(values.index.map(family))
+    if not 1 < len(names) < len(values):
         return Parts.icc
-    within = ((values - groups.transform("mean")) ** 2).sum() / (n - m)
-    between = (groups.size() * (groups.mean() - values.mean()) ** 2).sum() / (m - 1)
-    size = (n - (groups.size() ** 2).sum() / n) / (m - 1)
-    part = max(0.0, (between - within) / size)
-    return float(min(part / (part + within), 0.95)) if part + within > 0 else 0.0
+    share = families.icc(values.to_numpy()[:, None], codes)[0]
+    return float(min(np.nan_to_num(share), 0.95))
 
 
 def power(parts: Parts, *, alpha: float = 0.05, tests: int = 1, studies: int = 2000, seed: int = 0):
@@ -191,7 +188,7 @@ def table(parts: Parts, *, effect: float = 0.5, aim: float = 0.8, **options) -> 
     for name, one in alternatives(parts).items():
         curve = power(one, **options)
         at = curve.iloc[(curve["rho"] - effect).abs().argmin()]
-        row = {"design": name}
+        row: dict = {"design": name}
         row |= {k: getattr(one, k) for k in ("tasks", "families", "seeds", "doses", "rows")}
         row |= {"power_between": at["between"], "power_within": at["within"]}
         row |= {f"rho_{k}": smallest(curve, k, aim) for k in ("between", "within")}

@@ -1,4 +1,14 @@
-"""Tables as CSV, Markdown and LaTeX."""
+"""Tables as CSV, Markdown and LaTeX.
+
+Examples
+--------
+>>> import pandas as pd
+>>> from midway import export
+>>> print(export.markdown(pd.DataFrame({"rho": [0.5]}, index=["mnli"])), end="")
+| index | rho |
+| --- | --- |
+| mnli | 0.50 |
+"""
 
 from pathlib import Path
 

@@ -100,15 +100,18 @@ def effective(x, y, family):
 
 
 def _icc(a, family):
-    """Intraclass correlation of the ranks by analysis of variance, in [0, 1]; (n, C) -> (C,)."""
-    ranks = rankdata(a, axis=0)
+    return icc(rankdata(a, axis=0), family)
+
+
+def icc(a, family):
+    """Intraclass correlation by analysis of variance, in [0, 1]; (n, C) -> (C,)."""
     _, inside, size = np.unique(family, return_inverse=True, return_counts=True)
     n, f = len(family), len(size)
     if f == n:
         return np.zeros(a.shape[1])
-    mean = means(ranks, family)
-    between = (size[:, None] * (mean - ranks.mean(0)) ** 2).sum(0) / (f - 1)
-    within = ((ranks - mean[inside]) ** 2).sum(0) / (n - f)
+    mean = means(a, family)
+    between = (size[:, None] * (mean - a.mean(0)) ** 2).sum(0) / (f - 1)
+    within = ((a - mean[inside]) ** 2).sum(0) / (n - f)
     typical = (n - (size**2).sum() / n) / (f - 1)
     with np.errstate(invalid="ignore"):
         return np.clip((between - within) / (between + (typical - 1) * within), 0, 1)

@@ -97,7 +97,7 @@ def _lm_eval(tree: dict, file: Path):
     results = tree.get("results")
     if not isinstance(results, dict) or not all(isinstance(v, dict) for v in results.values()):
         return
-    config = tree.get("config") if isinstance(tree.get("config"), dict) else {}
+    config: dict = tree["config"] if isinstance(tree.get("config"), dict) else {}
     named = re.search(r"(?:pretrained|model|path)=([^,]+)", str(config.get("model_args") or ""))
     model = tree.get("model_name") or (named and named[1]) or config.get("model")
     for task, metrics in results.items():

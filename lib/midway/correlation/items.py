@@ -49,7 +49,8 @@ def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFr
                 one = _influence(card, lang, gold, folder / run.record)
                 if one is not None:
                     key = run.variant, run.seed
-                    columns[key] = pd.concat([columns.get(key), one / languages])
+                    before = [columns[key]] if key in columns else []
+                    columns[key] = pd.concat([*before, one / languages])
         if columns:
             merged = {k: v.groupby(level=0).sum() for k, v in columns.items()}
             out[target] = pd.DataFrame(merged).fillna(0.0)

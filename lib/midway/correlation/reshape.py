@@ -111,9 +111,9 @@ def long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:
             "--names and --values belong together: a column of names and one of values"
         )
     if names:
-        return tuple(
-            columns_of(table, n, w, rest)[0] for n, w in ((names, "names"), (values, "values"))
-        )
+        asked = ((names, "names"), (values, "values"))
+        first, second = (columns_of(table, n, w, rest)[0] for n, w in asked)
+        return first, second
     if len(rest) != 2:
         return None
     for name, value in (rest, rest[::-1]):

@@ -8,6 +8,7 @@ Nelson 2020). Rows are descriptions: no test, no selection.
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,11 +111,14 @@ def _at_layer(outcomes, part) -> pd.DataFrame:
     return outcomes.assign(gain=np.where(np.isnan(gain), outcomes["gain"], gain))
 
 
-def layers(folder) -> pd.DataFrame:
-    """Retrieval scores of every layer that 02 recorded: variant, seed, target, layer, score."""
+def layers(folder, but=()) -> pd.DataFrame:
+    """Retrieval scores of every layer that 02 recorded: variant, seed, target, layer, used, score.
+
+    ``used``: the layer that the study takes; but: as in :func:`tables.scores`.
+    """
     rows = []
-    known = tables.scores(folder)
-    for run in known.drop_duplicates("record").itertuples():
+    runs: Any = tables.scores(folder, but=but).drop_duplicates("record").itertuples()
+    for run in runs:
         card = tasks.get(run.target)
         if card.trains:
             continue
@@ -122,7 +126,8 @@ def layers(folder) -> pd.DataFrame:
         metric = extra.get("direction", card.metric)
         for layer, found in extra.get("layers", {}).items():
             if found.get(metric) is not None:
-                rows.append([run.variant, run.seed, run.target, int(layer), found[metric]])
-    columns = ["variant", "seed", "target", "layer", "score"]
+                what = [run.variant, run.seed, run.target, int(layer), extra.get("layer")]
+                rows.append([*what, found[metric]])
+    columns = ["variant", "seed", "target", "layer", "used", "score"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.groupby(columns[:-1], as_index=False)["score"].mean()
+    return table.groupby(columns[:-1], as_index=False, dropna=False)["score"].mean()

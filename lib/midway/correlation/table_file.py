@@ -222,4 +222,4 @@ def _separator(text: str, path: Path, wanted) -> str:
     if len(fits) > 1:
         shown = " or ".join({"\t": "tab"}.get(c, repr(c)) for c in fits)
         raise InputError(f"{path}: separated by {shown}? Say it with --separator")
-    return fits[0] if fits else max(candidates, key=share.get)
+    return fits[0] if fits else max(candidates, key=share.__getitem__)

@@ -2,6 +2,14 @@
 
 Reads ``outputs/<study>`` as plain JSON and goes on without what is unfinished or unreadable (then
 named in ``table.attrs["skipped"]``), so that an answer can be had from half a study.
+
+Examples
+--------
+>>> from midway import tables
+>>> scores = tables.scores("outputs/mini")  # doctest: +SKIP
+>>> gains = tables.gain_matrix(tables.outcomes("outputs/mini"))  # doctest: +SKIP
+>>> tables.is_unit("mnli"), tables.is_unit("none")
+(True, False)
 """
 
 import json
@@ -206,7 +214,7 @@ def gain_matrix(outcomes: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
     """Variants x targets in XTREME's group order, mean over seeds; nan where unfinished."""
     table = outcomes.pivot_table(index="variant", columns="target", values=value, dropna=False)
     table = table.dropna(axis=1, how="all")
-    table = table.loc[sorted(table.index, key=_variant_place)]
+    table = table.loc[sorted(table.index, key=variant_place)]
     return table[sorted(table, key=place(OUTCOMES))]
 
 
@@ -217,7 +225,7 @@ def language_table(scores: pd.DataFrame, target: str) -> pd.DataFrame:
     table = part.pivot_table(index="variant", columns="lang", values="value")
     languages = [lang for lang in tasks.get(target).languages if lang in table]
     languages.sort(key=lambda lang: lang != "en")  # trained in; the others are zero-shot
-    return table.loc[sorted(table.index, key=_variant_place), languages]
+    return table.loc[sorted(table.index, key=variant_place), languages]
 
 
 def costs(study_dir, doses: bool = False) -> pd.DataFrame:
@@ -259,7 +267,8 @@ def place(order):
     return lambda name: (order.index(name) if name in order else len(order), str(name))
 
 
-def _variant_place(name):
+def variant_place(name: str):
+    """A key that sorts variants as in ``ORDER``, recipes of one task after it."""
     base, _, rest = name.partition("+")
     return place(ORDER)(base)[0], rest
 
@@ -268,6 +277,6 @@ def _sorted(table, column, order):
     if not len(table):
         return table
     places = table[column].map(place(order))
-    keys = [(_variant_place(v), s, d, p) for v, d, s, p in
+    keys = [(variant_place(v), s, d, p) for v, d, s, p in
             zip(*(table[k] for k in RUN), places, strict=True)]  # fmt: skip
     return table.iloc[sorted(range(len(table)), key=keys.__getitem__)].reset_index(drop=True)

@@ -7,6 +7,12 @@ when they start from the encoder trained on this task.
 
 No task is its own target, so plain means of gains would compare tasks on different targets. Here
 gain = source + target (least squares), and *given* is the source's part on the mean target.
+
+Examples
+--------
+>>> from midway import taskweb
+>>> taskweb.runs().shape[1], list(taskweb.runs().index.names)
+(8, ['encoder', 'target', 'source'])
 """
 
 from functools import lru_cache

@@ -5,6 +5,14 @@ family-wise p is below alpha by more than the error of its permutations, its int
 and n can reach alpha at all; where that error straddles alpha the word is 'undecided'. 'Predicts'
 is said only of what was predicted out of sample. A wide interval is never called an absence. Every
 sentence names n, unit and correction.
+
+Examples
+--------
+>>> import pandas as pd
+>>> from midway import words
+>>> row = {"rho": 0.9, "p_maxt": 0.001, "p_mc_low": 0.0, "p_mc_high": 0.004, "low": 0.5}
+>>> words.verdict(pd.Series(row | {"high": 1.0, "critical": 0.8, "n": 9}))
+'holds'
 """
 
 import numpy as np
@@ -82,15 +90,18 @@ def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]
     if not table["p"].notna().any():
         why = "; ".join(sorted(set(table["note"]) - {""})) or "the table is empty"
         return [f"No cell has enough data for a correlation: {why}."]
-    if "primary" not in table:
-        return _family(table[table["p"].notna()], unit, most, "predictor-outcome")
-    out = []
-    for first, name in ((True, "primary"), (False, "exploratory")):
-        part = table[(table["primary"] == first) & table["p"].notna()]
-        if len(part):
-            part.attrs = table.attrs
-            out += _family(part, unit, most, name)
-    return out
+    parts = _parts(table, "predictor-outcome")
+    return [line for name, part in parts for line in _family(part, unit, most, name)]
+
+
+def _parts(table, otherwise="exploratory"):
+    """(name, cells with data) of the primary pairs and of the rest, or of all pairs."""
+    known = table[table["p"].notna()]
+    if "primary" not in known:
+        return [(otherwise, known)]
+    first = known["primary"].astype(bool)
+    parts = (("primary", known[first]), ("exploratory", known[~first]))
+    return [(name, part) for name, part in parts if len(part)]
 
 
 def _family(known, unit, most, name) -> list[str]:
@@ -165,14 +176,11 @@ def comparison(table: pd.DataFrame, a: str, b: str) -> str:
 
 def within(table: pd.DataFrame, most: int = 3) -> list[str]:
     """What follows within tasks, of :func:`within.within`; a dose is also just time."""
-    alpha, known = table.attrs.get("alpha", 0.05), table[table["p"].notna()]
-    if not len(known):
+    alpha = table.attrs.get("alpha", 0.05)
+    if not table["p"].notna().any():
         return ["Within tasks nothing can be said: it takes three tasks with two doses each."]
-    primary = known[known["primary"]] if "primary" in known else known.iloc[:0]
     out = []
-    for name, part in (("primary", primary), ("exploratory", known.drop(primary.index))):
-        if not len(part):
-            continue
+    for name, part in _parts(table):
         said = pd.Series([_within_verdict(row, alpha) for _, row in part.iterrows()])
         good, open_ = ((said == v).sum() for v in ("holds", "undecided"))
         also = f", {open_} undecided" if open_ else ""
@@ -263,13 +271,6 @@ def _values(series) -> str:
 
 def _hold(n: int) -> str:
     return "holds" if n == 1 else "hold"
-
-
-def readme(sections: dict[str, list[str]]) -> str:
-    """README's paragraph on a study, from the sections in 03's record (`results.sections`)."""
-    short = [line.partition(";")[0].rstrip(".") + "." for line in sections["between"][:1]]
-    lines = [*sections["answer"], *short, *sections["within"][:1], *sections["choice"][-1:]]
-    return " ".join([*lines, *sections["limits"][1:]])
 
 
 def scope(study: dict) -> list[str]:

@@ -23,7 +23,9 @@ from midway.kinds.raw import Broken, get, matches, short
 from midway.study.tasks import Card
 
 
-def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> Iterator[dict]:
+def rows(
+    card: Card, part: dict, raw: Iterable[tuple[str, dict | Broken]], lang: str
+) -> Iterator[dict]:
     """Canonical rows of (place, raw row) pairs; Broken names the place of the first fault.
 
     A row whose label was stripped has label -1, tags [] or no answers and ``labelled`` False.
@@ -69,8 +71,11 @@ def fill(part: dict, names: dict[str, str]) -> dict:
     return whole
 
 
-def finish(card: Card, made: list[dict], numbered: bool, place: str) -> list[dict]:
-    """Ids for rows that have none; Broken for double ids and half-stripped labels."""
+def finish(card: Card, made: list[dict], parts: list[dict], place: str) -> list[dict]:
+    """Ids for rows that have none, or of several parts; Broken for an id that stands twice."""
+    for row in made:
+        del row["labelled"]
+    numbered = len(parts) > 1 or any("ids" in part for part in parts)
     if card.kind == "mining":
         return made
     if numbered or not all(row["id"] for row in made):

@@ -29,9 +29,9 @@ def load(card: Card, split: str, lang: str, size: int | None = None, seed: int =
     come back where there are as many. Raises MissingData for what the hub has not got, and
     Unreachable when it cannot be asked now.
     """
-    parts = _parts(card, split, lang)
+    chosen = parts(card, split, lang)
     try:
-        tables = [_table(part) for part in parts]
+        tables = [_table(part) for part in chosen]
         if size is not None and split == "train":
             share = (
                 4 * size / max(1, sum(map(len, tables)))
@@ -43,27 +43,21 @@ def load(card: Card, split: str, lang: str, size: int | None = None, seed: int =
                     for t in tables
                 ]
         made = []
-        for part, table in zip(parts, tables, strict=True):
+        for part, table in zip(chosen, tables, strict=True):
             rules = {k: v for k, v in part.items() if k != "where"}  # _rows has applied it
             rows = canonical.rows(card, rules, _rows(card, part, table), lang)
             made += canonical.take(part, list(rows))
         if not made:
-            raise Broken(f"{_name(parts[0])}: no rows for {lang}")
-        if not all([row.pop("labelled") for row in made]):
-            raise Broken(f"{_name(parts[0])}: rows without labels")
-        numbered = len(parts) > 1 or any("ids" in part for part in parts)
-        return canonical.finish(card, made, numbered, _name(parts[0]))
+            raise Broken(f"{_name(chosen[0])}: no rows for {lang}")
+        if not all(row["labelled"] for row in made):
+            raise Broken(f"{_name(chosen[0])}: rows without labels")
+        return canonical.finish(card, made, chosen, _name(chosen[0]))
     except (Absent, Broken) as error:
         raise MissingData(card.name, lang, split, str(error), card.get) from None
 
 
-def describe(card: Card, split: str, lang: str) -> list[dict]:
-    """Repository, commit, configuration and split that a split is read from."""
-    keep = ("id", "revision", "config", "split", "files")
-    return [{key: part.get(key) for key in keep} for part in _parts(card, split, lang)]
-
-
-def _parts(card: Card, split: str, lang: str) -> list[dict]:
+def parts(card: Card, split: str, lang: str) -> list[dict]:
+    """The card's parts that a split is read from: repository, commit, configuration and so on."""
     hub = card.hub
     if not hub:
         raise MissingData(card.name, lang, split, "not on the hub; use local files", card.get)
@@ -117,13 +111,13 @@ def _table(part: dict):
     from datasets import Dataset
     from datasets.table import InMemoryTable
 
-    tables = []
-    for path in repository.files(part["id"], part["revision"], chooser(part)):
-        try:
-            tables.append(pq.read_table(path))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise Broken(f"{_name(part)}: {path.name}: {error}") from None
-    return Dataset(InMemoryTable(pa.concat_tables(tables)))
+    paths = repository.files(part["id"], part["revision"], chooser(part))
+    try:
+        return Dataset(InMemoryTable(pa.concat_tables([pq.read_table(path) for path in paths])))
+    except Exception as error:  # of pyarrow and datasets: a torn file, other columns or features
+        files = ", ".join(path.name for path in paths)
+        reason = f"cannot be read ({type(error).__name__}: {error})"
+        raise Broken(f"{_name(part)}: {files}: {reason}") from None
 
 
 def _rows(card: Card, part: dict, table):
@@ -153,7 +147,9 @@ def _names(feature) -> list[str] | None:
 def _named(value, names: list[str]):
     if isinstance(value, list):
         return [_named(item, names) for item in value]
-    return names[value] if value is not None and value >= 0 else None
+    if value is None or value < 0:
+        return None
+    return names[value] if value < len(names) else value  # no class: it will be refused
 
 
 def _pairs(part: dict, table, name: str):

@@ -20,8 +20,6 @@ languages  the only languages for which this part exists
 half       0 or 1: one half of a mining file, by gold pair
 """
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 from midway.data import canonical, readers
@@ -36,12 +34,33 @@ class Unlabelled(Broken):
 
 def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
     """Canonical rows, checked one by one. MissingData names file, line and reason."""
-    return _resolve(card, split, lang, folder(root))[1]
-
-
-def describe(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
-    """File that a split is read from: layout, path, rows taken, sha256, rows left out."""
-    return _resolve(card, split, lang, folder(root))[0]
+    root = folder(root)
+    lay = _layout(card, split, lang, root)
+    absent, stripped = [], []
+    for alternative in lay.get(split, []):
+        parts = [p for p in _parts(alternative) if lang in p.get("languages", card.languages)]
+        if not parts:
+            continue
+        try:
+            read = [_read(card, part, lang, root) for part in parts]
+            rows, shown = [row for _, rows in read for row in rows], ", ".join(f for f, _ in read)
+            return canonical.finish(card, rows, parts, shown)
+        except FileNotFoundError as error:
+            absent.append(str(error))
+        except Unlabelled as error:
+            stripped.append(str(error))
+        except Broken as error:
+            raise MissingData(card.name, lang, split, str(error), card.get) from None
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}"
+            raise MissingData(card.name, lang, split, reason, card.get) from None
+    if stripped:
+        reason = "; ".join(stripped)
+    elif absent:
+        reason = f"no file {' or '.join(dict.fromkeys(absent))} under {root}"
+    else:
+        reason = f"the files under {root} ({lay['name']}) have no {split} rows in this language"
+    raise MissingData(card.name, lang, split, reason, card.get)
 
 
 def folder(root: str | Path) -> Path:
@@ -87,31 +106,21 @@ def _names(card: Card, lang: str) -> dict[str, str]:
 
 
 def _paths(card: Card, part: dict, lang: str, root: Path) -> list[Path]:
-    """Existing files of a part (mining and sentence pairs: all of its files, or none)."""
+    """Existing files of a part and of what it excludes."""
+    more = [part["exclude"]["path"]] if "exclude" in part else []
+    return [file for name in _filled(card, part, lang) + more for file in _glob(root, name)]
+
+
+def _filled(card: Card, part: dict, lang: str) -> list[str]:
+    """The names of a part's files in a language, with * where there may be several."""
     named = part["path"] if isinstance(part["path"], list) else [part["path"]]
-    if "exclude" in part:
-        named = [*named, part["exclude"]["path"]]
-    found = []
-    for name in named:
-        found += _glob(root, name.format(**_names(card, lang)))
-    return found
+    return [name.format(**_names(card, lang)) for name in named]
 
 
 def _glob(root: Path, name: str) -> list[Path]:
     if "*" in name:
         return sorted(p for p in root.glob(name) if p.is_file())
     return [root / name] if (root / name).is_file() else []
-
-
-def _sha256(path: Path) -> str:
-    state = path.stat()
-    return _sha256_of(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _sha256_of(path: Path, size: int, time: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _layout(card: Card, split: str, lang: str, root: Path) -> dict:
@@ -142,56 +151,16 @@ def _has_gold(card: Card, lay: dict, root: Path) -> bool:
 
 
 def _named(card: Card, part: dict, lang: str, root: Path) -> list[Path]:
-    """The files a part names, whether they exist or not; Broken says which is missing."""
-    named = part["path"] if isinstance(part["path"], list) else [part["path"]]
-    found = []
-    for name in named:
-        filled = name.format(**_names(card, lang))
-        paths = _glob(root, filled)
+    """The files that a part names; FileNotFoundError names the one that is missing."""
+    found = {name: _glob(root, name) for name in _filled(card, part, lang)}
+    for name, paths in found.items():
         if not paths:
-            raise FileNotFoundError(filled)
-        found += paths
-    return found
+            raise FileNotFoundError(name)
+    return [path for paths in found.values() for path in paths]
 
 
-def _resolve(card: Card, split: str, lang: str, root: Path) -> tuple[list[dict], list[dict]]:
-    """(what was read, rows) of the first alternative that can be read and has labels."""
-    lay = _layout(card, split, lang, root)
-    absent, stripped = [], []
-    for alternative in lay.get(split, []):
-        parts = [p for p in _parts(alternative) if lang in p.get("languages", card.languages)]
-        if not parts:
-            continue
-        try:
-            read = [_read(card, part, lang, root, lay) for part in parts]
-            made = canonical.finish(
-                card,
-                [row for _, rows in read for row in rows],
-                len(read) > 1 or any("ids" in part for part in parts),
-                ", ".join(info["file"] for info, _ in read),
-            )
-            for row in made:
-                del row["labelled"]
-            return [info for info, _ in read], made
-        except FileNotFoundError as error:
-            absent.append(str(error))
-        except Unlabelled as error:
-            stripped.append(str(error))
-        except Broken as error:
-            raise MissingData(card.name, lang, split, str(error), card.get) from None
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}"
-            raise MissingData(card.name, lang, split, reason, card.get) from None
-    if stripped:
-        reason = "; ".join(stripped)
-    elif absent:
-        reason = f"no file {' or '.join(dict.fromkeys(absent))} under {root}"
-    else:
-        reason = f"the files under {root} ({lay['name']}) have no {split} rows in this language"
-    raise MissingData(card.name, lang, split, reason, card.get)
-
-
-def _read(card: Card, part: dict, lang: str, root: Path, lay: dict) -> tuple[dict, list[dict]]:
+def _read(card: Card, part: dict, lang: str, root: Path) -> tuple[str, list[dict]]:
+    """A part's files, for messages, and its rows."""
     paths, part = _named(card, part, lang, root), canonical.fill(part, _names(card, lang))
     shown = ", ".join(path.relative_to(root).as_posix() for path in paths)
     made = list(canonical.rows(card, part, readers.read(part, paths, root), lang))
@@ -207,16 +176,7 @@ def _read(card: Card, part: dict, lang: str, root: Path, lay: dict) -> tuple[dic
         raise Unlabelled(f"{shown}: the labels were stripped (XTREME's scripts do so for test)")
     if not all(gold) and card.kind != "mining":
         raise Broken(f"{shown}: row {gold.index(False) + 1} has no label, others have")
-    info = {
-        "file": shown,
-        "layout": lay["name"],
-        "rows": len(made),
-        "of": total,
-        "taken": part.get("rows") or (f"half {part['half']}" if "half" in part else "all"),
-        "sha256": [_sha256(path) for path in paths],
-        "note": lay.get("note", ""),
-    }
-    return info, made
+    return shown, made
 
 
 def _exclude(rule: dict, made: list[dict], root: Path) -> list[dict]:
@@ -224,5 +184,5 @@ def _exclude(rule: dict, made: list[dict], root: Path) -> list[dict]:
     if not (root / rule["path"]).is_file():
         return made
     other = readers.read({"read": "squad"}, [root / rule["path"]], root)
-    seen = {row[rule["column"]] for _, row in other}
+    seen = {row[rule["column"]] for _, row in other if isinstance(row, dict)}
     return [row for row in made if row[rule["column"]] not in seen]

@@ -13,17 +13,18 @@ from pathlib import Path
 
 from midway.kinds.raw import Broken, blank
 
+Rows = Iterator[tuple[str, dict | Broken]]  # place, and a raw row or what is wrong with it
 MAX_LINE = 1_000_000  # characters; longer lines are another format, not a sentence
 
 
-def read(part: dict, paths: list[Path], root: Path) -> Iterator[tuple[str, dict]]:
+def read(part: dict, paths: list[Path], root: Path) -> Rows:
     """Rows of a part's files by its ``read``; FileNotFoundError when a file is not there."""
     name = part["read"]
-    if name not in READERS:
-        raise Broken(f"card: unknown reader {name!r}; known: {', '.join(READERS)}")
-    if name in ("lines", "bucc"):  # formats of several files
-        yield from READERS[name](part, paths, root)
+    if name in TOGETHER:
+        yield from TOGETHER[name](part, paths, root)
         return
+    if name not in READERS:
+        raise Broken(f"card: unknown reader {name!r}; known: {', '.join([*READERS, *TOGETHER])}")
     for path in paths:
         yield from READERS[name](part, path, path.relative_to(root).as_posix())
 
@@ -56,7 +57,7 @@ def lines(path: Path, shown: str) -> list[str]:
     return [line.removesuffix("\r") for line in found]
 
 
-def _tsv(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
+def _tsv(part: dict, path: Path, shown: str) -> Rows:
     """Tab-separated lines, with or without a header.
 
     header   True: columns go by name; else by position, 0 first
@@ -95,7 +96,7 @@ def _unquote(field: str) -> str:
     return inner.replace('""', '"') if quoted and '"' not in inner.replace('""', "") else field
 
 
-def _csv(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
+def _csv(part: dict, path: Path, shown: str) -> Rows:
     reader = csv.reader(io.StringIO(content(path, shown), newline=""), strict=True)
     try:
         names = next(reader)
@@ -111,7 +112,7 @@ def _csv(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
         raise Broken(f"{shown}: line {reader.line_num}: {error}") from None
 
 
-def _jsonl(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
+def _jsonl(part: dict, path: Path, shown: str) -> Rows:
     for number, line in enumerate(lines(path, shown), 1):
         place = f"{shown}: line {number}"
         row = _json(line, place)
@@ -135,7 +136,7 @@ def _json(text: str, place: str):
         raise Broken(f"{place}: broken JSON (nested too deep or a number too long)") from None
 
 
-def _squad(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
+def _squad(part: dict, path: Path, shown: str) -> Rows:
     """SQuAD's JSON of versions 1.1 and 2.0; MLQA, XQuAD and TyDiQA-GoldP use it, too."""
     tree = _json(content(path, shown), shown)
     for i, article in enumerate(_list(tree, "data", shown)):
@@ -154,7 +155,7 @@ def _list(tree, key: str, place: str) -> list:
     return tree[key]
 
 
-def _conll(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
+def _conll(part: dict, path: Path, shown: str) -> Rows:
     """A word a line, sentences apart by empty lines.
 
     word, tag  positions of the two columns (0 and 1)
@@ -194,7 +195,7 @@ def _conll(part: dict, path: Path, shown: str) -> Iterator[tuple[str, dict]]:
             tags.append(fields[tag])
 
 
-def _lines(part: dict, paths: list[Path], root: Path) -> Iterator[tuple[str, dict]]:
+def _lines(part: dict, paths: list[Path], root: Path) -> Rows:
     """Two files whose lines translate each other: foreign, English.
 
     refuse_sorted  True: the English side may have been sorted (XTREME does so), which loses the
@@ -218,7 +219,7 @@ def _lines(part: dict, paths: list[Path], root: Path) -> Iterator[tuple[str, dic
         yield place, {"source": a, "target": b}
 
 
-def _bucc(part: dict, paths: list[Path], root: Path) -> Iterator[tuple[str, dict]]:
+def _bucc(part: dict, paths: list[Path], root: Path) -> Rows:
     """BUCC's three files: foreign and English ``id<TAB>sentence``, gold ``id<TAB>id``."""
     names = [path.relative_to(root).as_posix() for path in paths]
     sides = [_identified(path, name) for path, name in zip(paths[:2], names, strict=False)]
@@ -239,12 +240,7 @@ def _bucc(part: dict, paths: list[Path], root: Path) -> Iterator[tuple[str, dict
                 links = [link for link in links if keep is None or link in keep]
                 yield (
                     f"{name}: id {key}",
-                    {
-                        "id": key,
-                        "side": kind,
-                        "text": sentence,
-                        "gold": links,
-                    },
+                    {"id": key, "side": kind, "text": sentence, "gold": links},
                 )
 
 
@@ -273,12 +269,5 @@ def _half(which: int, source: dict, target: dict, gold: dict) -> set[str]:
     return {key for key, number in group.items() if number == which}
 
 
-READERS = {
-    "tsv": _tsv,
-    "csv": _csv,
-    "jsonl": _jsonl,
-    "squad": _squad,
-    "conll": _conll,
-    "lines": _lines,
-    "bucc": _bucc,
-}
+READERS = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl, "squad": _squad, "conll": _conll}
+TOGETHER = {"lines": _lines, "bucc": _bucc}  # formats of several files

@@ -9,16 +9,20 @@ mining    id, side ('source' foreign | 'target' English), text, gold (ids of tra
 
 Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.source: hub`` asks a
 network, and only for files at a pinned revision.
+
+Examples
+--------
+>>> from midway import params, sources
+>>> rows = sources.load("xnli", "test", "de", params.Data(source="mini"), size=2)
+>>> len(rows), sorted(rows.column_names)[-3:]
+(2, ['lang', 'text_a', 'text_b'])
 """
 
-import contextlib
 import hashlib
 import random
-from pathlib import Path
 
 from midway.study import params, tasks
-from midway.study.errors import InputError, MissingData
-from midway.study.files import root
+from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.tasks import SPLITS, Card
 
 
@@ -48,7 +52,7 @@ def load(
     if where == "local":
         from midway.data import local
 
-        made = local.load(card, split, lang, _root(data))
+        made = local.load(card, split, lang, data.folder)
     else:
         from midway.data import hub
 
@@ -79,8 +83,11 @@ def first_rows(study: params.Study, target: str, most: int = 4) -> list[dict]:
     found: list[dict] = []
     for lang in evaluated(study, target):
         if len(found) < most:
-            with contextlib.suppress(MissingData):
+            try:
                 found.append(load(target, "test", lang, study.data, 1)[0])
+            except (MissingData, Unreachable) as error:
+                if not getattr(error, "final", True):
+                    raise
     return found
 
 
@@ -97,7 +104,7 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
         return {lang: [row["text_a"] for row in rows] for lang, rows in made.items()}
     from midway.data import readers
 
-    where = (_root(data) if data.root else root()) / "download" / "mlm"
+    where = data.folder / "download" / "mlm"
     try:
         found = {p.stem: readers.lines(p, str(p)) for p in sorted(where.glob("*.txt"))}
     except readers.Broken as error:
@@ -108,18 +115,16 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
     return {lang: [line for line in rows if line.strip()] for lang, rows in found.items()}
 
 
-def describe(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
-    """Files (or hub tables) and rows that a split is read from. Raises as load does."""
+def on_hub(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
+    """Tables of the hub that a split is read from; none where it is not. Raises as load does."""
     card, where = _read(task, split, lang, data)
-    if where == "mini":
-        return [{"made by": "midway.data.mini", "seed": data.seed}]
+    if where == "hub":
+        from midway.data import hub
+
+        return hub.parts(card, split, lang)
     if where == "local":
-        from midway.data import local
-
-        return local.describe(card, split, lang, _root(data))
-    from midway.data import hub
-
-    return hub.describe(card, split, lang)
+        load(task, split, lang, data)
+    return []
 
 
 def source(card: Card, data: params.Data) -> str:
@@ -139,7 +144,7 @@ def source(card: Card, data: params.Data) -> str:
         return "local"
     from midway.data import local
 
-    return "local" if local.present(card, local.folder(_root(data))) else "hub"
+    return "local" if local.present(card, local.folder(data.folder)) else "hub"
 
 
 def note(card: Card, data: params.Data) -> str:
@@ -152,7 +157,7 @@ def refuse(study: params.Study) -> None:
     if study.data.root:
         from midway.data import local
 
-        local.folder(_root(study.data))
+        local.folder(study.data.folder)
     if study.data.source == "local":
         return
     asked = {
@@ -168,22 +173,11 @@ def refuse(study: params.Study) -> None:
                 )
 
 
-def _root(data: params.Data):
-    """``data.root``; a relative one starts at the project's root, as for provenance."""
-    return root() / Path(data.root).expanduser()  # an absolute path stays as it is
-
-
 def _read(task: str, split: str, lang: str, data: params.Data) -> tuple[Card, str]:
     """Card and source of the rows of a split."""
     card = tasks.get(task)
-    if source(card, data) != "mini":
-        card = _card(task, split, lang)
-    return card, source(card, data)
-
-
-def _card(task: str, split: str, lang: str) -> Card:
-    """Card of the rows of a split."""
-    card = tasks.get(task)
+    if source(card, data) == "mini":
+        return card, "mini"
     if split not in SPLITS:
         raise InputError(f"no split {split!r}; known: {', '.join(SPLITS)}")
     if card.train_from and (split == "train" or (split == "dev" and not card.splits.get("dev"))):
@@ -191,7 +185,7 @@ def _card(task: str, split: str, lang: str) -> Card:
     if lang not in card.languages:
         known = ", ".join(card.languages)
         raise MissingData(task, lang, split, f"{card.name} has no such language; it has {known}")
-    return card
+    return card, source(card, data)
 
 
 def _draw(kind: str, made: list[dict], size: int, seed: int, role: str) -> list[dict]:

@@ -7,7 +7,7 @@ a norm after the last layer belongs to the last layer that is kept.
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midway.study.errors import InputError
 
@@ -69,7 +69,7 @@ def check(settings: dict, key: str) -> None:
     raise InputError(f"{key}: {reason}; use one of {known}")
 
 
-def model_class(kind: str) -> type:
+def model_class(kind: str) -> Any:
     """The model's class, imported by itself: transformers' Auto classes import far more."""
     module, name = SHAPES[kind].cls.rsplit(".", 1)
     return getattr(import_module(f"transformers.models.{module}"), name)

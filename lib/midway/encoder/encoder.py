@@ -4,7 +4,6 @@ Which shapes are known says ``architectures``. Weights are read from safetensors
 and never with code from the checkpoint.
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 
 from midway.encoder import architectures, checkpoints, packaged
 from midway.study.errors import InputError
-from midway.study.files import root
+from midway.study.files import cache_folder, digest, file_hashes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from midway.study import params
 
 WORDS = "embeddings.word_embeddings.weight"
+DIGESTS = "digests.json"  # in the cache: large files are hashed once, not at each start
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,12 @@ def load(enc: "params.Encoder") -> Encoded:
     what a process writes to them stays its own. Raises InputError.
     """
     if enc.kind == "packaged":
-        folder, name = packaged.model_folder(), packaged.NAME
+        folder, name, key = packaged.model_folder(), packaged.NAME, "encoder.kind: packaged"
     elif enc.kind == "hub":
-        folder, name = checkpoints.hub_folder(enc.name, enc.revision), enc.name
+        folder, name = checkpoints.hub_folder(*enc.place), enc.place[0]
+        key = f"encoder.name: {name}"
     else:
-        folder, name = root() / Path(enc.path).expanduser(), enc.path
-    key = {"packaged": "encoder.kind: packaged", "hub": f"encoder.name: {name}"}.get(
-        enc.kind, f"encoder.path: {name}"
-    )
+        folder, name, key = enc.folder, str(enc.path), f"encoder.path: {enc.path}"
     settings = checkpoints.check_folder(folder, key)
     total = settings["num_hidden_layers"]
     layers = enc.layers or total
@@ -159,10 +157,5 @@ def _fingerprint(folder: Path, layers: int) -> str:
     names = sorted(
         {p.name for p in folder.glob("model*.safetensors")} | set(checkpoints.TOKENIZER_FILES)
     )
-    files = {
-        name: packaged.file_digest(folder / name)
-        for name in ["config.json", *names]
-        if (folder / name).exists()
-    }
-    content = json.dumps({"files": files, "layers": layers}, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    files = {name: folder / name for name in ["config.json", *names]}
+    return digest({"files": file_hashes(files, cache_folder() / DIGESTS), "layers": layers})

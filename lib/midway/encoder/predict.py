@@ -1,4 +1,10 @@
-"""Prediction: a model's answers to rows (classes, options, spans, tags) and sentence vectors."""
+"""Prediction: a model's answers to rows (classes, options, spans, tags) and sentence vectors.
+
+Examples
+--------
+>>> predict.answer(run.model, "mnli", inputs, rows, labels, run.machine)  # doctest: +SKIP
+>>> vectors = predict.vectors(run.model, lines, run.machine, [6])[6]  # doctest: +SKIP
+"""
 
 import numpy as np
 import torch

@@ -1,4 +1,11 @@
-"""Progress bars of long loops, in notebooks and on terminals only."""
+"""Progress bars of long loops, in notebooks and on terminals only.
+
+Examples
+--------
+>>> from midway import progress
+>>> [n for n in progress.bar(range(3), "counting")]
+[0, 1, 2]
+"""
 
 import os
 import sys

@@ -43,11 +43,6 @@ def multi_shares(sizes: dict[str, int], cap: int) -> dict[str, float]:
     return {name: size / sum(capped.values()) for name, size in capped.items()}
 
 
-def steps_of(plan: Training, examples: int) -> int:
-    """Optimiser steps of a phase: as set, or from epochs over ``examples``."""
-    return plan.steps or max(1, round(plan.epochs * examples / plan.batch_size))
-
-
 def schedule(step: int, steps: int, warmup: float, decay: float) -> float:
     """Learning-rate factor: linear rise, flat, linear fall over the last ``decay`` share."""
     rise = max(1, round(warmup * steps))

@@ -15,18 +15,23 @@ from midway.study.files import UMASK
 
 
 def trained(model) -> dict[str, torch.Tensor]:
-    """The encoder's trainable tensors."""
-    return {
-        name: p.detach().cpu().contiguous().clone()
-        for name, p in model.encoder.named_parameters()
-        if p.requires_grad
-    }
+    """Copies, on the processor, of the tensors that training changes."""
+    kept = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+    return {n: p.detach().to("cpu", copy=True) for n, p in kept}  # a GPU has no room for several
+
+
+def restore(model, kept: dict[str, torch.Tensor]) -> None:
+    """Put tensors of :func:`trained` back into a model that has them."""
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in kept.items():
+            own[name].copy_(tensor)
 
 
 def save_weights(tensors: dict, path: Path, meta: dict[str, str] | None = None) -> None:
     """Safetensors with a checksum in their metadata, written whole or not at all."""
     part = path.with_name(path.name + ".part")
-    meta = meta or {}
+    meta, tensors = meta or {}, {n: t.contiguous() for n, t in tensors.items()}
     # one key: safetensors writes several in any order, and equal weights must be equal files
     kept = {"meta": meta, "checksum": _checksum(tensors, meta)}
     save_file(tensors, part, metadata={"midway": json.dumps(kept, sort_keys=True)})
@@ -59,28 +64,6 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     return tensors, meta
 
 
-def load_weights(model, path: Path) -> None:
-    """Put a variant's trained tensors into its pretrained encoder."""
-    own = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in read_weights(path)[0].items():
-            own[name].copy_(tensor)
-
-
-def keep_best(model) -> dict[str, torch.Tensor]:
-    """Copy all weights that training changes."""
-    kept = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
-    return {n: p.detach().to("cpu", copy=True) for n, p in kept}  # a GPU has no room for several
-
-
-def restore(model, kept: dict[str, torch.Tensor]) -> None:
-    """Restore the weights that :func:`keep_best` copied."""
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if name in kept:
-                p.copy_(kept[name])
-
-
 def _best(log: list | None) -> dict:
     """The newest entry of a :class:`Best`."""
     found = [entry for entry in log or [] if "value" in entry]
@@ -107,7 +90,7 @@ class Best:
         if not value > _best(self.log)["value"]:
             return
         self.log.append({"step": step, "value": float(value)})
-        self.weights = keep_best(self.model)
+        self.weights = trained(self.model)
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +108,7 @@ class Best:
         if self.weights is not None:
             restore(self.model, self.weights)
         elif step is not None and self.folder is not None:
-            load_weights(self.model, _best_file(self.folder, step))
+            restore(self.model, read_weights(_best_file(self.folder, step))[0])
         return step
 
 
@@ -134,7 +117,7 @@ def save_state(
 ) -> None:
     """Save a resumable checkpoint as one safetensors file (no pickle); the newest two are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model/{n}": t for n, t in keep_best(model).items()}
+    tensors = {f"model/{n}": t for n, t in trained(model).items()}
     for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
         for name, value in optimiser.state[p].items():
             tensors[f"optimiser/{i}/{name}"] = value.detach().clone()
@@ -149,7 +132,7 @@ def save_state(
         "key": key,
         "scale": result.scale,
     }
-    tensors = {n: t.cpu().contiguous() for n, t in tensors.items()}
+    tensors = {n: t.cpu() for n, t in tensors.items()}
     save_weights(tensors, folder / f"step{step:08d}.safetensors", {"midway": json.dumps(meta)})
     for old in sorted(folder.glob("step*.safetensors"))[:-2]:
         old.unlink()
@@ -175,7 +158,7 @@ def resume(folder: Path, model, optimiser, result, log: list | None = None, key:
         except Exception as error:  # noqa: BLE001  (whatever is wrong with it, an older one may do)
             print(f"passing over torn training state {file.name}: {error}", flush=True)
             continue
-        restore(model, {n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
+        restore(model, {n[6:]: tensors[n] for n in own})
         for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
             names = [n for n in tensors if n.startswith(f"optimiser/{i}/")]
             optimiser.state[p] = {n.rsplit("/", 1)[1]: tensors[n].to(p.device) for n in names}

@@ -7,6 +7,14 @@ Only numpy is needed. What is reimplemented, from the description of each behavi
   TyDiQA-GoldP with the *English* normalisation in every language;
 - MLQA's language-specific normalisation (Lewis et al. 2020);
 - chunk F1 of seqeval 0.0.12 (XTREME's reference numbers) and of seqeval >= 1 (what installs now).
+
+Examples
+--------
+>>> from midway import metrics
+>>> metrics.qa_scores({"q": "the Nile"}, {"q": ["Nile"]}, "en", "xquad")
+{'exact_match': 100.0, 'f1': 100.0}
+>>> metrics.tag_scores([["B-PER", "O"]], [["B-PER", "O"]])["f1_xtreme"]
+100.0
 """
 
 import re
@@ -16,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from midway.study.errors import InputError
 
@@ -86,7 +95,7 @@ def qa_scores(
     all others SQuAD v1.1. A question without prediction scores 0. Raises InputError when there
     are no questions or, outside squad2, no gold answer.
     """
-    pairs = list(references.items() if isinstance(references, Mapping) else references)
+    pairs: list = list(references.items() if isinstance(references, Mapping) else references)
     if not pairs:
         raise InputError(f"{task} {lang}: no questions to score")
     normalise: Callable[[str], str] = (
@@ -181,7 +190,7 @@ def tag_scores(pred: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> 
 # -- classes --------------------------------------------------------------------------------------
 
 
-def class_scores(pred: Sequence[int], gold: Sequence[int], n_labels: int) -> dict[str, float]:
+def class_scores(pred: ArrayLike, gold: ArrayLike, n_labels: int) -> dict[str, float]:
     """Accuracy and macro F1 in percent; macro over the classes seen in `pred` or `gold`.
 
     pred, gold: (n,) class indices below `n_labels`. InputError for empty or unlabelled gold (-1).
@@ -203,7 +212,7 @@ def class_scores(pred: Sequence[int], gold: Sequence[int], n_labels: int) -> dic
     }
 
 
-def ece(probs: np.ndarray, labels: Sequence[int], bins: int = 15) -> float:
+def ece(probs: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error in [0, 1] (Guo et al. 2017), equal-width bins (lower, upper].
 
     probs: (n, k) class probabilities; labels: (n,) gold indices.
@@ -216,7 +225,7 @@ def ece(probs: np.ndarray, labels: Sequence[int], bins: int = 15) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def entailment_contrast(scores: Sequence[float], entailed: Sequence[bool]) -> float:
+def entailment_contrast(scores: ArrayLike, entailed: ArrayLike) -> float:
     """Mean of `scores` over entailed pairs minus the mean over the others (our definition).
 
     scores: (n,) P(entailed), or cosines of premise and hypothesis for the probe; in [-1, 1] for

@@ -64,7 +64,7 @@ def _search(x: torch.Tensor, y: torch.Tensor, k: int, memory_mb: int) -> tuple[B
         tiles.append((len(part), _multiplier(mixed)))
     row = x.element_size() * len(y) // _BLOCK  # bytes of what is noted down of one row
     rows = max(_BLOCK, int(memory_mb * 2**20) // (2 * row) // _BLOCK * _BLOCK)
-    forward, backward = [], None
+    forward, backward = [], []
     for start in range(0, len(x), rows):
         chunk = x[start : start + rows]
         down = torch.empty(len(y), len(chunk) // _BLOCK, dtype=kind, device=x.device)
@@ -82,20 +82,19 @@ def _search(x: torch.Tensor, y: torch.Tensor, k: int, memory_mb: int) -> tuple[B
             forward.append(across.topk(min(k, across.shape[1]), dim=1))
         maxima, blocks = down.topk(min(k, down.shape[1]), dim=1)
         blocks += start // _BLOCK
-        if backward is not None:
-            maxima, blocks = (
-                torch.cat(two, 1) for two in zip(backward, (maxima, blocks), strict=True)
-            )
+        if backward:
+            maxima = torch.cat((backward[0], maxima), 1)
+            blocks = torch.cat((backward[1], blocks), 1)
             maxima, order = maxima.topk(min(k, maxima.shape[1]), dim=1)
             blocks = blocks.gather(1, order)
-        backward = maxima, blocks
-    forward = tuple(torch.cat(parts) for parts in zip(*forward, strict=True))
-    results = []
+        backward = [maxima, blocks]
+    forward = [torch.cat(parts) for parts in zip(*forward, strict=True)]
+    results: list[Blocks] = []
     for (maxima, blocks), size in zip((forward, backward), sizes, strict=True):
         maxima = maxima[:size].view(x.dtype).float()
         maxima[:, -1].masked_fill_(maxima[:, -1] <= 0, torch.inf)
         results.append((maxima, blocks[:size]))
-    return tuple(results)
+    return results[0], results[1]
 
 
 # -- the blocks' rows in fp32 ---------------------------------------------------------------------

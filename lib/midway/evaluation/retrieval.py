@@ -3,12 +3,20 @@
 All functions take pooled sentence vectors (n, d) as numpy arrays or torch tensors, compare them
 by cosine, and give the same answers as XTREME's scripts (third_party/utils_retrieve.py), which
 search exactly with faiss. `options` are those of `midway.evaluation.neighbours.neighbours`.
+
+Examples
+--------
+>>> import numpy as np
+>>> from midway import retrieval
+>>> retrieval.retrieval_accuracy(np.eye(3), np.eye(3)[[1, 0, 2]])["both"]
+33.33333333333333
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from midway.evaluation.neighbours import Vectors, neighbours, unit
 from midway.study.errors import InputError
@@ -183,7 +191,7 @@ def precision_at_1(source: Vectors, target: Vectors, **options) -> float:
     return retrieval_accuracy(source, target, **options)["both"]
 
 
-def logme(features: Vectors, labels: Sequence, iterations: int = 200) -> float:
+def logme(features: Vectors, labels: ArrayLike, iterations: int = 200) -> float:
     """Log maximum evidence of labels given features, per item, in nats (You et al. 2021).
 
     features: (n, d); labels: (n,) classes, each then a 0/1 target, or (n, t) real targets. The

@@ -22,7 +22,7 @@ from midway.study.errors import MissingData
 
 
 class Development:
-    """One task's English development rows, tokenised once and measured at every checkpoint."""
+    """Rows of a task, tokenised once for a model; measured at every checkpoint of training."""
 
     def __init__(
         self,

@@ -9,14 +9,14 @@ import numpy as np
 from midway import kinds
 from midway.data import sources
 from midway.encoder import encoder, training, weights
-from midway.encoder.device import Inputs, setup
+from midway.encoder.device import setup
 from midway.encoder.heads import Model
 from midway.intermediate.mlm import MLM
 from midway.intermediate.predictors import Development, Probes, steps_to
-from midway.kinds import encode
 from midway.study import tasks
 from midway.study.errors import InputError, MissingData
-from midway.study.params import Study, at_dose, split_dose, split_variant
+from midway.study.params import Study
+from midway.study.variants import at_dose, split_dose, split_variant
 
 
 def weights_file(variant: str) -> str:
@@ -26,7 +26,7 @@ def weights_file(variant: str) -> str:
 
 
 class Run:
-    """Everything one intermediate training needs, loaded and ready.
+    """Intermediate training of one variant (Phang et al. 2020, 2005.13013), loaded and ready.
 
     Parameters
     ----------
@@ -35,6 +35,13 @@ class Run:
         The step's folder; training states and the frozen trunk's output are kept nearby.
     key : str
         Of all that the training depends on: states of another key are not continued.
+
+    Raises InputError for a variant without training rows, MissingData where the task has none.
+
+    Examples
+    --------
+    >>> run = Variant(study, "mnli", seed=1, out=step.out, key=step.key)  # doctest: +SKIP
+    >>> points = run.train()  # doctest: +SKIP
     """
 
     def __init__(self, study: Study, variant: str, seed: int, out: Path, key: str = ""):
@@ -65,7 +72,9 @@ class Run:
         self.model = Model(
             self.encoded, study.encoder, outputs, training.stable_seed("head", seed)
         ).to(self.machine.device)
-        self.dev = {c.name: self._development(c) for c in self.cards}
+        size, load = study.intermediate.eval_size, sources.load
+        rows = {c.name: load(c.name, "dev", "en", study.data, size) for c in self.cards}
+        self.dev = {c.name: self._ready(c, rows[c.name]) for c in self.cards}
         self.probes = Probes(study, self.model, self.encoded.tokenizer, self.machine, self.cache)
         self.mlm = MLM(self) if "mlm" in suffixes else None
         self.shuffled = "shuffled" in suffixes
@@ -99,14 +108,11 @@ class Run:
         from datasets import concatenate_datasets
 
         parts = [english]
-        for lang in self.study.intermediate.translated_languages or sources.languages(
-            card.name, self.study.data
-        ):
+        data, chosen = self.study.data, self.study.intermediate.translated_languages
+        for lang in chosen or sources.languages(card.name, data):
             if lang != "en":
                 try:
-                    parts.append(
-                        sources.load(card.name, "train", lang, self.study.data, size, self.seed)
-                    )
+                    parts.append(sources.load(card.name, "train", lang, data, size, self.seed))
                 except MissingData as error:
                     self.missing[f"{card.name}.{lang}"] = str(error)
         if len(parts) == 1:
@@ -119,21 +125,11 @@ class Run:
         picked = [p.select(range(i * n, min((i + 1) * n, len(p)))) for i, p in enumerate(parts)]
         return concatenate_datasets(picked)
 
-    def _development(self, card) -> Development:
-        rows = sources.load(
-            card.name, "dev", "en", self.study.data, self.study.intermediate.eval_size
-        )
-        plan = self.plans[card.name]
-        return Development(
-            card.name,
-            rows,
-            self.labels[card.name],
-            self.model,
-            self.encoded.tokenizer,
-            plan,
-            self.machine,
-            self.cache,
-        )
+    def _ready(self, card, rows) -> Development:
+        """Rows of one of the tasks, tokenised for the model."""
+        plan, pieces = self.plans[card.name], self.encoded.tokenizer
+        rest = (self.model, pieces, plan, self.machine, self.cache)
+        return Development(card.name, rows, self.labels[card.name], *rest)
 
     def _sources(self) -> list[training.Source]:
         sizes = {c.name: len(self.rows[c.name]) for c in self.cards}
@@ -141,16 +137,7 @@ class Run:
         weight = 1 - self.study.intermediate.mlm_share if self.mlm else 1.0
         made = []
         for card in self.cards:
-            plan = self.plans[card.name]
-            features = encode(
-                self.rows[card.name],
-                card.kind,
-                self.labels[card.name],
-                self.encoded.tokenizer,
-                plan.max_length,
-                plan.stride,
-            )
-            inputs = Inputs(features, self.model, self.machine, self.cache)
+            inputs = self._ready(card, self.rows[card.name]).inputs
             made.append(training.Source(card.name, card.kind, inputs, shares[card.name], weight))
         return made
 
@@ -159,7 +146,7 @@ class Run:
         each = {name: dev.measure() for name, dev in self.dev.items()}
         names = sorted({k for m in each.values() for k in m})
         mean = {k: float(np.mean([m[k] for m in each.values() if k in m])) for k in names}
-        point = {"step": step, "fraction": step / steps if steps else 0.0}
+        point: dict = {"step": step, "fraction": step / steps if steps else 0.0}
         dose = next((d for d in self.doses if steps and step == round(d * steps)), None)
         point |= {"dose": dose} if dose else {}
         point["metrics"] = mean | self.probes.measure()
@@ -176,7 +163,7 @@ class Run:
         made = self._sources()
         key = "multi" if len(self.names) != 1 else self.names[0]
         plan = self.study.training("intermediate", key)
-        steps = training.steps_of(plan, sum(s.inputs.features.examples for s in made))
+        steps = plan.length(sum(s.inputs.features.examples for s in made))
         n = min(self.study.intermediate.checkpoints, steps)
         marks = {0, *(round(steps * (i + 1) / n) for i in range(n))}
         kept = {round(steps * dose): dose for dose in self.doses[:-1]}
@@ -251,4 +238,4 @@ class Run:
         facts = {"encoder": self.encoded.fingerprint, "variant": self.variant}
         meta = {"midway": json.dumps(facts, sort_keys=True)}
         file = self.out / weights_file(at_dose(self.variant, dose))
-        weights.save_weights(weights.trained(self.model), file, meta)
+        weights.save_weights(weights.trained(self.model.encoder), file, meta)

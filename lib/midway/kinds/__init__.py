@@ -2,6 +2,12 @@
 
 Enters: rows, logits, predictions of one kind. Leaves: tokens, losses, answers, scores, controls.
 A new kind is one file here with ``KIND``; ``kind`` says what it may override.
+
+Examples
+--------
+>>> from midway import kinds
+>>> kinds.get("pair").blind  # the column that a blind control lacks, and the control's name
+('text_a', 'hypothesis_only')
 """
 
 from functools import cache

@@ -102,7 +102,7 @@ class Choice(Kind):
 
     def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
         gold, sizes = [row["label"] for row in rows], [len(row["choices"]) for row in rows]
-        answers = {
+        answers: dict = {
             "majority": np.minimum(state["majority"], np.array(sizes) - 1),
             "random": rng.integers(0, sizes),
         }

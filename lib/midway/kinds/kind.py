@@ -1,12 +1,12 @@
 """The interface of a kind of task, and what several kinds have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 import numpy as np
 
 from midway.kinds import submitted
-from midway.kinds.tokens import columns
+from midway.kinds.tokens import columns, nothing
 
 Scores = dict[str, dict[str, float]]  # control -> metric -> percent
 
@@ -16,7 +16,7 @@ class Answers:
     """A model's answers to one set of rows.
 
     predictions: per example a class index, option index, answer text, or list of tags;
-    scores: (decisions, rivals) log-probabilities for class, option and tag decisions, else None;
+    scores: (decisions, rivals) log-probabilities for class, option and tag decisions, else empty;
     loss: mean nats per decision; margin: per decision, gold minus strongest rival in log-odds
     (nan where there is no gold); confidence, right: per decision, for calibration.
     """
@@ -24,9 +24,9 @@ class Answers:
     predictions: list
     loss: float
     margin: np.ndarray
-    scores: np.ndarray | None = None
-    confidence: np.ndarray | None = None
-    right: np.ndarray | None = None
+    scores: np.ndarray = field(default_factory=nothing)
+    confidence: np.ndarray = field(default_factory=nothing)
+    right: np.ndarray = field(default_factory=nothing)
 
 
 class Kind:
@@ -122,7 +122,7 @@ class Kind:
 
     def said(self, row: dict, prediction, labels) -> str:
         """A prediction as text."""
-        return prediction
+        return " ".join(map(str, prediction)) if isinstance(prediction, list) else prediction
 
     # -- controls -----------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class Mining(Kind):
         """The margin threshold is fitted on dev and applied to test; a ``ScoreRecord``."""
         from midway.evaluation import retrieval
 
-        options = {
+        options: dict = {
             "k": run.study.transfer.mining_neighbours,
             "memory_mb": run.study.compute.mining_memory_mb,
             "precision": "bf16" if run.machine.precision == "bf16" else "fp32",
@@ -42,23 +42,12 @@ class Mining(Kind):
                 k: (*retrieval.mine_bucc(left[k], right[k], x, y, **options), gold) for k in left
             }
         cuts = {k: retrieval.best_threshold(*found) for k, found in mined["dev"].items()}
-        sweep = {
-            k: retrieval.mining_scores(*found, cuts[k])
-            for k, found in mined["test"].items()
-            if k in cuts
-        }
+        tested = {k: found for k, found in mined["test"].items() if k in cuts}
+        sweep = {k: retrieval.mining_scores(*found, cuts[k]) for k, found in tested.items()}
         pairs, values, _ = mined["test"][run.layer]
         kept = [p for p, v in zip(pairs, values, strict=True) if v >= cuts[run.layer]]
-        return run.step.score(
-            card.name,
-            lang,
-            n=len(rows),
-            metrics=sweep[run.layer],
-            main="f1",
-            controls=rivals.evaluate(rows, lang) if rivals else {},
-            predictions=run.write(card, lang, kept),
-            extra=run.about_vectors(threshold=cuts[run.layer], fitted_on="dev", layers=sweep),
-        )
+        extra = run.about_vectors(threshold=cuts[run.layer], fitted_on="dev", layers=sweep)
+        return run.keep(card, lang, rows, sweep[run.layer], kept, rivals, extra)
 
     def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
         x, y = ([row for row in rows if row["side"] == side] for side in ("source", "target"))

@@ -31,16 +31,9 @@ class Parallel(Kind):
         sweep = {k: retrieval.retrieval_accuracy(foreign[k], english[k]) for k in foreign}
         # As XTREME and jiant search: each English sentence looks for its translation.
         found = retrieval.nearest(english[run.layer], foreign[run.layer])
-        return run.step.score(
-            card.name,
-            lang,
-            n=len(rows),
-            metrics=sweep[run.layer] | {"accuracy": sweep[run.layer][how]},
-            main="accuracy",
-            controls=rivals.evaluate(rows, lang) if rivals else {},
-            predictions=run.write(card, lang, found.tolist()),
-            extra=run.about_vectors(direction=how, layers=sweep),
-        )
+        metrics = sweep[run.layer] | {"accuracy": sweep[run.layer][how]}
+        extra = run.about_vectors(direction=how, layers=sweep)
+        return run.keep(card, lang, rows, metrics, found.tolist(), rivals, extra)
 
     def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
         scores = {"random": {"accuracy": 100.0 / len(rows)}}

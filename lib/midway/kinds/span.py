@@ -52,7 +52,7 @@ class Span(Kind):
             if answer_text:
                 texts.append(answer_text)
                 starts.append(_start(context, answer_text, start, part.get("realign", False)))
-        made = {"id": cells.id_of(row, {"id": named.get("id", "id")}), "context": context}
+        made: dict = {"id": cells.id_of(row, {"id": named.get("id", "id")}), "context": context}
         made |= {"question": question, "answers": {"text": texts, "answer_start": starts}}
         impossible = not found or (isinstance(row, dict) and row.get("is_impossible") is True)
         if impossible and part.get("impossible"):
@@ -168,7 +168,7 @@ class Span(Kind):
         texts = ["" if quiet else text for quiet, (_, text) in zip(silent, best, strict=True)]
         confidence = np.where(silent, silence, confidence)
         mean = float(np.nanmean(losses)) if np.isfinite(losses).any() else float("nan")
-        return Answers(texts, mean, margin, None, confidence, None)
+        return Answers(texts, mean, margin, confidence=confidence)
 
     def score(self, card, predictions, rows, lang: str) -> dict[str, float]:
         rows = columns(rows)

@@ -15,6 +15,10 @@ UNKNOWN = -100  # a label outside the inventory; torch's cross-entropy passes it
 BLANK = "▁Ġ"  # word-start marks of SentencePiece and of byte-level BPE; alone they carry no text
 
 
+def nothing() -> np.ndarray:
+    return np.zeros(0, np.int64)
+
+
 @dataclass
 class Features:
     """Tokenised rows of one task and language.
@@ -31,8 +35,8 @@ class Features:
     owner: np.ndarray
     examples: int
     types: list | None = None
-    labels: np.ndarray | None = None
-    spans: np.ndarray | None = None
+    labels: np.ndarray = field(default_factory=nothing)
+    spans: np.ndarray = field(default_factory=nothing)
     words: list = field(default_factory=list)
     tags: list = field(default_factory=list)
     offsets: list = field(default_factory=list)
@@ -79,7 +83,14 @@ def plain(kind, encodings, examples=None, owner=None) -> Features:
 
 
 def texts(lines: list[str], tokenizer, max_length: int) -> Features:
-    """One sequence per text."""
+    """One sequence per text, as :class:`Features` of ``len(lines)`` examples without labels.
+
+    ``max_length`` counts pieces, specials included; InputError where the encoder reads fewer.
+
+    Examples
+    --------
+    >>> features = texts(["Guten Tag."], encoded.tokenizer, 128)  # doctest: +SKIP
+    """
     check(tokenizer, max_length)
     return plain("text", backend_of(tokenizer, max_length).encode_batch(list(lines)))
 

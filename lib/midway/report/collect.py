@@ -5,12 +5,13 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
-from midway.correlation import arrays, correlate, tables
+from midway.correlation import arrays, correlate, specification, tables
 from midway.run import hashes
 from midway.run import plan as planning
 from midway.run import steps as steps_
@@ -108,11 +109,12 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
     targets = list(study.transfer.targets)
     part = {t: p for p, names_ in study.parts().items() for t in names_}
     at = {(s["variant"], s["seed"], s["part"]): s for s in steps if s["step"] == "02_transfer"}
-    by = {(r.variant, r.seed, r.target): r for r in outcomes.itertuples()}
+    runs: Any = outcomes.itertuples()
+    by = {(r.variant, r.seed, r.target): r for r in runs}
     items = scores.groupby("target")["n"].max().to_dict() if len(scores) else {}
-    rows = []
-    for variant in sorted(study.intermediate.variants, key=tables._variant_place):
-        cells = []
+    rows: list[dict] = []
+    for variant in sorted(study.intermediate.variants, key=tables.variant_place):
+        cells: list[dict] = []
         for target in [*targets, "average"]:
             parts = {part[target]} if target in part else set(part.values())
             runs = [at[variant, s, p] for s in study.seeds for p in sorted(parts)]
@@ -127,7 +129,7 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
                 "target": target, "runs": runs if target != "average" else [], "n": len(values),
                 "value": mean(values), "kind": kind, "score": mean([r.score for r in have]),
                 "english": mean([r.english for r in have]),
-                "state": max(states, key=states.get) if states else "done",
+                "state": max(states, key=states.__getitem__) if states else "done",
                 "half": half_width(values, [r.score for r in have], base, items.get(target)),
             })  # fmt: skip
         rows.append({"variant": variant, "cells": cells})
@@ -150,9 +152,8 @@ def half_width(gains: list, scores: list, base: list, n: float | None) -> float 
     """
     if not gains or not base or not n or np.isnan(n):
         return None
-    rows = sum(
-        np.clip(p, 1, 99) * (100 - np.clip(p, 1, 99)) / n for p in (mean(scores), mean(base))
-    )
+    both = np.clip(np.array([mean(scores), mean(base)], float), 1, 99)
+    rows = (both * (100 - both) / n).sum()
     seeds = np.var(gains, ddof=1) / len(gains) if len(gains) > 1 else 0
     return float(1.96 * np.sqrt(rows + seeds))
 
@@ -164,7 +165,7 @@ def mean(values) -> float | None:
 
 def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame, str]:
     """The cells of 03 and where they are from; of what there is so far while 03 is unfinished."""
-    options = {"alpha": study.correlation.alpha, "method": "spearman"}
+    options: dict = {"alpha": study.correlation.alpha, "method": "spearman"}
     path, table = made.get("correlation", ("", pd.DataFrame()))
     if set(table.columns) >= CELL:
         table["note"] = table["note"].fillna("")
@@ -188,77 +189,58 @@ def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame,
 def languages(study, scores, steps) -> list[dict]:
     """Per target: variants x languages (main score, mean over seeds), controls, what is missing."""
     found = []
-    by = {}
-    for s in steps:
-        for target, result in s["results"].get("targets", {}).items():
-            by.setdefault((target, s["variant"]), []).append((s, result))
     for target in study.transfer.targets:
         card = tasks.get(target)
         own = scores[(scores["target"] == target) & (scores["metric"] == card.metric)]
-        if own.empty and not any(t == target for t, _ in by):
+        every = [(s, s["results"].get("targets", {}).get(target)) for s in steps]
+        every = [(s, result) for s, result in every if result is not None]
+        if own.empty and not every:
             continue
         table = tables.language_table(scores, target)
-        rows = [
-            {"name": v, "runs": [s for s, _ in by.get((target, v), [])], "values": list(r)}
-            for v, r in zip(table.index, table.to_numpy(), strict=True)
-        ]
         beside: dict[str, dict[str, list]] = {}
         missing: dict[str, str] = {}
-        note = ""
-        for (name, _), results in by.items():
-            for _, result in results if name == target else []:
-                note = note or result.get("note", "")
-                missing |= result.get("missing") or {}
-                for lang, controls in (result.get("controls") or {}).items():
-                    for control, values in controls.items():
-                        beside.setdefault(control, {}).setdefault(lang, []).append(
-                            values.get(card.metric)
-                        )
-        controls = [
-            {"name": c, "values": [mean(v.get(lang, [])) for lang in table.columns]}
+        for _, result in every:
+            missing |= result.get("missing") or {}
+            for lang, controls in (result.get("controls") or {}).items():
+                for control, values in controls.items():
+                    values = values.get(card.metric)
+                    beside.setdefault(control, {}).setdefault(lang, []).append(values)
+        rows = [
+            {"name": v, "runs": [s for s, _ in every if s["variant"] == v], "values": list(r)}
+            for v, r in zip(table.index, table.to_numpy(), strict=True)
+        ]
+        controls: list[dict] = [
+            {"name": c, "values": [mean(v.get(lang, [])) for lang in table]}
             for c, v in beside.items()
         ]
-        foreign = [i for i, lang in enumerate(table.columns) if lang != "en"]
         for row in [*rows, *controls]:
-            row["zero_shot"] = mean([row["values"][i] for i in foreign])
+            each = zip(table, row["values"], strict=True)
+            row["zero_shot"] = mean([value for lang, value in each if lang != "en"])
         n = own.groupby("lang")["n"].max()
         found.append({
             "target": target, "title": card.title, "metric": card.metric, "rows": rows,
-            "languages": list(table.columns), "controls": controls, "missing": missing,
-            "note": note,
-            "n": [n.get(lang) for lang in table.columns],
+            "languages": list(table), "controls": controls, "missing": missing,
+            "note": next((r["note"] for _, r in every if r.get("note")), ""),
+            "n": [n.get(lang) for lang in table],
         })  # fmt: skip
     return found
 
 
-def layers(study, folder: Path, steps) -> list[dict]:
+def layers(study, folder: Path, stale=()) -> list[dict]:
     """Per retrieval target: variants x layers, mean over languages and seeds."""
-    found: dict[str, dict[str, dict[int, list]]] = {}
-    chosen: dict[str, set] = {}
-    for s in steps:
-        if s["variant"] not in study.intermediate.variants or s["state"] == "stale":  # a dose
-            continue
-        for path in sorted((folder / s["path"] / "scores").glob("*.json")):
-            extra = read(path).get("extra") or {}
-            for layer, values in (extra.get("layers") or {}).items():
-                target = path.name.split(".")[0]
-                value = values.get(extra.get("direction", "f1"), values.get("f1"))
-                rows = found.setdefault(target, {}).setdefault(s["variant"], {})
-                rows.setdefault(int(layer), []).append(value)
-                chosen.setdefault(target, set()).add(extra.get("layer"))
-    made = []
-    for target in [t for t in study.transfer.targets if t in found]:
-        depth = sorted({k for v in found[target].values() for k in v})
-        rows = [
-            (v, [mean(found[target][v].get(k, [])) for k in depth])
-            for v in sorted(found[target], key=tables._variant_place)
-        ]
-        values = [x for _, r in rows for x in r if x is not None]
-        made.append({
-            "target": target, "title": tasks.get(target).title, "layers": depth, "rows": rows,
-            "chosen": chosen[target], "low": min(values, default=0), "high": max(values, default=1),
+    found, known = [], specification.layers(folder, stale)
+    known = known[known["variant"].isin(study.intermediate.variants)]
+    for target in [t for t in study.transfer.targets if (known["target"] == t).any()]:
+        part = known[known["target"] == target]
+        table = part.pivot_table(index="variant", columns="layer", values="score")
+        table = table.loc[sorted(table.index, key=tables.variant_place)]
+        found.append({
+            "target": target, "title": tasks.get(target).title, "layers": list(table),
+            "rows": [(v, list(map(mean, row[:, None]))) for v, row in
+                     zip(table.index, table.to_numpy(), strict=True)],
+            "chosen": set(part["used"]), "low": table.min(axis=None), "high": table.max(axis=None),
         })  # fmt: skip
-    return made
+    return found
 
 
 def written(steps: list[dict], folder: Path, step: str) -> list[tuple[str, str, pd.DataFrame]]:

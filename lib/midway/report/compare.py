@@ -1,10 +1,10 @@
 """Two studies side by side: settings that differ, gains, correlations; as text and as a page."""
 
-import html
 import os
 from pathlib import Path
 
 import pandas as pd
+from markupsafe import Markup
 
 from midway.correlation import tables
 from midway.report import collect, page
@@ -73,10 +73,7 @@ def sentences(found: dict[str, pd.DataFrame]) -> list[str]:
     both = found["gains"].dropna()
     out = [f"{len(found['settings'])} settings differ."]
     if len(both) < 3:
-        return [
-            *out,
-            "Fewer than three tasks are in both: their orders cannot be compared.",
-        ]
+        return [*out, "Fewer than three tasks are in both: their orders cannot be compared."]
     rho = both["A"].corr(both["B"], method="spearman")
     out.append(
         f"The order of {len(both)} tasks by average gain agrees with rho = {rho:+.2f}; their gains "
@@ -98,31 +95,19 @@ def text(found: dict[str, pd.DataFrame]) -> str:
 
 def write(found: dict[str, pd.DataFrame], a, b, path: Path) -> Path:
     """The comparison as one page without scripts; links lead to both reports."""
-    where = {k: collect.url(os.path.relpath(Path(f) / "index.html", path.parent))
-             for k, f in (("A", a), ("B", b))}  # fmt: skip
-    links = " and ".join(
-        f'{k}: <a href="{where[k]}">{html.escape(Path(f).resolve().name)}</a>'
+    links = {
+        k: (collect.url(os.path.relpath(Path(f) / "index.html", path.parent)),
+            Path(f).resolve().name)
         for k, f in (("A", a), ("B", b))
-    )
-    body = "".join(
-        f'<h2>{CAPTIONS[name]}</h2><div class="box" tabindex="0" role="region" '
-        f'aria-label="{CAPTIONS[name]}">{_table(table)}</div>'
-        for name, table in found.items()
-    )
-    said = "".join(f"<p>{html.escape(page.typeset(line))}</p>" for line in sentences(found))
-    return write_atomic(path, PAGE.format(css=page.style(), links=links, said=said, body=body))
+    }  # fmt: skip
+    boxes = [(CAPTIONS[name], Markup(_table(table))) for name, table in found.items()]
+    template = page.environment().get_template("compare.html.j2")
+    text = template.render(css=Markup(page.style()), links=links, said=sentences(found),
+                           boxes=boxes)  # fmt: skip
+    return write_atomic(path, text)
 
 
 def _table(table: pd.DataFrame) -> str:
     return table.map(
         lambda v: names.number(v, 2, True) if isinstance(v, float) else "–" if v is None else v
     ).to_html(border=0)
-
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Two studies side by side</title><style>{css}</style></head>
-<body><main><h1>Two studies side by side</h1><p>{links}</p>{said}{body}</main></body></html>
-"""

@@ -10,6 +10,7 @@ import re
 from functools import wraps
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from midway.study import tasks
 
@@ -19,7 +20,7 @@ COLOURS = {  # none is blue or orange; all show on white and on black
     "multi": INK, "none": "#7f7f7f",
 }  # fmt: skip
 MARKERS = "osD^vP*X"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "font.size": 9,
     "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "legend.frameon": False, "svg.hashsalt": "midway", "svg.fonttype": "none", "pdf.fonttype": 42,
@@ -74,7 +75,7 @@ def themed(text: str, name: str, label: str) -> str:
     text = re.sub(r'(id="|href="#|url\(#)(?=[\w-])', rf"\1{name}-", text)
     for colour, variable in THEME.items():
         text = text.replace(colour, variable)
-    size = re.search(r'viewBox="0 0 ([\d.]+)', text)[1]
+    (size, *_) = re.findall(r'viewBox="0 0 ([\d.]+)', text)
     head = f'<svg class="figure" role="img" aria-label="{escape(label)}" style="max-width:{size}pt"'
     text = re.sub(r'<svg(.*?) width="[^"]*"', rf"{head}\1", text, count=1, flags=re.S)
     return text.replace(" height=", " data-height=", 1)

@@ -1,5 +1,13 @@
-"""Things to play with in a notebook: controls over a drawing, or one drawing without them."""
+"""Things to play with in a notebook: controls over a drawing, or one drawing without them.
 
+Examples
+--------
+>>> from midway import explore
+>>> explore.controls(lambda n: print(n), n=[("one", 1), ("two", 2)])  # menus in JupyterLab
+1
+"""
+
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -66,8 +74,6 @@ def power(folder) -> None:
 
 
 def _power(parts, rho: float) -> None:
-    from dataclasses import replace
-
     sizes = (5, 8, 10, 15, 20, 30, 40, 60)
     curves = [design.power(replace(parts, tasks=n, families=n), studies=500) for n in sizes]
     found = pd.Series([float(c.set_index("rho")["between"].loc[rho]) for c in curves], sizes)

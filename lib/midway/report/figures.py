@@ -1,6 +1,12 @@
 """Figures in one style, from finished results, for notebooks, report and papers alike.
 
 Nothing is computed here. Every figure carries n, unit and correction.
+
+Examples
+--------
+>>> import pandas as pd
+>>> from midway import figures
+>>> figure = figures.heatmap(pd.DataFrame({"xnli": [1.5, -0.5]}, index=["mnli", "ccg"]))
 """
 
 import itertools
@@ -48,7 +54,7 @@ def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", 
     runs = "x_low" in points and bool((points.x_low < points.x_high).any())
     ax.axhline(0, color=GRID, lw=0.8, zorder=0)
     for name, p in points.iterrows():
-        look = look_of(name)
+        look = look_of(str(name))
         if runs:
             ax.plot([p.x_low, p.x_high], [p.y, p.y], color=look["color"], lw=0.8, alpha=0.6)
             ax.plot([p.x, p.x], [p.y_low, p.y_high], color=look["color"], lw=0.8, alpha=0.6)

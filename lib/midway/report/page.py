@@ -4,6 +4,11 @@
 one script stand in the page, and the page's own policy forbids everything else. Text that came from
 data, errors or settings passes through the template's escaping. Executed notebooks, definitions and
 figures to download lie beside it.
+
+Examples
+--------
+>>> from midway import page, params
+>>> page.build(params.load("outputs/mini/params.yaml"), "outputs/mini")  # doctest: +SKIP
 """
 
 import base64
@@ -117,7 +122,7 @@ def content(study, folder, into=None) -> dict:
         "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
         **correlation_tables(cells), "explore": explore(X, Y, cells),
         "languages": collect.languages(study, scores, steps),
-        "layers": collect.layers(study, folder, steps),
+        "layers": collect.layers(study, folder, stale),
         "choice": chosen(*made["choice"]) if "choice" in made else None,
         "published": [published(n, *made[n]) for n in PUBLISHED if n in made],
         "four": four if four["record"] else None,
@@ -132,17 +137,22 @@ def content(study, folder, into=None) -> dict:
     }  # fmt: skip
 
 
-def render(facts: dict) -> str:
-    """The page from its facts."""
+def environment() -> Environment:
+    """Where the templates of pages are, with their filters."""
     env = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     env.filters |= {"breaks": breaks, "typeset": typeset, "anchor": anchor}
+    return env
+
+
+def render(facts: dict) -> str:
+    """The page from its facts."""
     script = (HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = json.dumps(facts["explore"], ensure_ascii=False).replace("<", "\\u003c")
-    return env.get_template("index.html.j2").render(
+    return environment().get_template("index.html.j2").render(
         **facts, question=QUESTION, sections=SECTIONS, mark=MARK, words_of=WORDS, names=names,
         num=names.number, p=names.p_value, css=Markup(style()), script=Markup(script),
         script_hash=digest, data=Markup(data),

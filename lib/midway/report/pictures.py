@@ -51,7 +51,7 @@ class Picture:
 
 def all_of(folder: Path, made: dict, cells, predictors, X, Y) -> dict[str, Picture]:
     """Every figure that the finished steps allow, by name."""
-    found = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
+    found: list = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
     if "correlation" in made:
         found += [taken(folder / "03_correlation/figures" / f"{n}.svg") for n in TAKEN]
     return {p.name: p for p in found if p is not None}

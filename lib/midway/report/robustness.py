@@ -1,4 +1,12 @@
-"""Figures of what a study can show and what would change its answer."""
+"""Figures of what a study can show and what would change its answer.
+
+Examples
+--------
+>>> import pandas as pd
+>>> from midway import robustness
+>>> curves = {"design": "9 tasks", "rho": [0.2, 0.8], "between": [0.1, 0.7], "within": [0.3, 1.0]}
+>>> figure = robustness.power(pd.DataFrame(curves))
+"""
 
 import numpy as np
 import seaborn as sns

@@ -12,9 +12,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from midway.run import hashes, inputs, record, seal
+from midway.run import hashes, inputs, missing, record, seal
 from midway.run import plan as planning
-from midway.run.record import ScoreRecord, StepRecord
+from midway.run.record import StepRecord
 from midway.run.status import read_state
 from midway.run.step import run_step
 from midway.run.steps import STEPS, StepId, steps, upstream
@@ -38,7 +38,8 @@ def audit(study_dir: Path) -> dict:
     for sid in steps(study):
         folder = study_dir / sid.path
         if not (folder / "record.json").exists():
-            notes.append(f"{sid.path}: no record (not run, or not finished)")
+            why = read_state(folder).get("error") or "not run, or not finished"
+            notes.append(f"{sid.path}: no record ({why})")
             continue
         try:
             item = planning.judge(study, study_dir, sid, None)
@@ -59,6 +60,7 @@ def audit(study_dir: Path) -> dict:
         problems += [f"{sid.path}: {w}" for w in dict.fromkeys(wrong)]
     problems += _pages(study_dir, found, named)
     notes += _left(study, study_dir) + _differences(study, study_dir, found)
+    notes += missing.without(study, study_dir)
     wrong, said = seal.check(study_dir)
     checked = [s.path for s in found]
     return {"checked": checked, "problems": problems + wrong, "notes": notes + said}
@@ -91,9 +93,7 @@ def _scores(folder: Path, found: StepRecord) -> list[str]:
         if path.name.endswith(".training.json"):
             continue  # facts of a model that targets share; no score
         try:
-            score = record.load(path)
-            if not isinstance(score, ScoreRecord):
-                raise InputError(f"{name} is another kind of record")
+            score = record.load_score(path)
             if score.text() != path.read_text(encoding="utf-8"):
                 raise InputError(f"{name} was changed after it was written (self-hash)")
         except (InputError, OSError, UnicodeDecodeError) as error:

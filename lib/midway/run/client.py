@@ -1,4 +1,4 @@
-"""The papermill engine behind midway.run.notebook: kernels over IPC, whole saves, a true ending."""
+"""The papermill client behind midway.run.notebook: kernels over IPC, whole saves, a true ending."""
 
 import asyncio
 import contextlib
@@ -6,10 +6,11 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
 from midway.run import kernel
 from midway.run.status import Stop
-from midway.study.files import root, write_atomic
+from midway.study.files import write_atomic
 
 SAVE_EVERY = 2.0  # seconds between saves of a running notebook
 OUTPUT_BUDGET = 8_000_000  # characters of output that one executed notebook may hold
@@ -23,7 +24,8 @@ def _formats():
     (pyarrow.fs); notebooks on disk need neither.
     """
     unused = [name for name in ("rfc3987_syntax", "pyarrow.fs") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(unused))
+    modules: Any = sys.modules
+    modules.update(dict.fromkeys(unused))
     try:
         import nbformat
         import papermill.execute  # noqa: F401
@@ -39,8 +41,7 @@ from jupyter_client.kernelspec import KernelSpec  # noqa: E402
 from jupyter_client.manager import AsyncKernelManager  # noqa: E402
 from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
 from papermill.clientwrap import PapermillNotebookClient  # noqa: E402
-from papermill.engines import Engine as PapermillEngine  # noqa: E402
-from papermill.engines import NotebookExecutionManager, papermill_engines  # noqa: E402
+from papermill.engines import NotebookExecutionManager  # noqa: E402
 from papermill.parameterize import parameterize_notebook  # noqa: E402, F401
 
 
@@ -52,6 +53,7 @@ class Kernel(AsyncKernelManager):
     """A kernel of the calling interpreter, whatever kernelspecs are installed or named."""
 
     forked = True  # where there is a fork server
+    provisioner: Any
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -118,7 +120,7 @@ class Manager(NotebookExecutionManager):
         if self.beat:
             self.beat()
 
-    def cell_start(self, cell, cell_index=None, **kwargs):
+    def cell_start(self, cell, cell_index=0, **kwargs):
         if self.stop:
             raise Stopped(self.stop.reason)
         super().cell_start(cell, cell_index)
@@ -135,11 +137,13 @@ class Manager(NotebookExecutionManager):
 class Client(PapermillNotebookClient):
     """papermill's client: bounded output, one retry at start, cells marked as they ended."""
 
+    task_poll_for_reply: Any
+
     def execute(self, **kwargs):
         self.reset_execution_trackers()
         self._room, self._full = OUTPUT_BUDGET, False
         for attempt in (1, 2):
-            self.km = manager = self.create_kernel_manager()
+            self.km = manager = cast(Kernel, self.create_kernel_manager())
             manager.forked = attempt == 1
             try:
                 self.start_new_kernel(**kwargs)
@@ -166,7 +170,8 @@ class Client(PapermillNotebookClient):
     def _stop(self):
         if self.km is None:
             return
-        process, manager = getattr(self.km.provisioner, "process", None), self.km
+        manager = cast(Kernel, self.km)
+        process = getattr(manager.provisioner, "process", None)
         with contextlib.suppress(Exception):
             self._cleanup_kernel()
         if process is not None and process.poll() is None:
@@ -232,7 +237,7 @@ class Client(PapermillNotebookClient):
                     text = f"[output beyond {OUTPUT_BUDGET:,} characters is left out]\n"
                     outs.append(nbformat.v4.new_output("stream", name="stderr", text=text))
                 return None
-        last = outs[-1] if outs else {}
+        last: Any = outs[-1] if outs else {}
         added = super().output(outs, msg, display_id, cell_index)
         if added and len(outs) > 1 and added.output_type == "stream" == last.get("output_type"):
             if added.name == last.name:  # one stream, as on a terminal
@@ -246,27 +251,3 @@ def overwrite(text: str) -> str:
     """Apply carriage returns (progress bars) in linear time; nbclient's version is quadratic."""
     lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     return "\n".join(lines)
-
-
-class Engine(PapermillEngine):
-    """Registered with papermill under the name ``midway``."""
-
-    @classmethod
-    def execute_notebook(cls, nb, kernel_name, *, manager, env, **_):
-        manager.notebook_start()
-        try:
-            client = Client(
-                manager,
-                kernel_name=kernel_name,
-                kernel_manager_class=Kernel,
-                shutdown_kernel="immediate",
-                startup_timeout=120,
-                timeout=None,
-            )
-            client.execute(cwd=str(root()), env=env)
-        finally:
-            manager.notebook_complete()
-        return manager.nb
-
-
-papermill_engines.register("midway", Engine)

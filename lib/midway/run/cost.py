@@ -9,18 +9,17 @@ products are added). A task without a measured size, such as one of your own, co
 """
 
 import json
-from pathlib import Path
 
 from midway.data import sources
 from midway.encoder import checkpoints
 from midway.study import repository, tasks
 from midway.study.errors import InputError
-from midway.study.files import root
-from midway.study.params import Study, split_variant
+from midway.study.params import Phase, Study
+from midway.study.variants import split_variant
 
 #: name -> layers, hidden, intermediate, vocabulary, width of the word embedding where it differs;
 #: for an encoder that is not on this disk
-SHAPES = {
+SHAPES: dict[str, tuple[int, ...]] = {
     "xlm-roberta-large": (24, 1024, 4096, 250_002),
     "xlm-roberta-base": (12, 768, 3072, 250_002),
     "bert-base-multilingual-cased": (12, 768, 3072, 119_547),
@@ -63,21 +62,23 @@ def _sizes(study: Study) -> tuple[int, int, int, int]:
     """Layers, hidden size, intermediate size and weights of the word embedding."""
     enc, config = study.encoder, None
     if enc.kind == "path":
-        config = checkpoints.check_folder(root() / Path(enc.path).expanduser(), "encoder.path")
+        config = checkpoints.check_folder(enc.folder, "encoder.path")
     elif enc.kind == "hub":
-        cached = repository.snapshot(enc.name, enc.revision, "model") / "config.json"
+        cached = repository.snapshot(*enc.place, "model") / "config.json"
         config = json.loads(cached.read_text(encoding="utf-8")) if cached.is_file() else None
     if config is None:
         name = (enc.name or "multilingual-e5-small").rsplit("/", 1)[-1]
-        *sizes, width = (*SHAPES.get(name, SHAPES["xlm-roberta-large"]), None)[:5]
+        sizes = SHAPES.get(name, SHAPES["xlm-roberta-large"])
     else:
         names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
         try:
-            sizes, width = [config[k] for k in names], config.get("input_embedding_size")
+            sizes = tuple(config[k] for k in names)
         except KeyError as error:
             key = "encoder.path" if enc.kind == "path" else "encoder.name"
             raise InputError(f"{key}: config.json has no {error.args[0]}") from None
-    return *sizes[:3], sizes[3] * (width or sizes[1])
+        sizes += tuple(config[k] for k in ("input_embedding_size",) if config.get(k))
+    layers, hidden, inner, vocabulary, width = (*sizes, sizes[1])[:5]
+    return layers, hidden, inner, vocabulary * width
 
 
 def shape(study: Study) -> tuple[int, int, int]:
@@ -110,12 +111,12 @@ def _flops(study: Study, tokens: float, pieces: float, train: bool) -> float:
     return tokens * ((6 + 2 * again if train else 2) * top + trunk)
 
 
-def _phase(study: Study, phase: str, task: str, source: str) -> dict:
+def _phase(study: Study, phase: Phase, task: str, source: str) -> dict:
     """Steps, tokens and FLOPs of training one task (``source``: where its examples come from)."""
     plan = study.training(phase, task)
     card = tasks.get(source)
     examples = plan.train_size or card.train_size or OPEN.get(source, 100_000)
-    steps = plan.steps or max(1, round(plan.epochs * examples / plan.batch_size))
+    steps = plan.length(examples)
     pieces = min(PIECES.get(source, USUAL[0]), 4 * plan.max_length)
     tokens = steps * plan.batch_size * pieces
     return {"steps": steps, "tokens": tokens, "flops": _flops(study, tokens, pieces, True)}

@@ -13,21 +13,12 @@ from pathlib import Path
 import midway
 from midway.run.inputs import data_hashes, encoder_hash
 from midway.run.record import StepRecord, content, load
-from midway.run.steps import (
-    STEPS,
-    StepId,
-    targets_of,
-    trained_on,
-    upstream,
-)
+from midway.run.steps import STEPS, StepId, targets_of, trained_on, upstream
 from midway.study import tasks
 from midway.study.errors import InputError
-from midway.study.files import (
-    INDEX,
-    digest,
-    sha256,
-)
-from midway.study.params import LONGER, Study, split_variant
+from midway.study.files import INDEX, digest, sha256
+from midway.study.params import Study
+from midway.study.variants import LONGER, split_variant
 
 LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
@@ -56,12 +47,13 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
     }
     if sid.step == STEPS[0]:
         own = all_["intermediate"]
-        base, suffixes = split_variant(sid.variant)
+        variant = str(sid.variant)
+        base, suffixes = split_variant(variant)
         own.pop("variants")
         own.pop("dosed")
-        own["doses"] = study.doses(sid.variant)
+        own["doses"] = study.doses(variant)
         own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
-        names = {base, *trained_on(sid.variant)}
+        names = {base, *trained_on(variant)}
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in names}
         unused = [] if base == "multi" else ["multi_cap"]
         unused += [] if "mlm" in suffixes else ["mlm_alpha", "mlm_share"]
@@ -177,7 +169,7 @@ def library(notebook: Path, *sources: str, drawing: bool = True) -> dict[str, st
 def data_names(study: Study, sid: StepId) -> list[str]:
     """Tasks whose rows a job reads."""
     if sid.step == STEPS[0]:
-        own = ["mlm"] if "mlm" in split_variant(sid.variant)[1] else []
+        own = ["mlm"] if "mlm" in split_variant(str(sid.variant))[1] else []
         return sorted({*trained_on(sid.variant), *PROBES, *own})
     if sid.step == STEPS[1]:
         names = targets_of(study, sid)
@@ -230,10 +222,7 @@ def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool) 
     for up in upstream(study, sid):
         path = study_dir / up.path / "record.json"
         try:
-            record = load(path)
-            if not isinstance(record, StepRecord):
-                raise InputError(f"{path}: a score's record, not a step's")
-            above[up.path] = content(record)
+            above[up.path] = content(load(path))
         except InputError:
             if not ignore_missing:
                 raise

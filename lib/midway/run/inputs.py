@@ -5,7 +5,7 @@ from pathlib import Path
 
 from midway.study import tasks
 from midway.study.errors import InputError
-from midway.study.files import digest, file_hashes, root
+from midway.study.files import digest, file_hashes
 from midway.study.params import Study
 
 
@@ -19,11 +19,10 @@ def encoder_hash(study: Study, index: Path | None = None) -> str:
     """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
     enc = study.encoder
     if enc.kind == "path":
-        folder = root() / Path(enc.path).expanduser()  # an absolute path stays as it is
-        if not folder.is_dir():
-            raise InputError(f"encoder.path: {folder} is not a folder")
+        if not enc.folder.is_dir():
+            raise InputError(f"encoder.path: {enc.folder} is not a folder")
         kinds = (".json", ".safetensors", ".txt", ".model")  # the last two: vocabularies
-        files = {p.name: p for p in folder.iterdir() if p.suffix in kinds}
+        files = {p.name: p for p in enc.folder.iterdir() if p.suffix in kinds}
         return digest(file_hashes(files, index))
     return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
 
@@ -32,7 +31,7 @@ def data_hashes(study: Study, names: list[str], index: Path | None = None) -> di
     """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
     from midway.data import local, sources
 
-    base, hashes = root() / Path(study.data.root or "").expanduser(), {}
+    base, hashes = study.data.folder, {}
     for name in names:
         where = study.data.source
         if name != "mlm":

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any, TextIO
 
 FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
 LOCK = threading.Lock()  # multiprocessing looks at all children whenever it starts one
@@ -67,7 +68,7 @@ def environment(root: Path, threads: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def private_folder() -> tuple[Path, object]:
+def private_folder() -> tuple[Path, TextIO]:
     """A folder for a kernel's sockets, short as their paths must be, and its lock, held open.
 
     Folders of kernels whose runner was killed are removed: nobody holds their lock.
@@ -105,7 +106,7 @@ def forking(env: dict[str, str], wanted: bool = True):
     finally:
         os.environ.clear()
         os.environ.update(before)
-    server = multiprocessing.forkserver._forkserver
+    server = _server()
     try:
         yield
     finally:
@@ -116,10 +117,14 @@ def forking(env: dict[str, str], wanted: bool = True):
                 server._stop()  # waits for its end, so that its processor time counts as ours
 
 
+def _server() -> Any:
+    return multiprocessing.forkserver._forkserver
+
+
 def _running() -> bool:
     """Is there a fork server? multiprocessing would start a new one, in another environment."""
-    pid = FORKS and multiprocessing.forkserver._forkserver._forkserver_pid
-    if not pid:
+    pid = _server()._forkserver_pid if FORKS else None
+    if pid is None:
         return False
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
@@ -151,6 +156,7 @@ class Forked:
     """The part of the ``Popen`` interface that Jupyter needs, for a forked kernel."""
 
     stdin = stdout = stderr = None
+    pid: Any
 
     def __init__(self, arguments, cwd, env, log):
         main = {p for p in ("", os.getcwd()) if p not in env["PYTHONPATH"].split(os.pathsep)}

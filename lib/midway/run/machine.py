@@ -5,6 +5,7 @@ import fcntl
 import os
 import platform
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -88,28 +89,20 @@ def environment() -> dict[str, Any]:
     """Python, packages, commit and hardware; no host or user name."""
     versions = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            pass
-    model, flags = platform.processor() or platform.machine(), ""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                model = value.strip()
-            elif name.strip() == "flags":
-                flags = value
-                break
-    except OSError:
-        pass
+    first = {}  # what Linux says of the first core
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+        first = dict(re.findall(r"^(.+?)\s*: (.*)$", text, re.M))
+    flags = first.get("flags", "").split()
     return {
         "python": platform.python_version(),
         "packages": versions,
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": model,
+        "cpu": first.get("model name") or platform.processor() or platform.machine(),
         "cores": cores(),
-        "bf16": any(f in flags.split() for f in ("avx512_bf16", "amx_bf16", "avx_ne_convert")),
+        "bf16": any(f in flags for f in ("avx512_bf16", "amx_bf16", "avx_ne_convert")),
         **commit(),
     }
 

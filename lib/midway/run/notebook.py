@@ -45,9 +45,11 @@ def execute(
     manager = client.Manager(nb, Path(out) / "notebook.ipynb", beat, stop)
     given = kernel.environment(root(), threads) | (env or {})
     try:
-        client.papermill_engines.execute_notebook_with_engine(
-            "midway", nb, "python3", manager=manager, env=given
-        )
+        manager.notebook_start()
+        client.Client(
+            manager, kernel_name="python3", kernel_manager_class=client.Kernel,
+            shutdown_kernel="immediate", startup_timeout=120, timeout=None,
+        ).execute(cwd=str(root()), env=given)  # fmt: skip
         outcome = Outcome("done")
     except CellExecutionError as error:
         text = errors.one_line(f"{error.ename}: {error.evalue}")[:300]
@@ -56,6 +58,7 @@ def execute(
         outcome = Outcome("died", errors.one_line(error))
     except Exception as error:  # the kernel did not start, or the engine itself is at fault
         outcome = Outcome("failed", errors.one_line(f"{type(error).__name__}: {error}")[:300])
+    manager.notebook_complete()
     if stop and outcome.state != "done":
         outcome = Outcome("interrupted", stop.reason)
     if outcome.state != "done":

@@ -13,11 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from midway.evaluation.metrics import METRIC_VERSION
 from midway.study.errors import InputError
-from midway.study.files import (
-    digest,
-    plain,
-    write_atomic,
-)
+from midway.study.files import digest, plain, write_atomic
 
 SCHEMA_VERSION = 1
 RUNNER = "MIDWAY_RUNNER"  # environment variable of kernels that a run has started
@@ -99,11 +95,25 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def load(path: str | Path) -> StepRecord | ScoreRecord:
-    """Read a record of any known schema version.
+def load(path: str | Path) -> StepRecord:
+    """Read a step's record of any known schema version.
 
-    Raises InputError when it is missing, torn, changed by hand, or newer than this program.
+    Raises InputError when it is missing, torn, a score's, or newer than this program.
+
+    Examples
+    --------
+    >>> from midway import load_record
+    >>> load_record("outputs/mini/03_correlation/record.json").results  # doctest: +SKIP
     """
+    return _load(path, StepRecord)
+
+
+def load_score(path: str | Path) -> ScoreRecord:
+    """Read a score's record, as :func:`load` a step's."""
+    return _load(path, ScoreRecord)
+
+
+def _load(path: str | Path, kind: Any) -> Any:
     path = Path(path)
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
@@ -120,8 +130,10 @@ def load(path: str | Path) -> StepRecord | ScoreRecord:
     while version < SCHEMA_VERSION:
         tree = UPGRADES[version](tree)
         version = tree["schema_version"]
+    if ("step" in tree) != (kind is StepRecord):
+        raise InputError(f"{path}: another kind of record than a {kind.__name__}")
     try:
-        return (StepRecord if "step" in tree else ScoreRecord)(**tree)
+        return kind(**tree)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from midway.run import hashes
 from midway.run.machine import cpu_seconds, environment, hub_files, torch_state
-from midway.run.record import PENDING, RUNNER, Cost, ScoreRecord, StepRecord, load, now
+from midway.run.record import PENDING, RUNNER, Cost, ScoreRecord, StepRecord, load_score, now
 from midway.run.steps import StepId
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain, sha256
@@ -35,7 +35,7 @@ class Step:
         """The score that an earlier, cut-off run left here, if all it depends on is the same."""
         path = self.out / "scores" / f"{target}.{lang}.json"
         try:
-            found = load(path)
+            found = load_score(path)
             kept = found.predictions is None or (
                 sha256(self.out / found.predictions) == found.predictions_sha256
             )
@@ -101,8 +101,22 @@ class Step:
 def begin(out, step: str, study, variant=None, seed=None, part=None, reads=None) -> Step:
     """Start measuring a step whose products go to the folder ``out``.
 
-    ``study`` is a ``params.Study``; ``step`` the notebook's name, e.g. 01_intermediate;
-    ``reads`` the folder of the study that the step reads, where ``out`` is not below it.
+    Parameters
+    ----------
+    step : str
+        The notebook's name, e.g. 01_intermediate.
+    study : params.Study
+    variant, seed, part : str, int, str, optional
+        Which job of the step, as in :class:`steps.StepId`.
+    reads : Path, optional
+        The folder of the study that the step reads, where ``out`` is not below it.
+
+    Raises InputError where a record that the step reads is missing.
+
+    Examples
+    --------
+    >>> step = begin(out, "01_intermediate", study, "mnli", seed=1)  # doctest: +SKIP
+    >>> step.finish({"task": "mnli"}, files=["encoder.safetensors"])  # doctest: +SKIP
     """
     return Step(out, StepId(step, variant, seed, part), study, reads)
 

@@ -58,15 +58,13 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 def check(study) -> None:
     """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task."""
-    if study.encoder.kind == "path":
+    if study.encoder.kind != "packaged":
         from midway.encoder import checkpoints
 
-        path = root() / Path(study.encoder.path).expanduser()
-        checkpoints.check_folder(path, "encoder.path")
-    if study.encoder.kind == "hub":
-        from midway.encoder import checkpoints
-
-        checkpoints.check_cached(study.encoder.name, study.encoder.revision)
+        if study.encoder.kind == "hub":
+            checkpoints.check_cached(*study.encoder.place)
+        else:
+            checkpoints.check_folder(study.encoder.folder, "encoder.path")
     if study.data.source != "mini":
         from midway.data import sources
 
@@ -159,8 +157,10 @@ class Run:
             if end:
                 notebook = folder / sid.path / "notebook.ipynb"
                 say(f"{end.state}: {notebook if notebook.exists() else sid.path}\n    {end.error}")
-        if skipped := sum(end is None for end in self.bad.values()):
-            say(f"{skipped} steps were not run: they need what is missing above")
+        skipped = sum(end is None for end in self.bad.values())
+        if self.bad:
+            rest = f"; {skipped} more need them" if skipped else ""
+            say(f"steps that were not done: {len(self.bad) - skipped}{rest}")
         for line in without(self.study, folder):
             say(line)
         say(page if page.exists() else folder, sys.stdout)
@@ -253,8 +253,8 @@ class Report:
     def _begin(self, nice: bool) -> None:
         self.fresh, self.began = False, time.monotonic()
         (self.folder / REPORT.path / "record.json").unlink(missing_ok=True)  # of another page
-        work = run_step, REPORT, self.folder / "params.yaml"
-        self.future = self.aside.submit(*work, draft=True, stop=self.stop, nice=nice)
+        asked = {"draft": True, "stop": self.stop, "nice": nice}
+        self.future = self.aside.submit(run_step, REPORT, self.folder / "params.yaml", **asked)
 
     def wait(self) -> None:
         """Until the one that is being written is there."""

@@ -1,17 +1,13 @@
 """Execute one step of a study: its notebook, state file, record and exit code tell one story.
 
-``python -m midway.run.step STEP outputs/x/params.yaml [--variant V] [--seed N] [--part P]``
-
 A step ends as exactly one of done (exit code 0), failed (1), died (138) and interrupted (130). Its
 record goes before anything of it changes, and comes back only when all is there again.
 """
 
-import argparse
 import contextlib
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -45,7 +41,7 @@ def settle(out: Path) -> dict:
     return state
 
 
-def run_step(sid, study_file, out=None, draft=False, stop=None, owner=None, nice=False) -> Outcome:
+def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) -> Outcome:
     """Execute one step of a study; its record.json appears only when all went well.
 
     A ``draft`` (the report of an unfinished study) leaves no record, so that it is made again.
@@ -55,7 +51,7 @@ def run_step(sid, study_file, out=None, draft=False, stop=None, owner=None, nice
     """
     study_file, stop = Path(os.path.abspath(study_file)), stop if stop is not None else Stop()
     study = params.load(study_file)
-    out = Path(os.path.abspath(out)) if out else study_file.parent / sid.path
+    out = study_file.parent / sid.path
     out.mkdir(parents=True, exist_ok=True)
     # the final report waits for a draft of itself that is being written
     patience = 300 if sid.step == steps.STEPS[4] and not draft else 0
@@ -114,9 +110,9 @@ def forget(study, sid, out: Path) -> None:
     own = hashes.hashes(study, sid, out, ignore_missing=True) if paths else {}
     for path in paths:
         try:
-            score = record.load(path)
+            score = record.load_score(path)
             kept = score.key == hashes.score_key(study, sid, own, score.target)
-        except (InputError, AttributeError, KeyError):
+        except (InputError, KeyError):
             kept = False
         if not kept:
             path.unlink(missing_ok=True)
@@ -165,32 +161,3 @@ def job(sid, study_file: Path, owner: dict):
     with contextlib.suppress(ValueError):  # not the main thread: the owner's lock is all there is
         on_signals(stop, {signal.SIGUSR2: "the time limit is near"})  # as submitit asks Slurm to
     return run_step(sid, study_file, stop=stop, owner=owner)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="midway.run.step", description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=steps.STEPS)
-    parser.add_argument("study", type=Path, help="params file; its folder receives the step")
-    parser.add_argument("--variant")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--part")
-    parser.add_argument("--out", type=Path, help="another folder for the step")
-    parser.add_argument("--draft", action="store_true", help="leave no record")
-    a = parser.parse_args(argv)
-    stop, sid = Stop(), steps.StepId(a.step, a.variant, a.seed, a.part)
-    on_signals(stop)
-    try:
-        outcome = run_step(sid, a.study, a.out, a.draft, stop)
-    except InputError as error:
-        print(f"midway: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"midway: {sid.path}: {error}", file=sys.stderr)
-        return 1
-    if outcome.code:
-        print(f"midway: {sid.path}: {outcome.state}: {outcome.error}", file=sys.stderr)
-    return outcome.code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from midway.study import tasks
 from midway.study.files import root
-from midway.study.params import Study, split_dose, split_variant
+from midway.study.params import Study
+from midway.study.variants import split_dose, split_variant
 
 STEPS = ("01_intermediate", "02_transfer", "03_correlation", "04_published", "05_report")
 
@@ -45,7 +46,7 @@ def steps(study: Study) -> list[StepId]:
 def upstream(study: Study, sid: StepId) -> list[StepId]:
     """The jobs whose records a job reads."""
     if sid.step == STEPS[1]:
-        return [StepId(STEPS[0], split_dose(sid.variant)[0], sid.seed)]
+        return [StepId(STEPS[0], split_dose(str(sid.variant))[0], sid.seed)]
     if sid.step == STEPS[2]:
         return [s for s in steps(study) if s.step in STEPS[:2]]
     if sid.step == STEPS[4]:
@@ -53,12 +54,12 @@ def upstream(study: Study, sid: StepId) -> list[StepId]:
     return []
 
 
-def trained_on(variant: str) -> tuple[str, ...]:
+def trained_on(variant: str | None) -> tuple[str, ...]:
     """Intermediate tasks in a variant: none, one, or all nine for multi."""
-    base, _ = split_variant(variant)
+    base, _ = split_variant(variant or "none")
     return {"none": (), "multi": tuple(tasks.INTERMEDIATE)}.get(base, (base,))
 
 
 def targets_of(study: Study, sid: StepId) -> list[str]:
     """Targets of a 02 job (all of the study's when the part is None)."""
-    return study.parts(sid.variant)[sid.part] if sid.part else list(study.transfer.targets)
+    return study.parts(sid.variant or "")[sid.part] if sid.part else list(study.transfer.targets)

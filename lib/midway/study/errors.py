@@ -4,7 +4,17 @@ import difflib
 
 
 class InputError(Exception):
-    """The user's input cannot be used: one line that names the key or file and what to do."""
+    """The user's input cannot be used: one line that names the key or file and what to do.
+
+    Examples
+    --------
+    >>> from midway import InputError, tasks
+    >>> try:
+    ...     tasks.get("xnil")
+    ... except InputError as error:
+    ...     print(error)
+    unknown task 'xnil'; did you mean 'xnli'?
+    """
 
 
 class MissingData(InputError):
@@ -19,11 +29,11 @@ class MissingData(InputError):
 class Unreachable(Exception):
     """Something cannot be had now, but may be had later: the step fails and is tried again.
 
-    retry_after: seconds that the other side asks to wait; offline: a network is not to be used.
+    retry_after: seconds that the other side asks to wait; final: to ask again at once is no use.
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None, offline: bool = False):
-        self.retry_after, self.offline = retry_after, offline
+    def __init__(self, reason: str, retry_after: float | None = None, final: bool = False):
+        self.retry_after, self.final = retry_after, final
         super().__init__(reason)
 
 
@@ -39,7 +49,13 @@ def one_line(text: object) -> str:
 
 
 def ensure(holds: object, what: str = "a check of this notebook does not hold") -> None:
-    """Raise AssertionError unless ``holds``; unlike ``assert``, PYTHONOPTIMIZE leaves it in."""
+    """Raise AssertionError unless ``holds``; unlike ``assert``, PYTHONOPTIMIZE leaves it in.
+
+    Examples
+    --------
+    >>> from midway import ensure
+    >>> ensure(0 <= 61.5 <= 100, "an accuracy is a percentage")
+    """
     if not holds:
         raise AssertionError(what)
 

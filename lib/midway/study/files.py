@@ -17,7 +17,14 @@ os.umask(UMASK)  # can only be asked by being set; here, before there are thread
 
 
 def root() -> Path:
-    """The project: the folder of notebooks/, params/ and outputs/ (or ``MIDWAY_ROOT``)."""
+    """The project: the folder of notebooks/, params/ and outputs/ (or ``MIDWAY_ROOT``).
+
+    Examples
+    --------
+    >>> from midway import root
+    >>> (root() / "params" / "mini.yaml").is_file()
+    True
+    """
     return Path(os.environ.get("MIDWAY_ROOT") or Path(__file__).resolve().parents[3]).resolve()
 
 
@@ -113,7 +120,7 @@ def write_atomic(path: str | Path, content: str | bytes, mode: int | None = None
 
 def file_hashes(files: dict[str, Path], index: Path | None, save: bool = True) -> dict[str, str]:
     """Name -> hash of the files that exist; ``index`` remembers them while size and times stay."""
-    known, hashes, new = _index(index), {}, False
+    known, hashes, new = _index(index) if index else {}, {}, False
     for name, path in files.items():
         try:
             stat = path.stat()
@@ -122,16 +129,13 @@ def file_hashes(files: dict[str, Path], index: Path | None, save: bool = True) -
         if not S_ISREG(stat.st_mode):
             continue
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-        if index is None:
-            hashes[name] = file_hash(path)
-            continue
         if known.get(str(path), [None])[0] != stamp:
             known[str(path)], new = [stamp, file_hash(path)], True
         hashes[name] = known[str(path)][1]
-    if new and save:
-        save_index(index)
-    elif new:
+    if new:
         known[""] = True  # to be saved
+        if index and save:
+            save_index(index)
     return hashes
 
 
@@ -144,7 +148,7 @@ def save_index(index: Path) -> None:
 
 
 @functools.cache
-def _index(path: Path | None) -> dict:
+def _index(path: Path) -> dict:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError):

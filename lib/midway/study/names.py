@@ -1,4 +1,11 @@
-"""Predictors, outcomes and variants in words, and numbers as people read them."""
+"""Predictors, outcomes and variants in words, and numbers as people read them.
+
+Examples
+--------
+>>> from midway import names
+>>> names.predictor("logme:xnli"), names.variant("squad1+mlm@0.5"), names.number(-1.25)
+('LogME on XNLI', 'SQuAD v1.1 + mlm at 50 %', '−1.2')
+"""
 
 from pathlib import Path
 from typing import NamedTuple

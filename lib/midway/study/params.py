@@ -2,6 +2,13 @@
 
 Every refusal is an :class:`InputError`: one line that names the key, what was found and what is
 allowed. Nothing heavy is imported here, so a bad file is refused in well under a second.
+
+Examples
+--------
+>>> from midway import params, root
+>>> study = params.load(root() / "params/smoke.yaml", {"seeds": [1, 2]})
+>>> study.seeds, study.transfer.targets, study.training("transfer", "xnli").length(160)
+([1, 2], ['xnli', 'xquad', 'tatoeba'], 10)
 """
 
 import re
@@ -11,11 +18,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from midway.study import tasks, yamlfile
-from midway.study.errors import InputError, meant, one_line  # noqa: F401  (public here)
+from midway.study.agreement import agree
+from midway.study.errors import InputError
+from midway.study.files import root
 from midway.study.refusals import change, explain
+from midway.study.variants import at_dose, near, once, split_dose, split_variant
 
-SUFFIXES = ("shuffled", "mlm", "translated", "longer")
-LONGER = "none+longer"  # the baseline with as many more target steps as 01 would have trained
+Phase = Literal["intermediate", "transfer"]
 
 
 class Strict(BaseModel):
@@ -60,6 +69,16 @@ class Encoder(Strict):
             raise ValueError("encoder.retrieval_layer must not exceed encoder.layers")
         return self
 
+    @property
+    def folder(self) -> Path:
+        """The folder of ``path``; a relative one starts at the project's root."""
+        return root() / Path(self.path or "").expanduser()
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Repository and commit on the hub."""
+        return str(self.name), str(self.revision)
+
 
 class Data(Strict):
     """Source and size of the data: the miniature, official files, or the hub."""
@@ -75,6 +94,11 @@ class Data(Strict):
         if self.source == "local" and not self.root:
             raise ValueError("data.root is needed when data.source is local")
         return self
+
+    @property
+    def folder(self) -> Path:
+        """The folder of ``root``; a relative one starts at the project's root."""
+        return root() / Path(self.root or "").expanduser()
 
 
 class Training(Strict):
@@ -94,6 +118,10 @@ class Training(Strict):
     selections: int = Field(0, ge=0, le=100)  # looks at English dev; the best one is kept; 0: last
     max_length: int = Field(128, ge=8)  # pieces per example, pair included
     stride: int = Field(64, ge=0)  # overlap of windows over long contexts
+
+    def length(self, examples: int) -> int:
+        """Optimiser steps: as set, or of the epochs over so many examples."""
+        return self.steps or max(1, round((self.epochs or 0) * examples / self.batch_size))
 
 
 class Override(Strict):
@@ -132,9 +160,7 @@ class Intermediate(Training):
             raise ValueError("at least one variant is needed")
         for name in names:
             split_variant(name)
-        if len(set(names)) < len(names):
-            raise ValueError("a variant is named twice")
-        return names
+        return once(names, "variant")
 
     @field_validator("doses")
     @classmethod
@@ -164,9 +190,7 @@ class Transfer(Training):
             raise ValueError("at least one target is needed")
         for name in names:
             near(name, tasks.TARGETS, "target")
-        if len(set(names)) < len(names):
-            raise ValueError("a target is named twice")
-        return [n for n in tasks.TARGETS if n in names]  # always in XTREME's order
+        return [n for n in tasks.TARGETS if n in once(names, "target")]  # in XTREME's order
 
 
 class Correlation(Strict):
@@ -205,74 +229,22 @@ class Study(Strict):
     correlation: Correlation = Correlation()
     compute: Compute = Compute()
 
-    @field_validator("study")
-    @classmethod
-    def _name(cls, name):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or ".." in name:
-            raise ValueError("use letters, digits, '_', '-' and '.' (at most 64, no path)")
-        return name
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds(cls, seeds):
-        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > 2**31:
-            raise ValueError("give at least one seed, each once, between 0 and 2**31")
-        return seeds
-
     @model_validator(mode="after")
     def _coherent(self):
-        for label, part, known in (
-            ("intermediate", self.intermediate, [*tasks.INTERMEDIATE, "multi"]),
-            ("transfer", self.transfer, tasks.TARGETS),
-        ):
-            for name in part.tasks:
-                near(name, known, "task")
-            for where, t in [("", part)] + [(f"tasks.{k}.", v) for k, v in part.tasks.items()]:
-                at = f"{label}.{where}"
-                if t.steps is not None and t.epochs is not None:
-                    raise ValueError(f"{at}steps and {at}epochs exclude each other")
-        for part, label in ((self.intermediate, "intermediate"), (self.transfer, "transfer")):
-            if part.steps is None and part.epochs is None:
-                raise ValueError(f"{label}.steps or {label}.epochs is needed")
-        for label, some, all_ in (
-            ("intermediate.dosed", self.intermediate.dosed, self.intermediate.variants),
-            ("transfer.dose_targets", self.transfer.dose_targets, self.transfer.targets),
-        ):
-            for name in some:
-                if name not in all_ or name.split("+")[0] == "none":
-                    raise ValueError(f"{label}: {name!r} is not trained by this study")
-        for pair in self.correlation.primary:
-            if len(pair) != 2:
-                raise ValueError(f"correlation.primary: {pair} is no [predictor, outcome] pair")
-            near(pair[1], [*tasks.TARGETS, "average"], "outcome")
-        if LONGER in self.intermediate.variants and self.intermediate.steps is None:
-            raise ValueError(f"variant {LONGER} needs intermediate.steps: how much longer")
-        if self.correlation.outcome == "gain" and "none" not in self.intermediate.variants:
-            raise ValueError(
-                "intermediate.variants: gains are measured from none, which is missing; "
-                "add none, or set correlation.outcome to score"
-            )
-        for name, langs in self.transfer.languages.items():
-            card = near(name, tasks.TARGETS, "target")
-            for lang in langs:
-                if lang not in card.languages:
-                    hint = ", ".join(card.languages)
-                    raise ValueError(f"{name} has no language {lang!r}; it has {hint}")
+        agree(self)
         return self
 
     def fold(self) -> dict:
         """The study as plain Python values, every default spelled out."""
         return self.model_dump(mode="json")
 
-    def training(self, phase: Literal["intermediate", "transfer"], task: str) -> Training:
+    def training(self, phase: Phase, task: str) -> Training:
         """Settings of one phase with the overrides of one task applied."""
         part = getattr(self, phase)
         base = {k: getattr(part, k) for k in Training.model_fields}
         own = part.tasks[task].model_dump(exclude_none=True) if task in part.tasks else {}
-        if own.get("steps") is not None:
-            base["epochs"] = None
-        if own.get("epochs") is not None:
-            base["steps"] = None
+        if own.keys() & {"steps", "epochs"}:
+            base |= {"steps": None, "epochs": None}
         return Training(**base | own)
 
     def doses(self, variant: str) -> list[float]:
@@ -292,56 +264,17 @@ class Study(Strict):
         ``variant``: of 02; a dose below 1 leaves targets out that are not in ``dose_targets``.
         """
         some = self.transfer.dose_targets if split_dose(variant)[1] < 1 else []
-        if some:
-            kept = {k: [t for t in ts if t in some] for k, ts in self.parts().items()}
-            return {k: ts for k, ts in kept.items() if ts}
         chunks: list[list[str]] = []
+        homes: dict[str, list[str]] = {}  # train_key -> its chunk
         for name in self.transfer.targets:
             key = tasks.TARGETS[name].train_key
-            home = next(
-                (c for c in chunks if any(tasks.TARGETS[n].train_key == key for n in c)), None
-            )
-            if home is None and chunks and len(chunks[-1]) < self.transfer.targets_per_job:
-                home = chunks[-1]
-            if home is None:
-                chunks.append(home := [])
-            home.append(name)
-        return {f"part{i}": chunk for i, chunk in enumerate(chunks, 1)}
-
-
-def near(name: str, known, what: str):
-    """``known[name]``, or a ValueError that suggests the nearest name."""
-    if name in known:
-        return known[name] if hasattr(known, "keys") else name
-    raise ValueError(f"unknown {what} {name!r}; {meant(name, known)}")
-
-
-def split_variant(name: str) -> tuple[str, tuple[str, ...]]:
-    """``'mnli+shuffled'`` -> ``('mnli', ('shuffled',))``; ValueError when there is no such one."""
-    base, *suffixes = name.split("+")
-    near(base, ["none", *tasks.INTERMEDIATE, "multi"], "variant")
-    for suffix in suffixes:
-        near(suffix, SUFFIXES, "variant suffix")
-    if suffixes != [s for s in SUFFIXES if s in suffixes]:
-        raise ValueError(
-            f"variant {name!r}: write suffixes once, in the order +{' +'.join(SUFFIXES)}"
-        )
-    if suffixes and ("none" in base or "longer" in suffixes) and name != LONGER:
-        raise ValueError(
-            f"variant {name!r}: none is the encoder as it is and takes no suffix but +longer"
-        )
-    return base, tuple(suffixes)
-
-
-def split_dose(name: str) -> tuple[str, float]:
-    """``'mnli@0.5'`` -> ``('mnli', 0.5)``: a variant of 02 and its share of training."""
-    variant, _, dose = name.partition("@")
-    return variant, float(dose or 1)
-
-
-def at_dose(variant: str, dose: float) -> str:
-    """How 02 names a variant at a share of its training; just its name at the end."""
-    return variant if dose == 1 else f"{variant}@{dose:g}"
+            if key not in homes:
+                if not chunks or len(chunks[-1]) >= self.transfer.targets_per_job:
+                    chunks.append([])
+                homes[key] = chunks[-1]
+            homes[key].append(name)
+        kept = [[name for name in chunk if not some or name in some] for chunk in chunks]
+        return {f"part{i}": names for i, names in enumerate(kept, 1) if names}
 
 
 def load(path: str | Path, changes: dict[str, object] | None = None) -> Study:

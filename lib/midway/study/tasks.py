@@ -3,6 +3,12 @@
 A card says what a task is (kind, metric, labels, languages), where its rows come from (hub
 repository, official files) and who says so. Code asks cards; nothing else knows task names. A new
 task of an existing kind is one more card: see ``docs/adding-a-task.md``.
+
+Examples
+--------
+>>> from midway import tasks
+>>> tasks.get("xnli").labels, tasks.get("xnli").train_key
+(('entailment', 'neutral', 'contradiction'), 'mnli')
 """
 
 from collections.abc import Mapping

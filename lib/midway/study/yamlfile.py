@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from midway.study.errors import InputError, meant, one_line
 from midway.study.files import root
@@ -42,15 +43,22 @@ def _scalar(kind: str):
     return construct
 
 
-class _Core:
-    """Mixin of PyYAML's loaders: YAML 1.2's core schema, no other tags, no key twice."""
+class _Core(SafeConstructor):
+    """For PyYAML's loaders: YAML 1.2's core schema, no other tags, no key twice."""
 
     yaml_implicit_resolvers: dict = {"": [("tag:yaml.org,2002:null", re.compile(r"\Z"))]}
-    yaml_constructors = {
-        f"tag:yaml.org,2002:{kind}": yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{kind}"]
-        for kind in ("str", "seq", "map")
-    } | {f"tag:yaml.org,2002:{kind}": _scalar(kind) for kind in _CORE}
-    yaml_constructors[None] = yaml.SafeLoader.yaml_constructors[None]
+    yaml_constructors: dict = (
+        {
+            f"tag:yaml.org,2002:{kind}": yaml.SafeLoader.yaml_constructors[
+                f"tag:yaml.org,2002:{kind}"
+            ]
+            for kind in ("str", "seq", "map")
+        }
+        | {
+            None: yaml.SafeLoader.yaml_constructors[None],
+        }
+        | {f"tag:yaml.org,2002:{kind}": _scalar(kind) for kind in _CORE}
+    )
 
     def construct_mapping(self, node, deep=False):
         own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]

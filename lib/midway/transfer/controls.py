@@ -49,7 +49,7 @@ class Fitted:
         return kinds.get(self.card.kind).controls(self.card, rows, self.state, lang, rng)
 
 
-def fit(card: Card, train: Sequence | None = None, seed: int = 0) -> Fitted:
+def fit(card: Card, train=None, seed: int = 0) -> Fitted:
     """Fit the controls of `card` on labelled training rows (at most 20,000, drawn by `seed`).
 
     train may be None for retrieval and mining, which have none. InputError without labels.

@@ -21,7 +21,13 @@ def summary(card, scored: dict) -> dict:
 
 
 def check(results: dict, targets: list[str]) -> None:
-    """Every target has a finite score somewhere, or says what is missing."""
+    """InputError unless every target has a finite score (percent) or says what is missing.
+
+    Examples
+    --------
+    >>> from midway import check
+    >>> check({"xnli": {"languages": {"de": {"accuracy": 61.5}}, "missing": {}}}, ["xnli"])
+    """
     for target in targets:
         found = results[target]
         if not found["languages"] and not found["missing"]:

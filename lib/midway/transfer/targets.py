@@ -15,13 +15,13 @@ from midway.encoder.heads import Model
 from midway.encoder.progress import bar
 from midway.intermediate.predictors import Development, logme
 from midway.intermediate.variant import weights_file
-from midway.kinds import encode
 from midway.kinds.kind import by_row_kind
 from midway.kinds.tokens import texts
 from midway.study import tasks
-from midway.study.errors import MissingData
+from midway.study.errors import MissingData, Unreachable
 from midway.study.files import plain, write_atomic
-from midway.study.params import LONGER, Study
+from midway.study.params import Study
+from midway.study.variants import LONGER
 from midway.transfer import controls, submission_files
 from midway.transfer.summary import summary
 
@@ -37,6 +37,14 @@ class Run:
         Keeps every language's score as soon as it is known and knows those of a cut-off run.
     upstream : Path
         The variant's 01_intermediate folder; its encoder at this dose, or nothing for none.
+
+    Scores are percentages, as XTREME's scorers give them (2003.11080). InputError where the
+    variant's weights are damaged; a language without data is named in the results' ``missing``.
+
+    Examples
+    --------
+    >>> run = Transfer(study, "mnli", 1, "part1", step, upstream)  # doctest: +SKIP
+    >>> run.evaluate("xnli")["zero_shot"]  # doctest: +SKIP
     """
 
     def __init__(self, study: Study, variant: str, seed: int, part: str, step, upstream: Path):
@@ -49,8 +57,10 @@ class Run:
         self.layer = study.encoder.retrieval_layer or self.encoded.layers
         self.bare = self._model({})
         if not variant.startswith("none"):
-            snapshots.load_weights(self.bare.encoder, Path(upstream) / weights_file(variant))
-        self.start = snapshots.trained(self.bare)
+            kept = snapshots.read_weights(Path(upstream) / weights_file(variant))[0]
+            snapshots.restore(self.bare.encoder, kept)
+        self.start = snapshots.trained(self.bare.encoder)
+        self.refused: dict[str, None] = {}  # what the hub has but does not give us
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
         self.extra: dict[str, dict] = {}
@@ -62,21 +72,25 @@ class Run:
         return model.to(self.machine.device)
 
     def evaluate(self, target: str) -> dict:
-        """Train where the target trains, answer in each language, write predictions and scores."""
+        """Train where the target trains, answer in each language, write predictions and scores.
+
+        Unreachable for what is gated, say, is raised by the last target, after all others."""
         card = tasks.get(target)
         languages = sources.evaluated(self.study, target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
         facts: dict = {"train_key": card.train_key, "missing": {}}
         if note := sources.note(card, self.study.data):
             facts["note"] = note
-        no_training: MissingData | None = None
+        no_training: MissingData | Unreachable | None = None
         with_controls = None
         try:
             if card.trains:
                 facts |= self._trained(card, all(done.values()))
             with_controls = self._controls(card)
-        except MissingData as error:  # of the English training rows: the other targets go on
-            no_training = error
+        except (MissingData, Unreachable) as error:  # of the English training rows
+            if not getattr(error, "final", True):
+                raise
+            no_training = error  # the other targets go on
         for lang in bar(self._order(languages), f"{target} by language"):
             if done[lang] is None:
                 try:
@@ -87,6 +101,12 @@ class Run:
                 except MissingData as error:
                     facts["missing"][lang] = str(error)
                     self.step.score(target, lang, missing=str(error))
+                except Unreachable as error:
+                    self.refused[str(error)] = None
+                    if not error.final:
+                        raise
+        if self.refused and target == self.targets[-1]:
+            raise Unreachable("; ".join(self.refused), final=True)
         scored = {lang: done[lang] for lang in languages if done[lang] is not None}
         self.extra[target] = {lang: record.extra for lang, record in scored.items()}
         self.results[target] = facts | summary(card, scored)
@@ -134,24 +154,27 @@ class Run:
     def _states(self, name: str) -> Path:
         return self.out / "states" / name
 
+    def _ready(self, card, model: Model, rows) -> Development:
+        """Rows of a target, tokenised for its model."""
+        plan, pieces = self.study.training("transfer", card.name), self.encoded.tokenizer
+        rest = (model, pieces, plan, self.machine, self.cache, card.train_key)
+        return Development(card.name, rows, card.labels, *rest)
+
     def _fit(self, card, blind: bool = False):
         plan = self.study.training("transfer", card.name)
         data = self.study.data
         rows = sources.load(card.name, "train", "en", data, plan.train_size, self.seed)
         if blind:
             rows = controls.blind(rows, card.kind)
-        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        snapshots.restore(self.bare.encoder, self.start)
         model = self._model(
             {card.train_key: (card.kind, kinds.get(card.kind).head_size(card.labels))}
         )
-        features = encode(
-            rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
-        )
-        inputs = Inputs(features, model, self.machine, self.cache)
-        facts = {"train_n": len(rows)}
+        inputs = self._ready(card, model, rows).inputs
+        facts: dict = {"train_n": len(rows)}
         if not blind:
             facts["logme"] = logme(model, inputs, self.layer, self.machine)
-        steps = training.steps_of(plan, features.examples)
+        steps = plan.length(inputs.features.examples)
         steps += (self.study.intermediate.steps or 0) if self.variant == LONGER else 0
         save = self._states(card.train_key + (".blind" if blind else ""))
         every, log = self.study.compute.save_every, []
@@ -174,7 +197,7 @@ class Run:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
         facts |= {"steps": steps, "losses": run.losses}
-        state = snapshots.keep_best(model)
+        state = snapshots.trained(model)
         return (model, state), facts
 
     def _selection(self, card, model, plan, steps, best, blind) -> dict:
@@ -183,17 +206,7 @@ class Run:
         rows = sources.load(card.name, "dev", "en", self.study.data, size)
         if blind:
             rows = controls.blind(rows, card.kind)
-        dev = Development(
-            card.name,
-            rows,
-            card.labels,
-            model,
-            self.encoded.tokenizer,
-            plan,
-            self.machine,
-            self.cache,
-            head=card.train_key,
-        )
+        dev = self._ready(card, model, rows)
         n = min(plan.selections, steps)
         looks = {round(steps * (i + 1) / n) for i in range(n)}
         return {m: lambda m=m: best.look(m, dev.measure()["main"]) for m in looks}
@@ -207,47 +220,44 @@ class Run:
         rows = None
         if card.trains:
             plan = self.study.training("transfer", card.name)
-            rows = sources.load(
-                card.name, "train", "en", self.study.data, plan.train_size, self.seed
-            )
+            data, size = self.study.data, plan.train_size
+            rows = sources.load(card.name, "train", "en", data, size, self.seed)
         return controls.fit(card, rows)
 
     def _answers(self, card, model_state, rows):
         """Answers of one fine-tuned model; weights are put back first (models share an encoder)."""
         model, state = model_state
         snapshots.restore(model, state)
-        plan = self.study.training("transfer", card.name)
-        features = encode(
-            rows, card.kind, card.labels, self.encoded.tokenizer, plan.max_length, plan.stride
-        )
-        inputs = Inputs(features, model, self.machine, self.cache)
-        self.tokens += int(features.lengths.sum())
-        answers = predict.answer(model, card.train_key, inputs, rows, card.labels, self.machine)
-        return answers, features
+        ready = self._ready(card, model, rows)
+        self.tokens += int(ready.inputs.features.lengths.sum())
+        return ready.answers(), ready.inputs.features
 
     def _labelled(self, card, lang: str, rivals):
         rows, kind = self.rows(card, "test", lang), kinds.get(card.kind)
         model_state, _, blinds = self.tuned[card.train_key]
         a, features = self._answers(card, model_state, rows)
-        beside = rivals.evaluate(rows, lang) if rivals else {}
+        beside = {}
         for name, blind in blinds.items():
             b, _ = self._answers(card, blind, controls.blind(rows, card.kind))
             beside[name] = kind.score(card, b.predictions, rows, lang)
+        metrics = kind.score(card, a.predictions, rows, lang) | {"loss": a.loss}
+        extra = by_row_kind(kind, card, a.predictions, rows, lang)
+        extra |= kind.about(card, features, rows, lang)
+        predictions = kind.submission(card, a.predictions, rows)
+        return self.keep(card, lang, rows, metrics, predictions, rivals, extra, beside)
+
+    def keep(self, card, lang: str, rows, metrics, predictions, rivals, extra, beside=None):
+        """Write a language's predictions and scores, with the controls'; a ``ScoreRecord``."""
+        place = self.out / "predictions", card.name, lang
         return self.step.score(
             card.name,
             lang,
             n=len(rows),
-            metrics=kind.score(card, a.predictions, rows, lang) | {"loss": a.loss},
+            metrics=metrics,
             main=card.metric,
-            controls=beside,
-            predictions=self.write(card, lang, kind.submission(card, a.predictions, rows)),
-            extra=by_row_kind(kind, card, a.predictions, rows, lang)
-            | kind.about(card, features, rows, lang),
-        )
-
-    def write(self, card, lang: str, predictions):
-        return submission_files.write_predictions(
-            self.out / "predictions", card.name, lang, predictions
+            controls=(rivals.evaluate(rows, lang) if rivals else {}) | (beside or {}),
+            predictions=submission_files.write_predictions(*place, predictions),
+            extra=extra,
         )
 
     # -- sentence vectors, which retrieval and mining ask for -------------------------------------
@@ -260,7 +270,7 @@ class Run:
 
     def vectors(self, lines) -> dict[int, np.ndarray]:
         """Sentence vectors by the untuned variant, each text encoded once: {layer: (n, size)}."""
-        snapshots.restore(self.bare, {f"encoder.{n}": t for n, t in self.start.items()})
+        snapshots.restore(self.bare.encoder, self.start)
         unique = list(dict.fromkeys(lines))
         # XTREME and jiant cut retrieval texts at 512 pieces.
         longest = min(512, self.encoded.max_length)
