@@ -313,7 +313,7 @@ def test_a_table_word_for_word():
     lines = words.family(table)
     assert lines[0] == (
         "Of 6 predictor-outcome pairs (n = 8 to 9 tasks, kendall), 2 hold after max-T correction "
-        "over all of them, 1 is undecided; 4 at a false discovery rate of 0.1, 5 uncorrected (by "
+        "over all of them, 1 is undecided; 4 at a false discovery rate of 0.1 (uncorrected, by "
         "chance alone up to 0.6 of the 6 that can reach 0.1 are expected)."
     )
     sure = "90 % interval +0.60 to +0.98"
@@ -379,13 +379,13 @@ def test_comparisons_at_zero_and_without_a_value():
     row = {"outcome": "mean of outcomes", "n": 9, "difference": 0.3, "low": 0.0, "high": 0.6}
     facts = "difference of mean rho +0.30, interval +0.00 to +0.60, n = 9 tasks"
     table = pd.DataFrame([row])
-    assert words.comparison(table, "a", "b") == f"a and b are not shown to differ: {facts}."
+    assert advice.comparison(table, "a", "b") == f"a and b are not shown to differ: {facts}."
     other = table.assign(difference=-0.3, low=-0.6, high=0.0)
-    assert "not shown to differ" in words.comparison(other, "a", "b")
+    assert "not shown to differ" in advice.comparison(other, "a", "b")
     assert "b goes with transfer more closely than a" in (
-        words.comparison(other.assign(high=-0.1), "a", "b")
+        advice.comparison(other.assign(high=-0.1), "a", "b")
     )
-    none = words.comparison(table.assign(difference=np.nan), "a", "b")
+    none = advice.comparison(table.assign(difference=np.nan), "a", "b")
     assert none == "a and b cannot be compared: a column is constant."
 
 
@@ -421,17 +421,18 @@ def test_specifications_word_for_word():
     table = pd.DataFrame({"predictor": "main", "outcome": ["gain", "gain", "gain", "gap"],
                           "rho": [0.1, 0.5, -0.2, 0.9],
                           "default": [False, True, False, True]})  # fmt: skip
-    said = "main: over 3 specifications rho runs from -0.20 to +0.50 (median +0.10)"
-    assert words.specification(table) == [f"{said}; reported: +0.50."]
-    assert words.specification(table.assign(default=False)) == [f"{said}."]
-    assert words.specification(table, "english") == []
+    said = "its sign depends on the choice (in this study -0.20 to +0.50"
+    first = f"main: over 3 specifications of rho {said}"
+    assert advice.specification(table) == [f"{first}; reported: +0.50)."]
+    assert advice.specification(table.assign(default=False)) == [f"{first})."]
+    assert advice.specification(table, "english") == []
 
 
 def test_readme_is_the_first_sentences_of_03():
     sections = {"between": ["Of 9 pairs 2 hold; the rest.", "x"], "within": ["In.", "y"],
                 "answer": ["Yes."], "choice": ["z", "By choice."],
                 "limits": ["One.", "Two."]}  # fmt: skip
-    assert words.readme(sections) == "Yes. Of 9 pairs 2 hold. In. By choice. Two."
+    assert readme(sections) == "Yes. Of 9 pairs 2 hold. In. By choice. Two."
     (said,) = words.limits({"encoder": {"name": "xlmr"}}, 2, 2)
     assert said == "One encoder (xlmr); another may order the tasks differently."
     assert words.limits({}, 3, 1)[1:] == [
