@@ -16,6 +16,7 @@ import ast
 import contextlib
 import difflib
 import functools
+import importlib.util
 import inspect
 import os
 import random
@@ -177,6 +178,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    if not importlib.util.find_spec("cosmic_ray"):
+        sys.exit("mutation.py needs Cosmic Ray: .venv/bin/pip install cosmic-ray")
     os.chdir(ROOT)
     noticed = total = 0
     for module in asked.modules:
