@@ -241,6 +241,17 @@ FAULTS = {
                    (o / T / "notebook.ipynb").write_text('{"cells": null, "metadata": {}}')),
         f"{T}: file: notebook.ipynb was changed",
     ),
+    "a table beside the variants": (
+        lambda o: write(o / "01_intermediate/mnli/better.csv", "x"),
+        "01_intermediate/mnli/better.csv is not named by a record",
+    ),
+    "scores of a step that the study has not": (
+        lambda o: write(o / "02_transfer/qqp/seed1/part1/scores/xnli.de.json", "x"),
+        "02_transfer/qqp/seed1/part1/scores/xnli.de.json is not named by a record",
+    ),
+    "hashes of another type": (
+        lambda o: forge_hashes(o / T / "record.json", lib="x", upstream=["x"]), f"{T}: lib: "
+    ),
     "a newer schema": (
         lambda o: replace(o / T / "record.json", '"schema_version": 1', '"schema_version": 9'),
         "schema version 9; this midway reads 1 to 1",
@@ -254,6 +265,17 @@ def test_a_change_is_found_and_named(project, fault):
     change(project.out)
     problems = audit.audit(project.out)["problems"]
     assert any(words in p for p in problems), problems
+
+
+def test_files_that_no_record_names_are_noted(project):
+    """A second page, a table beside it, and a page whose record is gone."""
+    write(project.out / "tables/better.csv", "x")
+    write(project.out / "index2.html", "x")
+    (project.out / "05_report/record.json").unlink()
+    found = audit.audit(project.out)
+    assert found["problems"] == []
+    for name in ("tables/better.csv", "index2.html", "index.html"):
+        assert f"{name} is not named by a record" in found["notes"]
 
 
 def test_another_library_and_another_notebook_are_found(project):

@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from midway.run import hashes, inputs, missing, record, seal
+from midway.run import hashes, inputs, leftovers, missing, record, seal
 from midway.run import plan as planning
 from midway.run.record import StepRecord
 from midway.run.status import read_state
@@ -22,8 +22,6 @@ from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
 
-UNNAMED = ("record.json", "state.json")  # files of a step that its record does not name
-WORK = (".lock", "states", "cache", ".ipynb_checkpoints", "__pycache__")  # and what helps making it
 PRODUCTS = ("predictions/", "scores/")  # what must come out again, with weights
 
 
@@ -56,12 +54,14 @@ def audit(study_dir: Path) -> dict:
             wrong += _record(folder, item.record)
             own = targets_of(study, sid) if sid.step == STEPS[1] else []
             wrong += _scores(folder, item.record, own)
-            wrong += _notebook(folder, item.record, sid) + _unnamed(folder, item.record)
+            wrong += _notebook(folder, item.record, sid) + leftovers.of_step(folder, item.record)
             if item.lost:
                 notes.append(f"{sid.path}: its weights have been removed")
         problems += [f"{sid.path}: {w}" for w in dict.fromkeys(wrong)]
-    problems += _pages(study_dir, found, named)
-    notes += _left(study, study_dir) + _differences(study, study_dir, found)
+    wrong, said = leftovers.others(study, study_dir, named)
+    problems += wrong
+    notes += said
+    notes += leftovers.steps_left(study, study_dir) + _differences(study, study_dir, found)
     notes += missing.without(study, study_dir)
     wrong, said = seal.check(study_dir)
     checked = [s.path for s in found]
@@ -166,37 +166,6 @@ def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
     if digest(code) != found.hashes.get("notebook"):
         wrong.append("notebook.ipynb has other code than the record names")
     return wrong
-
-
-def _unnamed(folder: Path, found: StepRecord) -> list[str]:
-    """Files in a step's folder that its record does not name (the report might show them)."""
-    wrong = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder)
-        if name.as_posix() not in {*found.files, *UNNAMED} and not set(name.parts) & set(WORK):
-            wrong.append(f"{name.as_posix()} is not named by the record")
-    return wrong
-
-
-def _pages(study_dir: Path, found: dict, named: set[str]) -> list[str]:
-    """Pages of the report that its record does not name."""
-    if not any(sid.step == STEPS[4] for sid in found):
-        return []
-    folders = (study_dir / "pages", study_dir / "figures")
-    here = [study_dir / "index.html", *sorted(p for f in folders for p in f.rglob("*"))]
-    return [
-        f"{path.relative_to(study_dir).as_posix()} is not named by the record of {STEPS[4]}"
-        for path in here if path.is_file() and os.path.normpath(path) not in named
-    ]  # fmt: skip
-
-
-def _left(study, study_dir: Path) -> list[str]:
-    """Records of steps that the study does not have."""
-    known = {sid.path for sid in steps(study)}
-    found = sorted(study_dir.glob("0*/**/record.json"))
-    left = [p.parent.relative_to(study_dir).as_posix() for p in found]
-    what = "not a step of this study (params.yaml); it is not used"
-    return [f"{path}: {what}" for path in left if path not in known]
 
 
 def _differences(study, study_dir: Path, found: dict) -> list[str]:
