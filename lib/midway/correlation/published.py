@@ -79,15 +79,14 @@ def units_matter(alpha: float = 0.05, **options) -> tuple[pd.DataFrame, dict[str
     mean = runs.groupby(level=0).mean().round(12)  # equal on paper is equal here: ties
     cells = {"runs": as_published(runs, alpha), "tasks": as_published(mean, alpha)}
     cells["ours"] = correlate(*split(runs), alpha=alpha, crossed=False, **options)
-    rows = []
-    for name, unit in (("runs", "run"), ("tasks", "task")):
-        c = cells[name]
-        rows.append(["as published" if unit == "run" else "the same on task means", unit,
-                     c["n"].iloc[0], "Holm over 10 x 35", int(c["significant"].sum())])  # fmt: skip
-    ours = cells["ours"]
-    for column, correction in (("p_maxt", "max-T over 250"), ("q_bh", "FDR over 250")):
-        rows.append(["permutation", "task", ours["n"].max(), correction,
-                     int((ours[column] < alpha).sum())])  # fmt: skip
+    each, means, ours = (cells[k] for k in ("runs", "tasks", "ours"))
+    holm, n = "Holm over 10 x 35", ours["n"].max()
+    rows = [
+        ["as published", "run", len(runs), holm, each["significant"].sum()],
+        ["the same on task means", "task", len(mean), holm, means["significant"].sum()],
+        ["permutation", "task", n, "max-T over 250", (ours["p_maxt"] < alpha).sum()],
+        ["permutation", "task", n, "FDR over 250", (ours["q_bh"] < alpha).sum()],
+    ]
     table = pd.DataFrame(rows, columns=["analysis", "unit", "n", "correction", "significant"])
     return table.assign(cells=len(ours)), cells
 

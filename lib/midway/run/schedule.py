@@ -53,7 +53,7 @@ def stages(until: str | None) -> tuple[str, ...]:
     if until not in STEPS:
         raise InputError(f"--until: unknown step {until!r}; known: {', '.join(STEPS)}")
     wanted = STEPS[: STEPS.index(until) + 1]
-    return tuple(s for s in wanted if s != STEPS[3] or until == STEPS[3])
+    return tuple(s for s in wanted if s != STEPS[3] or until in STEPS[3:])
 
 
 def check(study) -> None:
