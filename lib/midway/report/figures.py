@@ -57,7 +57,7 @@ def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", 
         if runs:
             ax.plot([p.x_low, p.x_high], [p.y, p.y], color=style["color"], lw=0.8, alpha=0.6)
             ax.plot([p.x, p.x], [p.y_low, p.y_high], color=style["color"], lw=0.8, alpha=0.6)
-        title = f"title: {names.variant(name)}: {p.x:.3g} and {names.number(p.y, 1, True)}"
+        title = f"title: {names.variant(str(name))}: {p.x:.3g} and {names.number(p.y, 1, True)}"
         ax.plot(p.x, p.y, ms=6, gid=title, **style | {"ls": ""})
     _axes(ax, row, what)
     ax.set_title(f"{COEFFICIENTS[method]} = {_number(row['rho'])} {_span(row)}")
@@ -80,11 +80,11 @@ def doses(points: pd.DataFrame, row, what: str = "gain"):
     fig, (ax,) = new_axes(1, (5.4, 3.6))
     ax.axhline(0, color=GRID, lw=0.8, zorder=0)
     for name, part in points.groupby("variant", sort=False):
-        style = {"marker": "o", "ls": "-"} | look_of(name)
+        style = {"marker": "o", "ls": "-"} | look_of(str(name))
         ax.plot(part.x, part.y, lw=1.2, ms=3, **style)
-        for p in part.itertuples():
+        for _, p in part.iterrows():
             value = f"{p.x:.3g} and {names.number(p.y, 1, True)}"
-            title = f"title: {names.variant(name)} at {100 * p.dose:.0f} %: {value}"
+            title = f"title: {names.variant(str(name))} at {100 * p.dose:.0f} %: {value}"
             ax.plot(p.x, p.y, ms=6 if p.dose == 1 else 3, gid=title, **style | {"ls": ""})
     _axes(ax, row, what)
     r, partial, low, high = (
