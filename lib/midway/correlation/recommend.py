@@ -12,7 +12,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from midway.correlation import advice, arrays, choice, items, tables, words
+from midway.correlation import advice, arrays, choice, export, items, tables, words
 from midway.study import files, tasks
 from midway.study.errors import InputError, meant
 
@@ -260,6 +260,7 @@ def report(folder, target="average", predictor="main", share=None, as_json=False
         if predictor not in known:
             raise InputError(f"--predictor: {predictor!r}; {meant(predictor, known)}")
     table, facts = recommend(folder, target, predictor=predictor)
+    table = export.zeros(table)
     sentences = advice.advice(table, target, facts)
     sentences += words.scope(tables.settings(folder))
     early = None
