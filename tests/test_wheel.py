@@ -79,6 +79,23 @@ def test_recommend_reads_a_folder_of_records(installed):
     synthetic.write(ROOT, installed[0] / "away" / "theirs")
     done = midway(installed, "recommend", "theirs")
     assert done.returncode == 0 and "multi" in done.stdout and "binomial" in done.stderr
+    for words in (["design", "theirs"], ["design"]):
+        done = midway(installed, *words)
+        assert done.returncode == 0 and done.stdout, (words, done.stderr)
+    done = midway(installed, "compare", "theirs", "theirs")  # its page is made by jinja2
+    assert done.returncode == 2 and "pip install 'midway[all]'" in done.stderr
+    for verb in ("status", "audit"):  # they compare with the project's notebooks and library
+        done = midway(installed, verb, "theirs")
+        assert done.returncode == 2 and "needs the project's folder" in done.stderr
+
+
+@pytest.mark.slow
+def test_lists_outside_a_clone(installed):
+    """No params files are there: an empty answer would look like a study without any."""
+    assert "xnli" in midway(installed, "list", "tasks").stdout
+    assert midway(installed, "list", "encoders").stdout
+    done = midway(installed, "list", "params")
+    assert done.returncode == 2 and "needs the project's folder" in done.stderr
 
 
 @pytest.mark.slow

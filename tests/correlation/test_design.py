@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 import synthetic
 from midway import cli
-from midway.correlation import advice, design, specification, words
+from midway.correlation import advice, design, specification
 
 CLEAN = design.Parts(metric=1.0, outcome=1.0, items=0.0, icc=0.0, tasks=10, families=10, doses=3)
 
@@ -39,6 +40,16 @@ def test_for_a_half_it_takes_about_32_tasks_not_16():
 )  # fmt: skip
 def test_what_costs_power(worse, column):
     assert at(replace(CLEAN, **worse), 0.7, column) < at(CLEAN, 0.7, column) - 0.1
+
+
+@pytest.mark.parametrize("icc", [0.0, 0.7])
+def test_power_within_is_that_of_the_test_within(icc):
+    """With time removed and families alike: fewer independent points than doses of tasks."""
+    parts = replace(CLEAN, tasks=9, families=5, icc=icc)
+    seen = at(parts, 0.6, "within")
+    free = (9 if icc == 0 else 9 / (1 + 0.8 * icc**2)) * 2 - 2  # about: doses - 1 in each task
+    expected = norm.cdf(np.arctanh(0.6) * np.sqrt(free - 2) - 1.96)
+    assert seen == pytest.approx(expected, abs=0.08)
 
 
 def test_seeds_and_rows_buy_noise_back():
@@ -89,10 +100,11 @@ def test_families_differ_or_do_not():
 
 def test_words_on_power_and_the_verb(capsys):
     table = design.table(replace(CLEAN, tasks=9, families=9), effect=0.5, studies=300)
-    first, second, third, source = advice.power(table)
+    first, second, third, fourth, source = advice.power(table)
     assert first.startswith("Between tasks, with 9 tasks in 9 families")
     assert "Of the alternatives 32 tasks would do" in second or "64 tasks" in second
     assert third.startswith("Within tasks, with 3 doses each") and "Simulated from" in source
+    assert fourth.startswith("Of the alternatives") and "would do, at" in fourth
     assert cli.main(["design", "--json", "--effect", "0.6"]) == 0
     tree = json.loads(capsys.readouterr().out)
     assert tree["designs"][0]["design"] == "as it is" and tree["parts"]["outcome"] == 0.91
@@ -152,10 +164,9 @@ def test_another_layer_changes_the_average(curve):
 
 
 def test_words_on_specifications(curve):
-    lines = words.specification(curve)
-    assert (
-        len(lines) == 2 and "specifications rho runs from" in lines[0] and "reported: +" in lines[0]
-    )
+    lines = advice.specification(curve)
+    assert len(lines) == 2 and "specifications of rho its sign " in lines[0]
+    assert "in this study" in lines[0] and "reported: +" in lines[0]
 
 
 def test_families_by_hand():

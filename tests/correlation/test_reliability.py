@@ -81,8 +81,35 @@ def test_items_lower_reliability_and_are_all_that_one_seed_knows():
     both = reliability.with_items(parts, error, seen)
     assert both["total"].tolist() == pytest.approx([0.7, 0.75])
     assert both["item"].tolist() == [1.0, 1.0]
-    assert reliability.weak(both, 0.72) == {"a": pytest.approx(0.7)}
     assert reliability.best_known(parts.assign(total=np.nan))["a"] == 0.8
+
+
+@pytest.mark.parametrize("items", [0.0, 0.5])
+@pytest.mark.parametrize("true", [0.3, 0.6, 0.9])
+def test_printed_reliability_is_neither_too_high_nor_too_low(true, items):
+    """Known reliability, nine tasks, two seeds: the median is right, and intervals hold it."""
+    rng, found, held = np.random.default_rng(4), [], []
+    error = (1 - true) * np.array([1 - items, items])  # of means over seeds; of items
+    for _ in range(400):
+        values = np.sqrt(true) * rng.standard_normal(9) + np.sqrt(error[1]) * rng.standard_normal(9)
+        table = crossed(rng, values, 2, np.sqrt(2 * error[0]))
+        parts = reliability.components(table)
+        row = reliability.with_items(parts, {"y": error[1]}, table.groupby(level=0).mean().var())
+        row = row.loc["y"]
+        found.append(row["total"])
+        held.append(row["total_low"] <= true <= row["total_high"])
+    assert np.median(found) == pytest.approx(true, abs=0.07)
+    assert 0.92 < np.mean(held) <= 0.99
+
+
+def test_a_target_is_weak_only_where_that_is_certain():
+    """By its estimate alone it would be left out with some seeds and not with others."""
+    rng = np.random.default_rng(3)
+    few = reliability.components(crossed(rng, np.zeros(9), 2))
+    assert few["reliability"].iloc[0] < reliability.FLOOR < few["high"].iloc[0]
+    assert reliability.weak(few) == {}
+    many = reliability.components(crossed(rng, np.zeros(60), 4))
+    assert list(reliability.weak(many)) == ["y"]
 
 
 def test_disattenuation_restores_the_true_correlation():
@@ -114,6 +141,15 @@ def test_share_of_the_way_from_chance_to_the_ceiling():
                           "score": [100.0, 50.0, 50.0]})  # fmt: skip
     assert reliability.share(table).tolist() == pytest.approx([30, 20, 20])
     assert reliability.share(table, "score").tolist() == pytest.approx([100, 50, 50])
+    assert reliability.share(table.assign(gap=30.0), "gap").tolist() == pytest.approx([45, 30, 30])
+
+
+def test_feldts_interval_at_another_level():
+    table = crossed(np.random.default_rng(0), range(6), 3)
+    wide, row = (reliability.components(table, alpha).loc["y"] for alpha in (0.05, 0.2))
+    lost = 1 - row["reliability"]
+    ends = [1 - f.ppf(q, 5, 10) * lost for q in (0.9, 0.1)]
+    assert [row["low"], row["high"]] == pytest.approx(ends) and wide["low"] < row["low"]
 
 
 # -- test items -----------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from test_training import MACHINE, PLAN, folder, make, same, weights  # noqa: F4
 from midway.encoder import device, packaged, training
 from midway.encoder import weights as snapshots
 from midway.study.errors import InputError
-from midway.study.files import file_hashes
+from midway.study.files import digest, file_hashes
+from midway.transfer import targets
 
 FROZEN = {"frozen_layers": 2, "frozen_embeddings": True, "dropout": 0.0}
 
@@ -42,12 +43,11 @@ damages = pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
 
 
 @damages
-@pytest.mark.parametrize("kind", ["trunk", "pooled"])
-def test_damaged_trunk_is_computed_anew(folder, tmp_path, kind, damage):  # noqa: F811
+def test_damaged_trunk_is_computed_anew(folder, tmp_path, damage):  # noqa: F811
     """Half a file of zeros would go into training and evaluation as other scores, exit 0."""
     inputs = make(folder, tmp_path, **FROZEN)[1][0].inputs
     right = np.array(inputs.trunk), np.array(inputs.pooled)
-    [file] = tmp_path.glob(f"*.{kind}.npy")
+    [file] = tmp_path.glob("*.trunk")
     before = file.read_bytes()
     file.write_bytes(damage(before))
     inputs = make(folder, tmp_path, **FROZEN)[1][0].inputs
@@ -55,12 +55,14 @@ def test_damaged_trunk_is_computed_anew(folder, tmp_path, kind, damage):  # noqa
     assert file.read_bytes() == before and not list(tmp_path.glob("*.part"))
 
 
-def test_trunk_of_other_texts_is_not_taken_under_this_name(tmp_path):
+def test_trunk_of_other_texts_is_not_taken_under_this_name(folder, tmp_path):  # noqa: F811
     """A copied or restored file may be whole and yet another's."""
-    device.write_checked(tmp_path / "a.npy", np.ones((3, 4), np.float16))
-    assert device.read_checked(tmp_path / "a.npy").sum() == 12
-    (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes())
-    assert device.read_checked(tmp_path / "b.npy") is None
+    inputs = make(folder, tmp_path, **FROZEN)[1][0].inputs
+    right = np.array(inputs.trunk)
+    [file] = tmp_path.glob("*.trunk")
+    other = {n: torch.zeros_like(t) for n, t in snapshots.read_weights(file)[0].items()}
+    snapshots.save_weights(other, file, {"of": "other texts"})
+    assert np.array_equal(make(folder, tmp_path, **FROZEN)[1][0].inputs.trunk, right)
 
 
 def test_whole_trunk_is_not_computed_again(folder, tmp_path, monkeypatch):  # noqa: F811
@@ -82,6 +84,28 @@ def test_damaged_weights_of_a_variant_are_refused(folder, tmp_path, damage):  # 
     with pytest.raises(InputError, match="encoder.safetensors: (damaged|cannot be read)") as error:
         snapshots.read_weights(file)
     assert "\n" not in str(error.value) and same(before, weights(model))
+
+
+def test_weights_of_another_variant_are_refused(folder, tmp_path):  # noqa: F811
+    """A file that was copied over another's is whole, and yet other scores come from it."""
+    model, _ = make(folder)
+    made_as, file = {"encoder": "e", "variant": "mnli"}, tmp_path / "encoder.safetensors"
+    snapshots.save_weights(snapshots.trained(model.encoder), file, {"midway": json.dumps(made_as)})
+    snapshots.read_weights(file, made_as)
+    for other in ({"variant": "qqp"}, {"encoder": "f"}):
+        with pytest.raises(InputError, match="encoder.safetensors: weights of .*'mnli'"):
+            snapshots.read_weights(file, made_as | other)
+
+
+def test_damaged_facts_of_a_training_are_not_taken_back(tmp_path):
+    """A digit of a loss that a disk has changed is valid JSON under the right key."""
+    path, kept = tmp_path / "xnli.training.json", {"key": "k", "facts": {"losses": [0.25]}}
+    path.write_text(json.dumps(kept | {"sha256": digest(kept)}))
+    assert targets._facts(path, "k") == {"losses": [0.25]} and targets._facts(path, "o") is None
+    whole = path.read_text()
+    for text in (whole.replace("0.25", "0.35"), json.dumps(kept), "[]", whole[:9]):
+        path.write_text(text)
+        assert targets._facts(path, "k") is None
 
 
 @pytest.mark.parametrize("which", ["step", "best"])

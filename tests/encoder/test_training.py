@@ -170,7 +170,7 @@ def test_kept_trunk_changes_little(folder, tmp_path):
         model, sources = make(folder, cache, frozen_layers=2, frozen_embeddings=True, dropout=0.0)
         training.fit(model, sources, PLAN, 3, 1, MACHINE)
         ends.append(training.fit(model, sources, PLAN, 2, 1, MACHINE).losses)
-    assert np.allclose(*ends, atol=5e-3) and len(list((tmp_path / "cache").glob("*.npy"))) == 2
+    assert np.allclose(*ends, atol=5e-3) and len(list((tmp_path / "cache").glob("*.trunk"))) == 1
 
 
 def test_another_version_of_the_code_does_not_take_an_old_trunk(folder, tmp_path, monkeypatch):
@@ -180,7 +180,7 @@ def test_another_version_of_the_code_does_not_take_an_old_trunk(folder, tmp_path
     for text in ("one", "two", "one"):
         code.write_text(text)
         make(folder, tmp_path / "cache", frozen_layers=2, frozen_embeddings=True)
-    assert len(list((tmp_path / "cache").glob("*.trunk.npy"))) == 2
+    assert len(list((tmp_path / "cache").glob("*.trunk"))) == 2
 
 
 def test_accumulation_equals_one_large_batch(folder):

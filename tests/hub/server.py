@@ -6,9 +6,10 @@
     python tests/hub/server.py ROOT [--port 8123]; HF_ENDPOINT=http://127.0.0.1:8123 <command>
 
 ``faults`` is a list of rules ``{match: regex on "METHOD path", status, times, code, message,
-headers, truncate, corrupt, drop}``: ``times`` counts down (absent: always), ``truncate`` sends so
-many bytes of a longer body, ``corrupt`` a body of the right length with other bytes, ``drop``
-closes the connection. ``log`` holds every request as "METHOD path". Large files lie on "another
+headers, truncate, corrupt, drop, delay, moved}``: ``times`` counts down (absent: always),
+``truncate`` sends so many bytes of a longer body, ``corrupt`` a body of the right length with other
+bytes, ``drop`` closes the connection, ``delay`` waits so many seconds, ``moved`` redirects to the
+same page. ``log`` holds every request as "METHOD path". Large files lie on "another
 host" (localhost for 127.0.0.1), as on the hub: clients take a HEAD's headers only from there.
 """
 
@@ -33,7 +34,11 @@ def sha256(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def git_oid(path: Path) -> str:
+    """Git's name of a file; of a large one's pointer, which is all that git has of it."""
     data = path.read_bytes()
+    if path.suffix in LFS:
+        spec = "version https://git-lfs.github.com/spec/v1"
+        data = f"{spec}\noid sha256:{sha256(path)}\nsize {len(data)}\n".encode()
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
@@ -45,11 +50,12 @@ class Server(ThreadingHTTPServer):
     def __init__(self, root: Path, port: int = 0):
         super().__init__(("127.0.0.1", port), Handler)
         self.root, self.faults, self.log = Path(root).resolve(), [], []
-        self.lock = threading.Lock()
+        self.lock, self.hush = threading.Lock(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
+        self.hush.set()
         self.shutdown()
         self.server_close()
 
@@ -196,8 +202,11 @@ class Handler(BaseHTTPRequestHandler):
         if rule.get("drop"):
             self.close_connection = True
             return True
+        self.server.hush.wait(rule.get("delay", 0))
         if "status" in rule:
             head = dict(rule.get("headers", {}))
+            if "moved" in rule:
+                head["Location"] = f"{self.server.url}{self.path}"
             if "code" in rule:
                 head |= {"X-Error-Code": rule["code"]}
             if "message" in rule:

@@ -1,15 +1,20 @@
 """What the network does is told as it is: not there, not now, or not what was listed."""
 
+import email.utils
+import resource
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 import repositories
 from huggingface_hub import _tree_cache, constants
 
+from conftest import point
 from midway.data import sources
-from midway.study import params, repository, tasks
-from midway.study.errors import MissingData, Unreachable
+from midway.study import hub_answers, params, repository, tasks
+from midway.study.errors import InputError, MissingData, Unreachable
 
 HUB = params.Data(source="hub")
 GLUE = tasks.get("mnli").hub["revision"]
@@ -26,17 +31,26 @@ def load(split="train"):
 
 
 GATED = {"status": 403, "code": "GatedRepo", "message": "Access to this dataset is restricted"}
-ABSENT = {
-    "gated": (GATED, "gated: accept its terms at .*datasets/nyu-mll/glue"),
-    "no such repository, or private": (
-        {"status": 401, "code": "RepoNotFound", "message": "Repository not found"},
-        "no dataset nyu-mll/glue .*mistyped, or private",
-    ),
+NOT_FOR_US = {
+    "gated": (GATED, "gated: ask for access at .*datasets/nyu-mll/glue"),
+    "gated, no token": (GATED | {"status": 401}, "gated: ask for access at .*HF_TOKEN"),
     "wrong token": (
         {"status": 401, "message": "Invalid credentials in Authorization header"},
         "the token is not valid",
     ),
+    "another wrong token": ({"status": 401, "message": "Invalid user token."}, "is not valid"),
     "refused": ({"status": 403, "message": "no"}, r"access refused \(403\)"),
+}
+ABSENT = {
+    "no such repository, or private": (
+        {"status": 401, "code": "RepoNotFound", "message": "Repository not found"},
+        r"no dataset nyu-mll/glue \(401\): mistyped, or private",
+    ),
+    "no such repository, with a token": (
+        {"status": 404, "code": "RepoNotFound", "message": "Repository not found"},
+        r"no dataset nyu-mll/glue \(404\)",
+    ),
+    "gone": ({"status": 410, "message": "gone"}, "the hub answers 410"),
     "no such commit": (
         {"status": 404, "code": "RevisionNotFound", "message": "Invalid rev id"},
         f"no commit {GLUE}: mistyped",
@@ -46,9 +60,19 @@ ABSENT = {
 
 @pytest.mark.parametrize("answer, told", ABSENT.values(), ids=ABSENT)
 def test_what_is_not_there_is_missing_data_with_its_cause(hub, answer, told):
-    """Gated, mistyped and a wrong commit want different things of the user; asked only once."""
+    """A mistyped name and a wrong commit want different things of the user; asked only once."""
     hub.faults.append({"match": "/api/datasets/nyu-mll/glue"} | answer)
     with pytest.raises(MissingData, match=told) as error:
+        load()
+    asked = [line for line in hub.log if "nyu-mll" in line]
+    assert "\n" not in str(error.value) and len(asked) == 1
+
+
+@pytest.mark.parametrize("answer, told", NOT_FOR_US.values(), ids=NOT_FOR_US)
+def test_what_the_user_can_change_is_not_missing_for_ever(hub, answer, told):
+    """Access may be granted tomorrow: a record that calls it missing would never be made again."""
+    hub.faults.append({"match": "/api/datasets/nyu-mll/glue"} | answer)
+    with pytest.raises(Unreachable, match=told) as error:
         load()
     asked = [line for line in hub.log if "nyu-mll" in line]
     assert "\n" not in str(error.value) and len(asked) == 1
@@ -105,6 +129,83 @@ def test_retry_after_is_obeyed(hub, monkeypatch):
     empty_cache()
     with pytest.raises(Unreachable, match="asks to wait 3 s"):
         load()
+
+
+def test_retry_after_may_be_a_date(hub, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    after = {"Retry-After": email.utils.formatdate(time.time() + 40, usegmt=True)}
+    hub.faults.append({"match": "tree", "status": 503, "times": 1, "headers": after})
+    assert len(load()) == 12 and 30 < max(slept) <= 40
+
+
+def test_the_hubs_own_limit_is_obeyed(hub, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    limit = {"RateLimit": '"api";r=0;t=55'}
+    hub.faults.append({"match": "tree", "status": 429, "times": 1, "headers": limit})
+    assert len(load()) == 12 and max(slept) == 55
+
+
+@pytest.mark.parametrize("where", ["tree", "HEAD /datasets", "GET /lfs/"])
+def test_a_day_is_not_waited_for(hub, monkeypatch, where):
+    """A job that sleeps for as long as any server says holds its GPU all that time."""
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waited"))
+    hub.faults.append({"match": where, "status": 429, "headers": {"Retry-After": "86400"}})
+    with pytest.raises(Unreachable, match="asks to wait 86400 s, more than the 330 s"):
+        load()
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for_without_end(hub, monkeypatch):
+    """The client sets no limit of its own for listings: a run would stand still for ever."""
+    monkeypatch.setattr(hub_answers, "TIMEOUT", 0.3)
+    hub.faults.append({"match": "tree", "delay": 20})
+    with pytest.raises(Unreachable, match="no connection to .*timed out"):
+        load()
+
+
+def test_a_name_that_nobody_knows(hub, monkeypatch):
+    point(monkeypatch, "http://no-such-host.invalid", Path(constants.HF_HUB_CACHE).parent)
+    with pytest.raises(Unreachable, match="no connection to http://no-such-host.invalid"):
+        load()
+
+
+@pytest.mark.parametrize("where", ["/api/datasets/nyu-mll/glue/tree", "HEAD /datasets"])
+def test_a_repository_that_was_moved_is_followed(hub, where):
+    """The hub answers with a redirect after a rename, on the same host."""
+    hub.faults.append({"match": where, "times": 1, "status": 307, "moved": True})
+    assert len(load()) == 12
+
+
+def test_a_cache_that_cannot_be_written(hub, monkeypatch, tmp_path):
+    """A full or read-only disk is no missing data: the message names the cache."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="file: cannot be written") as error:
+        load()
+    assert not isinstance(error.value, MissingData)
+
+
+def test_a_full_disk(hub, monkeypatch):
+    """Provoked by a limit on the size of files, as a quota does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be written .*set HF_HOME"):
+            load()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(load()) == 12
+
+
+def test_a_read_only_cache_is_read(hub, monkeypatch):
+    """A cache that the administrator filled for all."""
+    load()
+    monkeypatch.setattr(repository, "_download", lambda *_: pytest.fail("asked"))
+    before = {p: p.stat().st_mtime_ns for p in Path(constants.HF_HUB_CACHE).rglob("*")}
+    assert len(load()) == 12
+    assert before == {p: p.stat().st_mtime_ns for p in Path(constants.HF_HUB_CACHE).rglob("*")}
 
 
 def test_no_network(hub, monkeypatch):

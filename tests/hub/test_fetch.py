@@ -100,10 +100,12 @@ def test_fetch_lists_what_is_missing_and_goes_on(whole, capsys):
     assert fetch.fetch(study) == 1
     told = capsys.readouterr().out
     assert "encoder: FacebookAI/xlm-roberta-large at c23d21b0620b is gated" in told
-    assert "csqa train en: tau/commonsense_qa at 94630fe30dad is gated" in told
+    assert "csqa: tau/commonsense_qa at 94630fe30dad is gated" in told
+    assert "not to be had now: 2; run `midway fetch` again" in told and "missing" not in told
     assert "only for `multi` or a probe: mnli dev en: nyu-mll/glue has no commit" in told
     found = rows(study)
-    assert found["csqa"]["ok"] is False and "gated" in found["csqa"]["detail"]
+    assert found["csqa"]["away"] and "gated" in found["csqa"]["detail"]
+    assert "\nnot to be had now: 2 (encoder, csqa)" in doctor.show(list(found.values()))
     assert found["mnli"]["ok"] is None and "no commit" in found["mnli"]["detail"]
     assert found["tatoeba"]["ok"] is True, "fetched all the same"
 

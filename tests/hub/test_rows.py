@@ -1,10 +1,12 @@
 """What becomes of the hub's rows: labels by name, thinning, refusals; and what needs no network."""
 
 import json
+import shutil
 
+import pyarrow.parquet as pq
 import pytest
 import server
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Value
 
 from conftest import point
 from midway.data import sources
@@ -20,12 +22,15 @@ def serve(tmp_path, monkeypatch):
     """Put rows of one's own at the place of MultiNLI's training file."""
     made = []
 
-    def write(rows):
+    def write(rows, features=None, change=lambda table: table):
         folder = tmp_path / "repos/datasets/nyu-mll/glue"
         for split in ("train", "validation_matched"):
             path = folder / PIN / "mnli" / f"{split}-00000-of-00001.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Dataset.from_list(rows).to_parquet(path)
+            table = Dataset.from_list(rows, features=features).data.table
+            pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), path)
+        server.sha256.cache_clear()
+        shutil.rmtree(tmp_path / "hf", ignore_errors=True)
         (folder / "refs.json").write_text(json.dumps({"main": PIN}))
         made.append(server.Server(tmp_path / "repos"))
         point(monkeypatch, made[-1].url, tmp_path / "hf")
@@ -62,6 +67,13 @@ def test_a_large_table_is_thinned_before_it_is_read(serve):
     assert first != hub.load(card, "train", "en", 50, 2)
 
 
+def test_thinning_does_not_eat_a_language_that_is_a_small_part_of_a_table(hub):
+    """TyDiQA's English is a thirteenth of its table; its last tenth is dev, never train."""
+    whole, dev = (sources.load("tydiqa", split, "en", HUB)["id"] for split in ("train", "dev"))
+    some = sources.load("tydiqa", "train", "en", HUB, size=4)["id"]
+    assert len(some) == 4 and set(some) <= set(whole) and not set(whole) & set(dev)
+
+
 BROKEN = {
     "column": ([{"premise": "p", "label": 0}], "no column 'hypothesis'"),
     "label": ([{"premise": "p", "hypothesis": "h", "label": 7}], "label 7 is not one of"),
@@ -76,6 +88,47 @@ def test_a_changed_table_is_refused(serve, rows, message):
     """Were the hub's columns to change, no row may slip through with another meaning."""
     serve(rows)
     with pytest.raises(MissingData, match=message) as error:
+        sources.load("mnli", "dev", "en", HUB)
+    assert "\n" not in str(error.value)
+
+
+def test_classes_are_taken_by_name_and_a_number_without_one_is_refused(serve):
+    """Another order of names must not become other labels; a class of no name no traceback."""
+    names = ClassLabel(names=["contradiction", "neutral", "entailment"])
+    rows = [{"premise": f"p{i}", "hypothesis": "h", "label": 0} for i in range(4)]
+    kinds = Features({"premise": Value("string"), "hypothesis": Value("string"), "label": names})
+    serve(rows, kinds)
+    assert set(sources.load("mnli", "dev", "en", HUB)["label"]) == {2}
+    serve(rows, kinds, lambda table: table.set_column(2, "label", [[0, 1, 2, 3]]))
+    with pytest.raises(MissingData, match="label 3 is not one of entailment"):
+        sources.load("mnli", "dev", "en", HUB)
+
+
+def test_classes_without_names_are_numbers_in_the_cards_order(serve):
+    serve([{"premise": f"p{i}", "hypothesis": "h", "label": i} for i in range(3)])
+    assert sources.load("mnli", "dev", "en", HUB)["label"] == [0, 1, 2]
+
+
+ODD = {"huggingface": '{"info": {"features": 3}}'}
+TORN = {
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "Parquet"),
+    "empty": (lambda path: path.write_bytes(b""), "file size"),
+    "no rows": (lambda path: pq.write_table(pq.read_table(path)[:0], path), "no rows for en"),
+    "unknown features": (
+        lambda path: pq.write_table(pq.read_table(path).replace_schema_metadata(ODD), path),
+        "cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("tear, told", TORN.values(), ids=TORN)
+def test_a_table_that_is_torn_on_the_hub_is_missing_data(serve, tmp_path, tear, told):
+    """Its hash agrees, so no download mends it; it is told, and no traceback."""
+    serve([{"premise": "p", "hypothesis": "h", "label": 0}])
+    for path in (tmp_path / "repos").rglob("*.parquet"):
+        tear(path)
+    server.sha256.cache_clear()
+    with pytest.raises(MissingData, match=told) as error:
         sources.load("mnli", "dev", "en", HUB)
     assert "\n" not in str(error.value)
 

@@ -7,22 +7,38 @@ import pytest
 
 @pytest.mark.slow
 def test_a_fault_fails_the_step_and_the_next_run_goes_on(project, big):
-    """A 503 on one language must not make it missing for ever, nor take the variant away."""
+    """A 503 or a gate on one language must not make it missing for ever, nor the others."""
     few = {
-        "intermediate.variants": "[none,csqa]",
+        "intermediate.variants": "[none]",
+        "intermediate.probe_languages": "[de]",
         "transfer.targets": "[panx,tatoeba]",
-        "transfer.languages": "{panx: [en, de], tatoeba: [de]}",
+        "transfer.languages": "{panx: [en, de, fi], tatoeba: [de]}",
     }
     gated = {"status": 403, "code": "GatedRepo", "message": "restricted"}
+    gone = {"status": 404, "code": "EntryNotFound", "message": "gone"}
+    busy = {"status": 429, "headers": {"Retry-After": "86400"}}
     big.faults += [
-        {"match": "GET /lfs/.*PAN-X.de", "status": 503},
-        {"match": "/api/datasets/nyu-mll/glue"} | gated,
+        {"match": "(GET|HEAD) /datasets.*PAN-X.de"} | gated,
+        {"match": "(GET|HEAD) /datasets.*PAN-X.fi"} | gone,
+        {"match": "(GET|HEAD) /datasets.*tatoeba.deu"} | busy,
     ]
+
+    def missing(name) -> str | None:
+        score = next(project.folder.glob(f"outputs/*/02_transfer/*/seed1/*/scores/{name}.json"))
+        return json.loads(score.read_text())["missing"]
+
     done = project.midway("run", "xlmr_base_afternoon", **few)
-    assert done.returncode == 1 and "out of order (503)" in done.stderr, done.stderr
+    assert done.returncode == 1 and "asks to wait 86400 s, more than" in done.stderr, done.stderr
+    assert missing("panx.en") is None, "what the hub gave is scored"
+    big.faults.pop()
+    done = project.midway("run", "xlmr_base_afternoon", **few)
+    assert done.returncode == 1 and "is gated: ask for access at" in done.stderr, done.stderr
+    assert missing("tatoeba.de") is None, "targets after the gated one are scored"
     big.faults.pop(0)
     done = project.midway("run", "xlmr_base_afternoon", **few)
     assert done.returncode == 0, done.stderr
-    assert "missing data" in done.stderr and "is gated: accept its terms" in done.stderr
-    scores = project.folder.glob("outputs/*/02_transfer/*/seed1/*/scores/panx.de.json")
-    assert [json.loads(p.read_text())["missing"] for p in scores] == [None, None]
+    assert missing("panx.de") is None and "the hub answers 404" in missing("panx.fi")
+    assert "missing data: panx test fi: google/xtreme at" in done.stderr
+    assert "missing data: 1 in all" in done.stderr
+    done = project.midway("audit", "xlmr_base_afternoon", **few)
+    assert "note: missing data: panx test fi" in done.stdout

@@ -37,9 +37,25 @@ def test_text_of_rows_is_text():
     span = {"context": EVIL, "question": EVIL, "answers": answers}
     choice = {"context": EVIL, "choices": [EVIL, "z"], "label": 0}
     tags = {"tokens": [EVIL], "tags": ["N"]}
-    for row, task in ((span, "squad1"), (choice, "csqa"), (tags, "ccg")):
+    pair = {"text_a": EVIL, "text_b": EVIL, "label": 0}
+    sides = {"source": EVIL, "target": EVIL}
+    mined = {"text": EVIL, "side": "source", "gold": []}
+    for row, task in ((span, "squad1"), (choice, "csqa"), (tags, "ccg"), (pair, "mnli"),
+                      (sides, "tatoeba"), (mined, "bucc2018")):  # fmt: skip
         text = html(lesson.evidence([row], tasks.get(task)))
         assert "<b>x</b> &amp; y" not in text and "&lt;b&gt;" in text, task
+
+
+def test_the_first_row_is_asked_and_answered_in_words():
+    """Class and option numbers say nothing to a reader."""
+    pair = {"text_a": "a", "text_b": "b", "label": 2}
+    found = lesson.first([pair], [0], tasks.get("mnli"))
+    assert found == {"asked": "a / b", "right": "contradiction", "said": "entailment"}
+    choice = {"context": "c", "choices": ["x", "y"], "label": 1}
+    found = lesson.first([choice], [0], tasks.get("csqa"))
+    assert found == {"asked": "c", "right": "y", "said": "x"}
+    tags = {"tokens": ["The", "end"], "tags": ["DET", "NOUN"]}
+    assert lesson.first([tags], [["DET", "X"]], tasks.get("udpos"))["said"] == "DET X"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 import synthetic
 from midway.run import outputs
 from midway.study.errors import InputError
+from pack_sample import pack
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def project(root, tmp_path, monkeypatch):
                       None, None, None, {})  # fmt: skip
     (tmp_path / "docs/sample").mkdir(parents=True)
     (tmp_path / "params").symlink_to(root / "params")
-    outputs.pack(tmp_path / "made", tmp_path / outputs.SAMPLE)
+    pack(tmp_path / "made", tmp_path / outputs.SAMPLE)
     return tmp_path
 
 
@@ -56,7 +57,7 @@ def test_work_by_hand_has_its_own_folder(project):
 
 def test_the_same_study_gives_the_same_sample(project):
     """A sample that changes its bytes without a reason cannot be reviewed."""
-    again = outputs.pack(project / "made", project / "again.zip")
+    again = pack(project / "made", project / "again.zip")
     assert again.read_bytes() == (project / outputs.SAMPLE).read_bytes()
 
 

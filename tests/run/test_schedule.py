@@ -12,7 +12,7 @@ import pytest
 
 import toy
 from midway.run import plan as planning
-from midway.run import progress, status, step
+from midway.run import progress, schedule, status, step
 from midway.study import params
 from midway.study.errors import InputError
 from toy import ONE_STEP
@@ -73,6 +73,12 @@ def test_a_late_draft_leaves_the_final_report_alone(project):
 
 
 @pytest.mark.slow
+def test_the_report_needs_the_published_numbers():
+    """`--until 05_report` left 04 out and then waited for it without end."""
+    assert schedule.stages("05_report") == schedule.stages(None)
+    assert schedule.stages("03_correlation")[-1] == "03_correlation"
+
+
 def test_force_and_until(project):
     first = project.state("03_correlation")["started"]
     done = project.midway("run", "--force", "03_correlation", "--until", "03_correlation")

@@ -1,6 +1,7 @@
 """Run the smoke study through a real Slurm on this machine, and kill jobs on the way.
 
-    .venv/bin/python tests/slurm/run.py [--keep]     (Debian or Ubuntu, as root, two cores)
+    .venv/bin/python tests/slurm/run.py [--keep] [kill] [limit] [offline]
+                                                     (Debian or Ubuntu, as root, two cores)
 
 From a bare machine: installs slurm-wlm and munge, starts both on the loopback interface with one
 node and two pretended GPUs in one private folder, runs a copy of this project with profiles/slurm,
@@ -10,6 +11,9 @@ and stops all it started. Packages stay installed. Not part of `make test`.
 2. The next run submits it again; then that run itself is killed, and its job stays in Slurm.
 3. The next run cancels that job before it goes on, and finishes.
 4. Nothing is left to do; the audit agrees; a step made again outside Slurm has the same numbers.
+5. (limit) Jobs that run out of time end as interrupted, are submitted once more, then reported.
+6. (offline) A hub study is fetched from a stand-in of the hub, which is then stopped: the jobs of
+   `params/xlmr_large.yaml`, made tiny, finish with HF_HUB_OFFLINE and without a request.
 
 That jobs ran in Slurm is read from Slurm's own log of finished jobs (JobCompLoc).
 """
@@ -317,6 +321,59 @@ class Project:
         return sorted(self.out.glob("0*/**/record.json"))
 
 
+def limit(cluster: Cluster, project: Project) -> None:
+    say("5. a job that runs out of time")
+    profile = project.root / "profiles/slurm.yaml"
+    text = profile.read_text(encoding="utf-8")
+    short = text.replace("01_intermediate: {", "01_intermediate: {timeout_min: 2, ")
+    profile.write_text(short, encoding="utf-8")
+    changes = {
+        "study": "limit",
+        "intermediate.variants": "[none,mnli]",
+        "intermediate.steps": 100_000,
+    }
+    sets = [f"--set={key}={value}" for key, value in changes.items()]
+    run, lines = project.start(
+        "run", "params/smoke.yaml", "--profile", "slurm", "--until", "01_intermediate", *sets
+    )
+    project.end(run, 1, "the run ends and says that a step failed")
+    profile.write_text(text, encoding="utf-8")
+    again = [x for x in lines if "interrupted" in x and "submitted again" in x]
+    check(again and "time limit" in again[0], "the time limit is named, and it is submitted again")
+    check(any(re.match("interrupted: .*mnli", x) for x in lines), "it is reported as interrupted")
+    state = json.loads(read(project.root / "outputs/limit" / TRAINED / "state.json"))
+    check(state["state"] == "interrupted", "its state says interrupted")
+
+
+def offline(cluster: Cluster, project: Project) -> None:
+    say("6. nodes without a network")
+    sys.path.insert(0, str(PROJECT / "tests/hub"))
+    import repositories
+    import server
+    from tiny_studies import MODELS, TINY
+
+    root, name = cluster.folder / "hub", "FacebookAI/xlm-roberta-large"
+    repositories.model(repositories.write(root, size=30), name, *MODELS[name])
+    hub = server.Server(root)
+    project.env |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(cluster.folder / "hf")}
+    changes = TINY | {"intermediate.variants": "[none,csqa]", "study": "offline"}
+    changes |= {"transfer.targets": "[udpos,xquad,tatoeba]"}
+    words = ["params/xlmr_large.yaml", *(f"--set={k}={v}" for k, v in changes.items())]
+    run, _ = project.start("fetch", *words)
+    project.end(run, 0, "all was fetched")
+    asked = len(hub.log)
+    hub.stop()
+    project.env["HF_HUB_OFFLINE"] = "1"
+    run, lines = project.start("run", *words, "--profile", "slurm")
+    project.end(run, 0, "the run ends well", 1800)
+    check(not any("missing data" in x for x in lines), "nothing was missing")
+    check(len(hub.log) == asked, f"{asked} requests of fetch, none of the jobs")
+    records = sorted((project.root / "outputs/offline").glob("0*/**/record.json"))
+    check(len(records) == 7, "7 records")
+    run, _ = project.start("audit", "outputs/offline")
+    project.end(run, 0, "the audit finds no fault", 300)
+
+
 def tell(cluster: Cluster) -> None:
     """How the jobs ended, in Slurm's own words."""
     jobs = cluster.finished()
@@ -383,7 +440,11 @@ def scenario(cluster: Cluster, project: Project) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
+    parts = {"kill": scenario, "limit": limit, "offline": offline}
+    parser.add_argument("parts", nargs="*", help="kill, limit, offline; all by default")
     args = parser.parse_args()
+    if unknown := set(args.parts) - set(parts):
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(parts)}")
     if os.geteuid() or not shutil.which("apt-get"):
         print("run.py: needs root and apt-get: it installs Slurm")
         return 2
@@ -396,7 +457,8 @@ def main() -> int:
     try:
         with Cluster(folder) as cluster:
             project = Project(cluster)
-            scenario(cluster, project)
+            for name in args.parts or parts:
+                parts[name](cluster, project)
         passed = True
         say("passed")
     finally:

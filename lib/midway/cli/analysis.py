@@ -6,7 +6,16 @@ from itertools import takewhile
 
 import click
 
-from midway.cli.group import FILE, a_folder, argument, as_json, folder_of, option, verb
+from midway.cli.group import (
+    FILE,
+    a_folder,
+    argument,
+    as_json,
+    folder_of,
+    in_project,
+    option,
+    verb,
+)
 from midway.study.errors import InputError
 
 
@@ -124,6 +133,7 @@ def list_(what):
     else:
         from midway.study.files import root
 
+        in_project("list params")
         rows = []
         for file in sorted((root() / "params").glob("*.yaml")):
             lines = takewhile(lambda x: x.startswith("#"), file.read_text("utf-8").split("\n"))

@@ -22,9 +22,9 @@ examples:
 \b
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
-IN_PROJECT = "run plan status report audit seal doctor fetch".split()  # they need the notebooks
+IN_PROJECT = (*"run plan status report audit seal crate doctor fetch".split(), "list params")
 ORDER = (  # in which they are needed
-    *("run", "plan", "status", "report", "clean", "audit", "seal", "doctor", "fetch"),
+    *("run", "plan", "status", "report", "clean", "audit", "seal", "crate", "doctor", "fetch"),
     *("recommend", "design", "compare", "correlate", "score", "list", "completion"),
 )
 FILE = click.Path(path_type=Path)

@@ -85,10 +85,18 @@ def status(folder, as_json):
     """Show how every step of a study ended."""
     folder = folder_of(folder)
     in_project("status")
+    from midway.run import missing
     from midway.run import plan as planning
+    from midway.study import params
 
     rows = planning.status(folder)
-    say_json(rows) if as_json else print(planning.matrix(rows))
+    if as_json:
+        return say_json(rows)
+    print(
+        planning.matrix(rows),
+        *missing.without(params.load(folder / "params.yaml"), folder),
+        sep="\n",
+    )
 
 
 @verb("report outputs/mini")
@@ -152,6 +160,16 @@ def seal(folder, key):
         print(auditing.show(found | {"problems": left}))
         return 1
     print(sealing.seal(folder, Path(key).expanduser()))
+
+
+@verb("crate outputs/mini")
+@a_folder
+def crate(folder):
+    """Describe a study's records as an RO-Crate (workflow run profile), for other tools."""
+    folder = folder_of(folder)
+    from midway.run import crate as crates
+
+    print(crates.write(folder))
 
 
 @verb("doctor params/mini.yaml", "doctor params/local_sample.yaml --set data.root=/path/to/data")

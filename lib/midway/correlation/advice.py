@@ -1,4 +1,4 @@
-"""Sentences about choosing a task and planning a study; the rules of :mod:`words` hold.
+"""Sentences about choosing a task, a metric, a specification or a design; as in :mod:`words`.
 
 'Predicts' is said of a choice only where it beat chance on tasks that did not choose the rule.
 """
@@ -23,21 +23,18 @@ def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05
         return [f"No choice can be judged for {target}: fewer than two tasks are finished."]
     best = rows[rows["kind"] == "predictor"].sort_values("regret_1", kind="stable")
     best = best[best["n"] == best["n"].max()]  # only metrics that all candidates have compare
-    random = rows[rows["kind"] == "random"].iloc[0]
     if best.empty:
         return [f"No predictor covers the variants of {target}."]
-    out = []
-    if (rows.loc[rows["kind"] == "none", "regret_1"] < 0).any():
-        out.append(f"No intermediate task helped {target}: the best measured below none at all.")
-    first, n, tried = best.iloc[0], int(best.iloc[0]["n"]), len(best)
+    n, tried = int(best.iloc[0]["n"]), len(best)
     if n < ENOUGH:
-        return [*out, f"{n} tasks are too few to judge a choice for {target}."]
-    lucky = f"{tried / n:.1f} of {tried} rules would find the best of {n} tasks by luck alone"
-    out.append(
-        f"For {target}, the best of {tried} metrics on these tasks, {first['predictor']}, costs "
-        f"{first['regret_1']:.1f} points against the best task, a random choice "
-        f"{random['regret_1']:.1f}; it was chosen on the data it is judged on ({lucky})."
-    )
+        return [f"{n} tasks are too few to judge a choice for {target}."]
+    out = [
+        f"For {target}, {tried} metrics were compared on the {n} tasks that they are judged on; "
+        f"the best is not named: {tried / n:.1f} of {tried} rules would find the best of {n} tasks "
+        "by luck alone."
+    ]
+    if (rows.loc[rows["kind"] == "none", "regret_1"] < 0).any():
+        out.append(f"No intermediate task was measured above none at all for {target}.")
     return out + nested_choice(nested, target, alpha)
 
 
@@ -90,6 +87,35 @@ def _noise(parts: dict) -> str:
     return ", ".join(f"{name} {sd:.1f}" for name, sd in parts.items())
 
 
+def comparison(table: pd.DataFrame, a: str, b: str) -> str:
+    """One sentence about :func:`midway.correlation.correlate.compare` (its mean over outcomes)."""
+    row = table.set_index("outcome").loc["mean of outcomes"]
+    facts = f"difference of mean rho {row['difference']:+.2f}, interval {row['low']:+.2f} to "
+    facts += f"{row['high']:+.2f}, n = {row['n']:.0f} tasks"
+    if pd.isna(row["difference"]):
+        return f"{a} and {b} cannot be compared: a column is constant."
+    if row["low"] > 0 or row["high"] < 0:
+        better, worse = (a, b) if row["difference"] > 0 else (b, a)
+        return f"{better} goes with transfer more closely than {worse}: {facts}."
+    return f"{a} and {b} are not shown to differ: {facts}."
+
+
+def specification(table: pd.DataFrame, outcome: str = "gain") -> list[str]:
+    """How far each predictor's rho depends on choices, of :func:`specification.curve`."""
+    out = []
+    part = table[(table["outcome"] == outcome) & table["rho"].notna()]
+    for name, rows in part.groupby("predictor", sort=False):
+        low, high = rows["rho"].min(), rows["rho"].max()
+        sign = "its sign depends on the choice" if low < 0 < high else "its sign does not change"
+        usual = rows.loc[rows["default"], "rho"]
+        here = f"; reported: {usual.iloc[0]:+.2f}" if len(usual) else ""
+        out.append(
+            f"{name}: over {len(rows)} specifications of rho {sign} (in this study {low:+.2f} to "
+            f"{high:+.2f}{here})."
+        )
+    return out
+
+
 def budget(runs: pd.DataFrame, nested: pd.DataFrame, share: float) -> list[str]:
     """Early choice within a budget: how many rules, what luck gives, and the verdict."""
     rules = runs[runs["predictor"] != "random choice"]
@@ -108,24 +134,23 @@ def budget(runs: pd.DataFrame, nested: pd.DataFrame, share: float) -> list[str]:
 def power(table: pd.DataFrame) -> list[str]:
     """What a design can show, of :func:`midway.correlation.design.table`."""
     effect, aim = table.attrs["effect"], table.attrs["aim"]
-    row = table.iloc[0]
-    what = f"{row['tasks']} tasks in {row['families']} families, {row['seeds']} seed(s)"
-    out = [
-        f"Between tasks, with {what}: a true correlation of {effect:.2f} is found in "
-        f"{row['power_between']:.0%} of studies; {_needs(row['rho_between'], aim)}."
-    ]
-    enough = table[table["power_between"] >= aim]
-    if row["power_between"] < aim and len(enough):
-        best = enough.sort_values("core_s").iloc[0]
-        price = f"{best['core_s']:,.0f} core-s (now {row['core_s']:,.0f})"
-        out.append(f"Of the alternatives {best['design']} would do, at {price}.")
-    elif row["power_between"] < aim:
-        out.append("None of the alternatives would do.")
-    if pd.notna(row["power_within"]):
+    row, out = table.iloc[0], []
+    families = f"{row['tasks']} tasks in {row['families']} families, {row['seeds']} seed(s)"
+    for kind, what in (("between", families), ("within", f"{row['doses']} doses each")):
+        seen = row[f"power_{kind}"]
+        if pd.isna(seen):
+            continue
         out.append(
-            f"Within tasks, with {row['doses']} doses each: {row['power_within']:.0%}; "
-            f"{_needs(row['rho_within'], aim)}."
+            f"{kind.capitalize()} tasks, with {what}: a true correlation of {effect:.2f} is found "
+            f"in {seen:.0%} of studies; {_needs(row[f'rho_{kind}'], aim)}."
         )
+        enough = table[table[f"power_{kind}"] >= aim]
+        if seen < aim and len(enough):
+            best = enough.sort_values("core_s").iloc[0]
+            price = f"{best['core_s']:,.0f} core-s (now {row['core_s']:,.0f})"
+            out.append(f"Of the alternatives {best['design']} would do, at {price}.")
+        elif seen < aim:
+            out.append("None of the alternatives would do.")
     return [*out, f"Simulated from: {table.attrs['source']}."]
 
 

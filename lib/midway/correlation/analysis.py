@@ -69,11 +69,21 @@ def read(folder, setting, floor: float = reliability.FLOOR) -> Data:
     if len(units) >= LEAST:
         for target, influence in items.influences(folder).items():
             error[target] = items.between_units(items.covariance(influence), units)
-    return assemble(*ends, setting, dosed=dosed, error=error, floor=floor)
+    known = tables.settings(folder)
+    rows = [
+        known.get(a, {}).get(b) for a, b in (("intermediate", "eval_size"), ("data", "dev_size"))
+    ]
+    rows = min((n for n in rows if n), default=None)
+    return assemble(*ends, setting, dosed=dosed, error=error, rows=rows, floor=floor)
 
 
-def assemble(predictors, outcomes, setting, *, dosed, error=None, floor=reliability.FLOOR) -> Data:
-    """Tables -> Data; error: variance that other test items would put between tasks, by target."""
+def assemble(predictors, outcomes, setting, *, dosed, error=None, rows=None,
+             floor=reliability.FLOOR) -> Data:  # fmt: skip
+    """Tables -> Data.
+
+    error: variance that other test items would put between tasks, by target; rows: development
+    rows that a task's own scores are measured on.
+    """
     names, value, error = list(setting.predictors), setting.outcome, error or {}
     X, Y, _ = arrays.wide(predictors, outcomes, names=names, value=value)
     y_parts = _with_items(Y, error)
@@ -85,10 +95,14 @@ def assemble(predictors, outcomes, setting, *, dosed, error=None, floor=reliabil
     X, Y, skip = arrays.wide(predictors, rest, names=names, value=value)
     if weak and "average" in Y:
         y_parts.loc["average"] = _with_items(Y, error).loc["average"]
+    x_error = items.own_scores(X, rows) if rows else {}
+    x_parts = reliability.with_items(
+        reliability.components(X), x_error, X.groupby(level=0).mean().var()
+    )
     everyone = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
     primary = sorted(p for p in map(tuple, setting.primary) if p[0] in X and p[1] in Y)
     return Data(predictors, rest, dosed, X, Y, skip, tables.families(everyone),
-                reliability.components(X), y_parts, weak, tuple(primary))  # fmt: skip
+                x_parts, y_parts, weak, tuple(primary))  # fmt: skip
 
 
 def _with_items(Y, error) -> pd.DataFrame:
@@ -157,7 +171,7 @@ def conclusion(data: Data, study: dict, cells, doses, quality, nested, curve, ki
         + words.floors(*kinds),
         "between": words.family(cells, unit),
         "within": words.within(doses),
-        "robustness": words.specification(curve),
+        "robustness": advice.specification(curve),
         "choice": advice.choice(quality, nested=nested),
         "limits": words.limits(study, len(data.tasks), len(study["seeds"])),
     }

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from midway.correlation import tables
+from midway.study.names import PREDICTORS
 
 #: predictors of which less is better; of all others more is
-LESS_IS_BETTER = ("loss", "ece", "steps_to_90")
+LESS_IS_BETTER = tuple(name for name, about in PREDICTORS.items() if about.smaller)
 FIXED = "mnli"  # what one would take without looking, see STILTs
 NO_TASK = "no intermediate task"
 

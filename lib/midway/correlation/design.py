@@ -52,7 +52,8 @@ def of_study(folder, predictor: str = "main_gain") -> Parts:
     study, base = tables.settings(folder), Parts()
     outcomes = tables.outcomes(folder)
     X, Y, _ = arrays.wide(tables.predictors(folder), outcomes)
-    known, assumed = {"doses": len(study["intermediate"].get("doses") or [1])}, []
+    known: dict = {"doses": len(study["intermediate"].get("doses") or [1])}
+    assumed = []
     units = sorted(set(X.index.get_level_values(0)) & set(Y.index.get_level_values(0)))
     family = tables.families(units).to_dict()
     if len(units) > 2:
@@ -126,25 +127,30 @@ def _noise(parts: Parts):
     return seeds[0], seeds[1] + parts.items * Parts.rows / parts.rows
 
 
-def _between(parts, rho, studies, rng):
-    """Spearman's rho of simulated studies: (rhos, studies)."""
-    place = np.arange(parts.tasks) % parts.families
-    fx, fy = _pair(rng, (studies, parts.families), rho)
-    x, y = _pair(rng, (studies, parts.tasks), rho)
+def _study(parts, rho, shape, rng):
+    """Metric (studies, tasks, ...) and outcome for each rho: alike within families, noisy."""
+    studies, tasks, *rest = shape
+    place = np.arange(tasks) % parts.families
+    family, own = (_pair(rng, (studies, n, *rest), rho) for n in (parts.families, tasks))
     a, b = np.sqrt(parts.icc), np.sqrt(1 - parts.icc)
-    x, y = a * fx[:, place] + b * x, a * fy[..., place] + b * y
+    x = a * family[0][:, place] + b * own[0]
+    y = a * family[1][:, :, place] + b * own[1]
     for v, error in zip((x, y), _noise(parts), strict=True):
         v += np.sqrt(error) * rng.standard_normal(v.shape)
-    x, y = rankdata(x, axis=-1), rankdata(y, axis=-1)
+    return x, y
+
+
+def _between(parts, rho, studies, rng):
+    """Spearman's rho of simulated studies: (rhos, studies)."""
+    x, y = (rankdata(v, axis=-1) for v in _study(parts, rho, (studies, parts.tasks), rng))
     return _correlation(x, y, -1)
 
 
 def _within(parts, rho, studies, rng):
-    """Repeated-measures correlation of simulated studies: (rhos, studies)."""
-    x, y = _pair(rng, (studies, parts.tasks, parts.doses), rho)
-    for v, error in zip((x, y), _noise(parts), strict=True):
-        v += np.sqrt(error) * rng.standard_normal(v.shape)
-    x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
+    """Repeated-measures correlation with time removed, as within.py tests it: (rhos, studies)."""
+    x, y = _study(parts, rho, (studies, parts.tasks, parts.doses), rng)
+    for axis in (-1, -2):  # each task's mean; the mean of all tasks at each dose
+        x, y = (v - v.mean(axis, keepdims=True) for v in (x, y))
     return _correlation(x, y, (-2, -1))
 
 
@@ -187,7 +193,7 @@ def table(parts: Parts, *, effect: float = 0.5, aim: float = 0.8, **options) -> 
     for name, one in alternatives(parts).items():
         curve = power(one, **options)
         at = curve.iloc[(curve["rho"] - effect).abs().argmin()]
-        row = {"design": name}
+        row: dict = {"design": name}
         row |= {k: getattr(one, k) for k in ("tasks", "families", "seeds", "doses", "rows")}
         row |= {"power_between": at["between"], "power_within": at["within"]}
         row |= {f"rho_{k}": smallest(curve, k, aim) for k in ("between", "within")}

@@ -20,21 +20,19 @@ def below_control(folder) -> pd.DataFrame:
     were measured), below (names). Controls are simple rivals without the encoder, or the encoder
     that does not see half of the input (:mod:`midway.controls`).
     """
-    found: dict[str, dict[str, list]] = {}
+    found: list[tuple] = []
     for _, record in tables.read_records(folder, "02_transfer")[0]:
         for target, result in record["results"]["targets"].items():
             for lang, controls in (result.get("controls") or {}).items():
                 for name, values in controls.items() if lang != "en" else ():
-                    value = values.get(tasks.get(target).metric)
-                    if value is not None:
-                        found.setdefault(target, {}).setdefault(name, []).append(value)
+                    found.append((target, name, values.get(tasks.get(target).metric)))
     outcomes, rows = tables.outcomes(folder), []
-    for target, controls in found.items():
-        means = {name: float(np.mean(values)) for name, values in controls.items()}
-        best = max(means, key=means.get)
-        own = outcomes[outcomes["target"] == target].groupby("variant")["score"].mean()
-        low = [v for v in dict.fromkeys(outcomes["variant"]) if own.get(v, np.inf) <= means[best]]
-        rows.append([target, best, means[best], len(own), ", ".join(low)])
+    known = pd.DataFrame(found, columns=["target", "control", "score"]).dropna()
+    means = known.groupby(["target", "control"], sort=False)["score"].mean()
+    for target, best in means.groupby(level=0, sort=False).idxmax():
+        own = outcomes[outcomes["target"] == target].groupby("variant", sort=False)["score"].mean()
+        score = means[target, best]
+        rows.append([target, best, score, len(own), ", ".join(own.index[own <= score])])
     return pd.DataFrame(rows, columns=["target", "control", "score", "variants", "below"])
 
 

@@ -49,7 +49,8 @@ def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFr
                 one = _influence(card, lang, gold, folder / run.record)
                 if one is not None:
                     key = run.variant, run.seed
-                    columns[key] = pd.concat([columns.get(key), one / languages])
+                    before = [columns[key]] if key in columns else []
+                    columns[key] = pd.concat([*before, one / languages])
         if columns:
             merged = {k: v.groupby(level=0).sum() for k, v in columns.items()}
             out[target] = pd.DataFrame(merged).fillna(0.0)
@@ -68,6 +69,22 @@ def between_units(cov: pd.DataFrame, units) -> float:
     c = cov.loc[units, units].to_numpy()
     n = len(units)
     return float((np.trace(c) - c.sum() / n) / (n - 1)) if n > 1 else np.nan
+
+
+def own_scores(X: pd.DataFrame, rows: int) -> dict[str, float]:
+    """Variance that other development rows would put between tasks, of shares of right answers.
+
+    X: units x predictors, percent. A mean of values from 0 to 100 over n rows has variance
+    p (100 - p) / n at most; each task has its own rows, the same for all seeds. F1 over classes or
+    tags, loss and contrast need values by row, which records of 01 do not keep.
+    """
+    mean = X.groupby(level=0).mean().clip(0, 100)
+    found = {k: mean[k] for k in ("accuracy", "em", "f1", "main") if k in mean}
+    out = {k: float((p * (100 - p) / rows).mean()) for k, p in found.items()}
+    if {"main", "main_gain"} <= set(mean):
+        start = (mean["main"] - mean["main_gain"]).clip(0, 100)
+        out["main_gain"] = out["main"] + float((start * (100 - start) / rows).mean())
+    return out
 
 
 def _influence(card, lang, gold: dict, record: Path) -> pd.Series | None:

@@ -79,15 +79,14 @@ def units_matter(alpha: float = 0.05, **options) -> tuple[pd.DataFrame, dict[str
     mean = runs.groupby(level=0).mean().round(12)  # equal on paper is equal here: ties
     cells = {"runs": as_published(runs, alpha), "tasks": as_published(mean, alpha)}
     cells["ours"] = correlate(*split(runs), alpha=alpha, crossed=False, **options)
-    rows = []
-    for name, unit in (("runs", "run"), ("tasks", "task")):
-        c = cells[name]
-        rows.append(["as published" if unit == "run" else "the same on task means", unit,
-                     c["n"].iloc[0], "Holm over 10 x 35", int(c["significant"].sum())])  # fmt: skip
-    ours = cells["ours"]
-    for column, correction in (("p_maxt", "max-T over 250"), ("q_bh", "FDR over 250")):
-        rows.append(["permutation", "task", ours["n"].max(), correction,
-                     int((ours[column] < alpha).sum())])  # fmt: skip
+    each, means, ours = (cells[k] for k in ("runs", "tasks", "ours"))
+    holm, n = "Holm over 10 x 35", ours["n"].max()
+    rows = [
+        ["as published", "run", len(runs), holm, each["significant"].sum()],
+        ["the same on task means", "task", len(mean), holm, means["significant"].sum()],
+        ["permutation", "task", n, "max-T over 250", (ours["p_maxt"] < alpha).sum()],
+        ["permutation", "task", n, "FDR over 250", (ours["q_bh"] < alpha).sum()],
+    ]
     table = pd.DataFrame(rows, columns=["analysis", "unit", "n", "correction", "significant"])
     return table.assign(cells=len(ours)), cells
 
@@ -97,23 +96,24 @@ def mean_by_probe(cells: pd.DataFrame) -> pd.Series:
     return cells.groupby("probe")["rho"].mean().sort_values(ascending=False)
 
 
+def _by_target(raw: pd.DataFrame) -> pd.DataFrame:
+    """Columns of a printed table under our names; QA is (F1 + EM) / 2."""
+    columns = {t: [f"{t}_F1", f"{t}_EM"] if t in QA else [t] for t in TARGETS}
+    return pd.DataFrame({TARGETS[t]: raw[names].mean(axis=1) for t, names in columns.items()})
+
+
 def table2() -> pd.DataFrame:
     """X-STILTs v1 Table 2 by variant x XTREME target: absolute for 'none', else gain over it.
 
-    QA is (F1 + EM) / 2. ``average`` is recomputed; ``printed`` is the paper's; ``agrees`` within
+    ``average`` is recomputed; ``printed`` is the paper's; ``agrees`` within
     the rounding of nine cells of one decimal (0.06).
     """
     raw = read("xstilts_v1_table2")
-    out = pd.DataFrame({"variant": raw["model"].map(VARIANTS)})
-    out.loc[raw["section"] == "With MLM", "variant"] += "+mlm"
-    for printed, name in TARGETS.items():
-        both = [f"{printed}_F1", f"{printed}_EM"] if printed in QA else [printed]
-        out[name] = raw[both].mean(axis=1)
-    out["average"] = out[list(TARGETS.values())].mean(axis=1)
-    out["printed"] = raw["Avg"]
-    off = (out["average"] - out["printed"]).abs()
-    out["agrees"] = off < 0.06
-    return out.set_index("variant")
+    variant = raw["model"].map(VARIANTS) + np.where(raw["section"] == "With MLM", "+mlm", "")
+    out = _by_target(raw)
+    out = out.assign(average=out.mean(axis=1), printed=raw["Avg"])
+    out["agrees"] = (out["average"] - out["printed"]).abs() < 0.06
+    return out.set_index(variant.rename("variant"))
 
 
 def averages() -> pd.DataFrame:
@@ -123,8 +123,8 @@ def averages() -> pd.DataFrame:
     """
     two = table2().rename_axis("row").reset_index()[["row", "printed", "average"]]
     raw = read("xstilts_v1_xtreme").dropna(subset="Avg")
-    score = [raw[[f"{t}_F1", f"{t}_EM"] if t in QA else [t]].mean(axis=1) for t in TARGETS]
-    rest = pd.DataFrame({"row": raw["model"], "printed": raw["Avg"], "average": sum(score) / 9})
+    rest = raw[["model", "Avg"]].set_axis(["row", "printed"], axis=1)
+    rest["average"] = _by_target(raw).mean(axis=1)
     table = pd.concat([two.assign(table="Table 2"), rest.assign(table="XTREME")])
     off = (table["average"] - table["printed"]).abs()
     table["agrees"] = off < 0.05 + 1e-9
@@ -149,7 +149,7 @@ def why_not(params: dict, target: str | None = None) -> str:
     """
     encoder, data = params["encoder"], params["data"]
     why = []
-    asked = [target] if target in tasks.TARGETS else params["transfer"].get("targets", [])
+    asked: list = [target] if target in tasks.TARGETS else params["transfer"].get("targets", [])
     own = Data(**data) if data["source"] == "hub" else Data()
     if other := [t for t in asked if sources.note(tasks.get(t), own)]:
         why.append(f"the hub's copy of {', '.join(other)} is not XTREME's own data")
@@ -174,17 +174,13 @@ def beside(outcomes: pd.DataFrame, params: dict) -> pd.DataFrame:
     values are of dev sets; where a study is comparable at all the note says so.
     """
     reasons = {name: why_not(params, name) for name in [*TARGETS.values(), "average"]}
-    mine = outcomes.groupby(["variant", "target"])[["score", "gain"]].agg(["mean", "count"])
-    rows = []
-    for variant, row in table2().iterrows():
-        for target in [*TARGETS.values(), "average"]:
-            value = {"variant": variant, "target": target, "published": row[target]}
-            kind = "score" if variant == "none" else "gain"
-            found = (variant, target) in mine.index
-            value["ours"] = mine.loc[(variant, target), (kind, "mean")] if found else np.nan
-            value["seeds"] = int(mine.loc[(variant, target), (kind, "count")]) if found else 0
-            known, why = value["seeds"] > 0, reasons[target]
-            value["gap"] = value["ours"] - row[target] if known and not why else np.nan
-            value["note"] = f"not comparable: {why}" if why else "published on dev, ours on test"
-            rows.append(value | ({} if known else {"note": "not measured in this study"}))
-    return pd.DataFrame(rows)
+    cells = table2()[list(reasons)].rename_axis(columns="target").stack().rename("published")
+    outcomes = outcomes.assign(ours=outcomes["gain"])
+    outcomes["ours"] = outcomes["ours"].mask(outcomes["variant"] == "none", outcomes["score"])
+    mine = outcomes.groupby(["variant", "target"])["ours"].agg(["mean", "count"])
+    mine = mine.reindex(cells.index).set_axis(["ours", "seeds"], axis=1)
+    table = cells.to_frame().join(mine.fillna({"seeds": 0}).astype({"seeds": int})).reset_index()
+    known, why = table["seeds"] > 0, table["target"].map(reasons)
+    table["gap"] = (table["ours"] - table["published"]).where(known & (why == ""))
+    note = ("not comparable: " + why).where(why != "", "published on dev, ours on test")
+    return table.assign(note=note.where(known, "not measured in this study"))

@@ -12,7 +12,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from midway.correlation import advice, arrays, choice, items, tables, words
+from midway.correlation import advice, arrays, choice, export, items, tables, words
 from midway.study import files, tasks
 from midway.study.errors import InputError, meant
 
@@ -21,6 +21,9 @@ ONE_SEED = {
     "xnli": 0.00, "panx": 0.32, "pawsx": 0.52, "tydiqa": 0.78, "xquad": 0.85, "mlqa": 0.85,
     "udpos": 0.86, "tatoeba": 0.88, "bucc2018": 0.98, "average": 0.91,
 }  # fmt: skip
+#: Spread of log(variance of the baseline's noise / own variance of a gain), known beforehand: that
+#: wide, intervals hold what a repetition measures up to a ratio of 6, the largest that was seen.
+RATIO = 3.0
 COLUMNS = ["variant", "gain", "expected", "low", "high", "p_best", "p_helps", "source", "seeds"]
 
 
@@ -79,9 +82,10 @@ def recommend(study_dir, target: str = "average", *, predictor: str = "main", dr
 def posterior(gain: np.ndarray, noise: dict, draws: int, rng) -> np.ndarray:
     """Draws x units of the true gains: a normal population of tasks seen with known errors.
 
-    noise: ``own`` and ``shared`` variances of the seeds' means with degrees of freedom, and
-    ``fixed``, a covariance (items and languages). The mean of the tasks has a flat prior, their
-    spread a flat one up to three times what is seen; the variances' own errors are drawn, too.
+    noise: variance of one seed, ``own`` with degrees of freedom and ``shared`` as in
+    :func:`_shared`; ``per``, 1 / seeds; ``items`` and ``languages``, covariances. The mean of the
+    tasks has a flat prior, their spread a flat one up to three times what is seen; the variances'
+    own errors are drawn, too.
     """
     n, blocks, grid = len(gain), 200, 25
     E = _covariances(noise, n, blocks, rng)[:, None]  # blocks, 1, n, n
@@ -111,13 +115,29 @@ def posterior(gain: np.ndarray, noise: dict, draws: int, rng) -> np.ndarray:
 def _covariances(noise, n, blocks, rng, again=False):
     """Error covariances (blocks, n, n) with the variances' own uncertainty; ``again``: of a
     repetition, which keeps the languages."""
-
-    def drawn(value, free):
-        return value * free / rng.chisquare(free, blocks) if value > 0 else np.zeros(blocks)
-
-    own, shared = drawn(*noise["own"]), drawn(*noise["shared"])
-    E = own[:, None, None] * np.diag(noise["per"]) + shared[:, None, None]
+    value, free = noise["own"]
+    own = value * free / rng.chisquare(free, blocks)
+    shared = _shared(own, *noise["shared"], rng)
+    E = own[:, None, None] * np.diag(noise["per"]) + (shared * noise["per"].mean())[:, None, None]
     return E + (noise["items"] if again else noise["items"] + noise["languages"]) + 1e-9 * np.eye(n)
+
+
+def _shared(own, seen, free, part, rng):
+    """Draws of the baseline's variance, one for each draw of a gain's own.
+
+    seen estimates shared + part * own with ``free`` degrees of freedom: with two seeds one, which
+    alone would allow anything. The baseline is one more training, so its variance is likely to be
+    that of the others up to a factor: log(shared / own) ~ N(0, RATIO).
+    """
+    own = np.maximum(own, 1e-9)
+    if seen > 1e3 * own.mean():  # nothing like another training: no prior knowledge
+        return seen * free / rng.chisquare(free, len(own))
+    ratio = np.linspace(-9, 9, 121)
+    scale = own[:, None] * (np.exp(ratio) + part)
+    fit = -free / 2 * (np.log(scale) + seen / scale) - (ratio / RATIO) ** 2 / 2
+    p = np.exp(fit - fit.max(1, keepdims=True)).cumsum(1)
+    at = (rng.random((len(own), 1)) * p[:, -1:] > p).sum(1)
+    return own * np.exp(ratio[at])
 
 
 def _errors(noise, n, draws, rng):
@@ -136,23 +156,24 @@ def _noise(study_dir, part, target, mean, runs) -> dict:
         a = whole.to_numpy()
         rest = a - a.mean(1, keepdims=True) - a.mean(0) + a.mean()
         own = (rest**2).sum() / ((len(a) - 1) * (k - 1))
-        shared = max(a.mean(0).var(ddof=1) - own / len(a), 0.0)
-        free, known = ((len(a) - 1) * (k - 1), k - 1), "measured"
+        shared = a.mean(0).var(ddof=1), k - 1, 1 / len(a)
+        free, known = (len(a) - 1) * (k - 1), "measured"
     elif len(base) > 1:
-        own = shared = base.var(ddof=1)
-        free, known = (len(base) - 1, len(base) - 1), "measured on the baseline"
+        own, free = base.var(ddof=1), len(base) - 1
+        shared, known = (own, free, 0.0), "measured on the baseline"
     else:
         names = [t for t in tasks.TARGETS if tasks.get(t).group == target] or [target]
         seen = np.mean([ONE_SEED[t] for t in names])
         spread = mean.var(ddof=1) if n > 1 else mean.iloc[0] ** 2
-        own = shared = (1 - seen) * spread
-        free, known = (4, 4), "assumed from the default study"
+        own, free = (1 - seen) * spread, 4
+        shared, known = (own, free, 0.0), "assumed from the default study"
     per = 1 / runs.to_numpy()
     fixed = _fixed(study_dir, target, units)
-    sd = {"seeds": np.sqrt(own * per.mean()), "baseline": np.sqrt(shared * per.mean())}
+    common = np.median(_shared(np.full(999, own), *shared, np.random.default_rng(0)))
+    sd = {"seeds": np.sqrt(own * per.mean()), "baseline": np.sqrt(common * per.mean())}
     sd |= {name: np.sqrt(np.trace(c) / n) for name, c in fixed.items()}
     return {
-        "own": (own, free[0]), "shared": (shared * per.mean(), free[1]), "per": per,
+        "own": (own, free), "shared": shared, "per": per,
         "from": known, "sd": {key: float(v) for key, v in sd.items()}, **fixed,
     }  # fmt: skip
 
@@ -239,6 +260,7 @@ def report(folder, target="average", predictor="main", share=None, as_json=False
         if predictor not in known:
             raise InputError(f"--predictor: {predictor!r}; {meant(predictor, known)}")
     table, facts = recommend(folder, target, predictor=predictor)
+    table = export.zeros(table)
     sentences = advice.advice(table, target, facts)
     sentences += words.scope(tables.settings(folder))
     early = None

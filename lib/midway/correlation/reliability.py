@@ -13,11 +13,13 @@ from scipy.stats import f
 from midway.correlation import floors
 from midway.study import tasks
 
-#: Targets below this reliability are named, and left out of the average.
+#: Targets whose estimate is below this are named; left out of the average where it is certain.
 FLOOR = 0.5
 
-COLUMNS = "n seeds mean between seed one_seed reliability low high seed_to_seed item total note"
-COLUMNS = COLUMNS.split()
+COLUMNS = (
+    "n seeds mean between seed one_seed reliability low high seed_to_seed item total total_low"
+    " total_high note"
+).split()
 
 
 def components(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
@@ -56,31 +58,45 @@ def _anova(a: np.ndarray, alpha: float) -> dict:
     if units <= tiny:
         return {"between": 0.0, "seed": error**0.5, "note": "the tasks do not differ"}
     between = max(0.0, (units - error) / k)
-    ends = f.ppf([1 - alpha / 2, alpha / 2], n - 1, free) * error / units
+    mean, low, high = _share(error / units, n, free, alpha)
     pairs = [np.corrcoef(a[:, i], a[:, j])[0, 1] for i in range(k) for j in range(i)
              if np.ptp(a[:, i]) > 0 < np.ptp(a[:, j])]  # fmt: skip
     return {
         "between": between**0.5, "seed": error**0.5 if error > tiny else 0.0,
-        "one_seed": between / (between + error), "reliability": max(0.0, 1 - error / units),
-        "low": max(0.0, 1 - ends[0]), "high": max(0.0, 1 - ends[1]),
+        "one_seed": between / (between + error), "reliability": mean, "low": low, "high": high,
         "seed_to_seed": np.mean(pairs) if pairs else np.nan,
     }  # fmt: skip
 
 
-def with_items(parts: pd.DataFrame, error: dict[str, float], observed: pd.Series) -> pd.DataFrame:
-    """Add the error of test items: ``item`` (standard deviation) and ``total`` reliability.
+def _share(lost: float, n: float, free: float, alpha: float) -> np.ndarray:
+    """Reliability of n units and its interval, from error over observed variance; in [0, 1].
+
+    free: degrees of freedom of the error. Its median is the true value.
+    """
+    ends = f.ppf([1 - alpha / 2, alpha / 2], n - 1, min(free, 1e9))
+    return np.maximum(0, 1 - lost * np.array([1, *ends]))
+
+
+def with_items(
+    parts: pd.DataFrame, error: dict[str, float], observed: pd.Series, alpha: float = 0.05
+) -> pd.DataFrame:
+    """Add the error of test items: ``item`` (standard deviation), ``total`` reliability.
 
     error: variance between units that other test items would cause, by column; observed: variance
-    of the units' means. ``total`` counts both errors; with one seed it is an upper bound.
+    of the units' means. ``total`` counts both errors (with one seed: an
+    upper bound); ``total_low``, ``total_high``: its interval.
     """
     out = parts.copy()
     for name, value in error.items():
         if name not in out.index or not observed.get(name, 0) > 0:
             continue
         out.loc[name, "item"] = value**0.5
-        seed = out.loc[name, "reliability"]
-        lost = value / observed[name] + (0 if np.isnan(seed) else 1 - seed)
-        out.loc[name, "total"] = max(0.0, 1 - lost)
+        n, seeds, seed = out.loc[name, ["n", "seeds", "reliability"]].astype(float)
+        lost = [value / observed[name], 0 if np.isnan(seed) else 1 - seed]
+        # Satterthwaite: the error of seeds is an estimate, that of items is known well
+        free = (n - 1) * (seeds - 1) * (sum(lost) / lost[1]) ** 2 if lost[1] else np.inf
+        ends = ["total", "total_low", "total_high"]
+        out.loc[name, ends] = _share(sum(lost), n, free, alpha)
     return out
 
 
@@ -90,9 +106,12 @@ def best_known(parts: pd.DataFrame) -> pd.Series:
 
 
 def weak(parts: pd.DataFrame, floor: float = FLOOR) -> dict[str, float]:
-    """Columns whose reliability is known to be below ``floor``, with it."""
-    known = best_known(parts)
-    return known[known < floor].to_dict()
+    """Columns that are below ``floor`` for certain (the whole interval), with their reliability.
+
+    By its estimate alone a target would be left out with some seeds and not with others.
+    """
+    sure = parts["total_high"].fillna(parts["high"]) < floor
+    return best_known(parts)[sure].to_dict()
 
 
 def disattenuate(table: pd.DataFrame, x: pd.DataFrame, y: pd.DataFrame) -> pd.DataFrame:

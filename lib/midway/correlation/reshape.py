@@ -68,8 +68,9 @@ def no_other_runs(table: Table, units: list[str], others: list[str]) -> None:
     pairs = [(first.setdefault(unit, i), i) for i, unit in enumerate(units)]
     for name in others:
         cells = table.text(name)
-        if all(map(_NUMERIC.fullmatch, cells)) and any(map(_FRACTION.search, cells)):
-            continue  # a measure, as those that were asked for
+        fractions = all(map(_NUMERIC.fullmatch, cells)) and any(map(_FRACTION.search, cells))
+        if fractions and len(set(cells)) > len(cells) / 2:
+            continue  # a measure, as those that were asked for; few values: a learning rate
         for j, i in pairs:
             if cells[i] != cells[j]:
                 raise InputError(
@@ -111,9 +112,9 @@ def long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:
             "--names and --values belong together: a column of names and one of values"
         )
     if names:
-        return tuple(
-            columns_of(table, n, w, rest)[0] for n, w in ((names, "names"), (values, "values"))
-        )
+        asked = ((names, "names"), (values, "values"))
+        first, second = (columns_of(table, n, w, rest)[0] for n, w in asked)
+        return first, second
     if len(rest) != 2:
         return None
     for name, value in (rest, rest[::-1]):

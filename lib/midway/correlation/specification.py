@@ -8,6 +8,7 @@ Nelson 2020). Rows are descriptions: no test, no selection.
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -116,8 +117,8 @@ def layers(folder, but=()) -> pd.DataFrame:
     ``used``: the layer that the study takes; but: as in :func:`tables.scores`.
     """
     rows = []
-    known = tables.scores(folder, but=but)
-    for run in known.drop_duplicates("record").itertuples():
+    runs: Any = tables.scores(folder, but=but).drop_duplicates("record").itertuples()
+    for run in runs:
         card = tasks.get(run.target)
         if card.trains:
             continue

@@ -60,11 +60,10 @@ def stratified(
             row |= {"n": sum(len(r) for r, _, _ in parts)}
             if parts:
                 row |= _mean(parts, method, alpha, item if items is not None else None)
-                null = _null(parts, keys, method)
-                row["stat"] = abs(_statistic(parts, [rho for _, _, rho in parts], method))
-                hits = (np.abs(null) >= row["stat"] - rs.TIE).sum()
+                row["stat"], null = _statistics(parts, keys, method)
+                hits = (null >= row["stat"] - rs.TIE).sum()
                 row["p"] = iv.p_value(hits, permutations, False)
-                largest = np.maximum(largest, np.abs(null))
+                largest = np.maximum(largest, null)
             else:
                 row["note"] = f"no stratum has {LEAST} units with data"
             rows.append(row)
@@ -117,16 +116,12 @@ def _jackknife(parts, item, weights, method):
     return (len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum()
 
 
-def _statistic(parts, rhos, method):
-    """Fixed-effect sum of z over strata, weights n - 3."""
-    weights = [len(r) - 3 for r, _, _ in parts]
-    z = [iv.fisher_z(rho, len(r), method) for (r, _, _), rho in zip(parts, rhos, strict=True)]
-    return sum(w * v for w, v in zip(weights, z, strict=True)) / np.sqrt(sum(weights))
-
-
-def _null(parts, keys, method):
+def _statistics(parts, keys, method):
+    """Fixed-effect mean of z over strata, weights n - 3: as seen, and of every permutation."""
     draws = []
-    for r, cell, _ in parts:
-        orders = keys[:, r].argsort(1)
-        draws.append(np.concatenate([v[:, 0, 0] for _, v in rs.null(*cell, orders, method)]))
-    return _statistic(parts, draws, method)
+    for r, cell, rho in parts:
+        null = rs.null(*cell, keys[:, r].argsort(1), method)
+        draws.append(np.concatenate([[rho], *(v[:, 0, 0] for _, v in null)]))
+    n = np.array([len(r) for r, _, _ in parts])
+    sums = np.abs((n - 3) @ iv.fisher_z(np.array(draws), n[:, None], method))
+    return sums[0] / np.sqrt((n - 3).sum()), sums[1:] / np.sqrt((n - 3).sum())

@@ -140,7 +140,7 @@ def _correlations(xs, ys, px, py, family, resamples, alpha, rng):
     seeds, which = np.unique(seeds, axis=0, return_inverse=True)
     drawn = {k: [] for k in values}
     curves = [_mean(v, seeds) for v in (xs, ys)]
-    controls = [_mean(v, seeds) if v.shape[1] == runs else None for v in (px, py)]
+    controls: list = [_mean(v, seeds) if v.shape[1] == runs else None for v in (px, py)]
     for k in range(len(seeds)):
         again = int((which.ravel() == k).sum())
         tasks = rng.multinomial(groups, np.full(groups, 1 / groups), again) @ member

@@ -63,11 +63,8 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
         return f"{row['outcome']} {way} with {row['predictor']}: {facts}.{_carried(row)}"
     if said == "undecided":
         return f"{pair}: undecided, p is as near to {alpha:g} as its own error ({facts})."
-    if row["p"] < alpha:
-        why = "not after correction for the other pairs"
-        if row["p_maxt"] < alpha:
-            why = "but its interval includes zero"
-        return f"{pair} are associated if taken alone ({p_of(row['p'])}), {why}: {facts}."
+    if row["p"] < alpha:  # other seeds take other pairs: no claim
+        facts += f", if taken alone {p_of(row['p'])}"
     return f"{pair}: not shown, and not excluded ({facts})."
 
 
@@ -83,9 +80,11 @@ def _carried(row) -> str:
 
 
 def family(table: pd.DataFrame, unit: str = "tasks", most: int = 5) -> list[str]:
-    """What follows from a table: per family of tests a summary, then its strongest cells.
+    """What follows from a table: per family of tests a summary, then cells.
 
-    Pairs that were named before training ('primary') are a family of their own, and come first.
+    Pairs that were named before training ('primary') are a family of their own, come first and are
+    all told. Of the rest only those are that hold or are undecided: which is the strongest of
+    others depends on the seeds. A table without primary pairs: the ``most`` strongest.
     """
     if not table["p"].notna().any():
         why = "; ".join(sorted(set(table["note"]) - {""})) or "the table is empty"
@@ -112,17 +111,16 @@ def _family(known, unit, most, name) -> list[str]:
     able = int(known["critical"].notna().sum())
     if not able:
         return [f"With n = {n} no correlation at all could reach p < {alpha:g}."]
-    singles = int((known["p"] < alpha).sum())
     first = (
         f"Of {len(known)} {name} pairs (n = {n} {unit}, {known.attrs.get('method', 'rho')}), "
         f"{good} {_hold(good)} after max-T correction over all of them"
     )
     if open_:
         first += f", {open_} {'is' if open_ == 1 else 'are'} undecided"
+    found = int((known["q_bh"] < alpha).sum())
     first += (
-        f"; {int((known['q_bh'] < alpha).sum())} at a false discovery rate of {alpha:g}, "
-        f"{singles} uncorrected (by chance alone up to {alpha * able:.1f} of the {able} that "
-        f"can reach {alpha:g} are expected)."
+        f"; {found} at a false discovery rate of {alpha:g} (uncorrected, by chance alone up to "
+        f"{alpha * able:.1f} of the {able} that can reach {alpha:g} are expected)."
     )
     out = [first]
     if not good:
@@ -130,9 +128,17 @@ def _family(known, unit, most, name) -> list[str]:
             "No association is shown, and none is excluded: with so few points and so many pairs "
             "even a strong one need not be seen."
         )
-    order = known.assign(size=known["rho"].abs())
-    order = order.sort_values(["p_maxt", "p", "size"], ascending=[True, True, False])
-    return out + [cell(row, alpha, unit, symbol) for _, row in order.head(most).iterrows()]
+    told = _told(known.assign(size=known["rho"].abs()), said, name)
+    order = told.sort_values(["p_maxt", "p", "size"], ascending=[True, True, False])
+    count = len(order) if name == "primary" else most
+    return out + [cell(row, alpha, unit, symbol) for _, row in order.head(count).iterrows()]
+
+
+def _told(part, said, name):
+    """Rows of a family of tests that get a sentence: beside primary pairs only those that hold."""
+    if name == "exploratory" and "primary" in part:
+        return part[said.isin(["holds", "undecided"]).to_numpy()]
+    return part
 
 
 def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
@@ -161,19 +167,6 @@ def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
     return [f"{start}: {facts}{more}."]
 
 
-def comparison(table: pd.DataFrame, a: str, b: str) -> str:
-    """One sentence about :func:`midway.correlation.correlate.compare` (its mean over outcomes)."""
-    row = table.set_index("outcome").loc["mean of outcomes"]
-    facts = f"difference of mean rho {row['difference']:+.2f}, interval {row['low']:+.2f} to "
-    facts += f"{row['high']:+.2f}, n = {row['n']:.0f} tasks"
-    if pd.isna(row["difference"]):
-        return f"{a} and {b} cannot be compared: a column is constant."
-    if row["low"] > 0 or row["high"] < 0:
-        better, worse = (a, b) if row["difference"] > 0 else (b, a)
-        return f"{better} goes with transfer more closely than {worse}: {facts}."
-    return f"{a} and {b} are not shown to differ: {facts}."
-
-
 def within(table: pd.DataFrame, most: int = 3) -> list[str]:
     """What follows within tasks, of :func:`within.within`; a dose is also just time."""
     alpha = table.attrs.get("alpha", 0.05)
@@ -188,8 +181,9 @@ def within(table: pd.DataFrame, most: int = 3) -> list[str]:
             f"Within tasks, of {len(part)} {name} pairs {good} {_hold(good)} beyond what time does "
             f"to all tasks (max-T over them){also}."
         )
-        order = part.sort_values(["p_maxt", "p"]).head(most)
-        out += [_within(row, alpha) for _, row in order.iterrows()]
+        order = _told(part, said, name).sort_values(["p_maxt", "p"])
+        count = len(order) if name == "primary" else most
+        out += [_within(row, alpha) for _, row in order.head(count).iterrows()]
     return out
 
 
@@ -222,26 +216,33 @@ def _within(row, alpha) -> str:
 
 def reliability(parts: pd.DataFrame, weak: dict[str, float], floor: float) -> list[str]:
     """What other seeds and test items would leave of the outcomes, of :mod:`reliability`."""
-    known = parts["total"].fillna(parts["reliability"]).dropna()
+    whole = parts[parts["total"].notna()]
     if parts["reliability"].isna().all():
         out = ["With one seed the error of training is not known, nor any reliability."]
-        if len(known):
-            out.append(f"Test items alone bound it from above: {_values(known)}.")
+        if len(whole):
+            out.append(f"Test items alone bound it from above: {_values(whole, 'total')}.")
         return out
-    one = parts["one_seed"].dropna()
-    out = [f"Reliability of the outcomes (1: the same with other seeds and test items): "
-           f"{_values(known)}; of one seed, with the same test items: {_values(one)}."]  # fmt: skip
+    out = [f"Reliability of the outcomes (1: the same again) with other seeds: "
+           f"{_values(parts, 'reliability', 'low', 'high')}."]  # fmt: skip
+    if len(whole):
+        values = _values(whole, "total", "total_low", "total_high")
+        out.append(f"With other seeds and other test items: {values}.")
+    ends = (parts[f"total_{end}"].fillna(parts[end]) for end in ("low", "high"))
+    if any((low < floor <= high) for low, high in zip(*ends, strict=True)):
+        out.append(f"Where an interval reaches below {floor:g}, a correlation may be mostly noise; "
+                   "such targets are in the average and tested all the same, as it is not certain."
+                   )  # fmt: skip
     if weak:
-        out.append(f"Below {floor:g} and left out of the average and of all families of tests: "
-                   f"{_values(pd.Series(weak))}.")  # fmt: skip
+        out.append(f"Below {floor:g} for certain, and left out of the average and of all families "
+                   f"of tests: {', '.join(weak)}.")  # fmt: skip
     return out
 
 
 def floors(below: pd.DataFrame, idle: pd.DataFrame) -> list[str]:
     """Cells below their control, tasks that did not learn, of :mod:`floors`."""
     out = [
-        f"{row['target']}: not above the control {row['control']} ({row['score']:.1f}): "
-        f"{row['below']}."
+        f"{row['target']}: not all variants are above the control {row['control']} "
+        f"({row['score']:.1f}), which cannot understand the text."
         for _, row in below[below["below"] != ""].iterrows()
     ]
     if len(idle):
@@ -251,22 +252,13 @@ def floors(below: pd.DataFrame, idle: pd.DataFrame) -> list[str]:
     return out
 
 
-def specification(table: pd.DataFrame, outcome: str = "gain") -> list[str]:
-    """How far each predictor's rho depends on choices, of :func:`specification.curve`."""
-    out = []
-    part = table[(table["outcome"] == outcome) & table["rho"].notna()]
-    for name, rows in part.groupby("predictor", sort=False):
-        usual = rows.loc[rows["default"], "rho"]
-        here = f"; reported: {usual.iloc[0]:+.2f}" if len(usual) else ""
-        out.append(
-            f"{name}: over {len(rows)} specifications rho runs from {rows['rho'].min():+.2f} to "
-            f"{rows['rho'].max():+.2f} (median {rows['rho'].median():+.2f}){here}."
-        )
-    return out
-
-
-def _values(series) -> str:
-    return ", ".join(f"{k} {v:.2f}" for k, v in series.items())
+def _values(parts, name, *ends) -> str:
+    """Values of a column of reliabilities, with their intervals."""
+    shown = parts.dropna(subset=[name])[[name, *ends]]
+    return ", ".join(
+        f"{k} {r.iloc[0]:.2f}" + (f" ({r.iloc[1]:.2f} to {r.iloc[2]:.2f})" if ends else "")
+        for k, r in shown.iterrows()
+    )
 
 
 def _hold(n: int) -> str:

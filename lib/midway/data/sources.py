@@ -18,12 +18,11 @@ Examples
 (2, ['lang', 'text_a', 'text_b'])
 """
 
-import contextlib
 import hashlib
 import random
 
 from midway.study import params, tasks
-from midway.study.errors import InputError, MissingData
+from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.tasks import SPLITS, Card
 
 
@@ -84,8 +83,11 @@ def first_rows(study: params.Study, target: str, most: int = 4) -> list[dict]:
     found: list[dict] = []
     for lang in evaluated(study, target):
         if len(found) < most:
-            with contextlib.suppress(MissingData):
+            try:
                 found.append(load(target, "test", lang, study.data, 1)[0])
+            except (MissingData, Unreachable) as error:
+                if not getattr(error, "final", True):
+                    raise
     return found
 
 

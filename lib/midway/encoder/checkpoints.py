@@ -76,14 +76,14 @@ def check_folder(folder: Path, key: str) -> dict:
     return settings
 
 
-def hub_folder(name: str, revision: str, bars: bool = False) -> Path:
+def hub_folder(name: str, revision: str) -> Path:
     """The local snapshot of a hub model at a commit, downloaded when it is not there yet.
 
     Raises InputError for what the hub has not got or what could not be loaded safely, and
     Unreachable where it cannot be asked now.
     """
     try:
-        repository.files(name, revision, wanted, "model", bars)
+        repository.files(name, revision, wanted, "model")
     except repository.Absent as error:
         raise InputError(f"encoder.name: {error}") from None
     return repository.snapshot(name, revision, "model")

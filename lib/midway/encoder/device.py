@@ -1,5 +1,6 @@
 """Device, precision and threads of a job, and the cached output of the frozen layers."""
 
+import contextlib
 import hashlib
 import os
 from contextlib import nullcontext
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import xxhash
 from filelock import FileLock
 
 from midway import kinds
+from midway.encoder import weights
 from midway.encoder.batches import evaluation_batches, pad
 from midway.encoder.heads import Model, pool
 from midway.kinds.tokens import Features
@@ -67,32 +68,6 @@ def setup(compute) -> Machine:
     return Machine(device, precision, *settings)
 
 
-def _checksum(array: np.ndarray, name: str) -> bytes:
-    about = f"{name} {array.dtype.str} {array.shape} {array.flags.c_contiguous}"
-    digest = xxhash.xxh3_128(about.encode())
-    digest.update(array.data.cast("B") if array.size else b"")
-    return digest.digest()
-
-
-def write_checked(file: Path, array: np.ndarray) -> None:
-    """A .npy file that ends in a checksum of its array and its name; whole or not at all."""
-    with open(f"{file}.part", "wb") as out:
-        np.save(out, array)
-        out.write(_checksum(array, file.name))
-    os.replace(f"{file}.part", file)
-
-
-def read_checked(file: Path) -> np.ndarray | None:
-    """The array of :func:`write_checked`, mapped; None when it is not what was written."""
-    try:
-        array = np.load(file, mmap_mode="r")
-        with open(file, "rb") as kept:
-            kept.seek(-16, os.SEEK_END)
-            return array if kept.read() == _checksum(array, file.name) else None
-    except Exception:  # noqa: BLE001  (a damaged header raises whatever it leads to)
-        return None
-
-
 class Inputs:
     """Features of one text set, ready for a model: padded tensors, with the trunk's output if kept.
 
@@ -112,7 +87,7 @@ class Inputs:
         if cache is not None and model.options.frozen_layers and len(features.sequences):
             self.trunk, self.pooled = self._kept(cache)
 
-    def _kept(self, cache: Path):
+    def _kept(self, cache: Path) -> tuple[np.ndarray, np.ndarray]:
         digest = hashlib.sha256()
         m = self.machine
         parts = (self.model.fingerprint, m.device, m.precision, m.threads, m.eval_tokens)
@@ -124,18 +99,18 @@ class Inputs:
         if self.features.types is not None:
             digest.update(np.concatenate(self.features.types).tobytes())
         cache.mkdir(parents=True, exist_ok=True)
-        stem = cache / digest.hexdigest()[:32]
-        files = stem.with_suffix(".trunk.npy"), stem.with_suffix(".pooled.npy")
-        with FileLock(f"{stem}.lock"):
-            kept = [read_checked(file) for file in files]
-            if any(array is None for array in kept):
-                for file, array in zip(files, self._run_trunk(), strict=True):
-                    write_checked(file, array)
-                kept = [read_checked(file) for file in files]
-        return kept
+        file, about = cache / f"{digest.hexdigest()[:32]}.trunk", {"of": digest.hexdigest()}
+        with FileLock(f"{file}.lock"):
+            kept, said = None, {}
+            with contextlib.suppress(InputError):  # absent, damaged, or of other texts
+                kept, said = weights.read_weights(file)
+            if kept is None or said != about:
+                weights.save_weights(self._run_trunk(), file, about)
+                kept, _ = weights.read_weights(file)
+        return kept["trunk"].numpy(), kept["pooled"].numpy()
 
     @torch.inference_mode()
-    def _run_trunk(self):
+    def _run_trunk(self) -> dict[str, torch.Tensor]:
         frozen, size = self.model.options.frozen_layers, self.model.encoder.config.hidden_size
         trunk = np.empty((int(self.starts[-1]), size), np.float16)
         pooled = np.empty((len(self.features.sequences), frozen + 1, size), np.float16)
@@ -152,7 +127,7 @@ class Inputs:
             for row, s in enumerate(chosen):
                 begin, end = self.starts[s], self.starts[s + 1]
                 trunk[begin:end] = top[row, : end - begin]
-        return trunk, pooled
+        return {"trunk": torch.from_numpy(trunk), "pooled": torch.from_numpy(pooled)}
 
     def tensors(self, sequences) -> dict:
         """ids, mask, types and (where kept) trunk of these sequences, padded to the longest."""

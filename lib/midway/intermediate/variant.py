@@ -72,7 +72,9 @@ class Run:
         self.model = Model(
             self.encoded, study.encoder, outputs, training.stable_seed("head", seed)
         ).to(self.machine.device)
-        self.dev = {c.name: self._development(c) for c in self.cards}
+        size, load = study.intermediate.eval_size, sources.load
+        rows = {c.name: load(c.name, "dev", "en", study.data, size) for c in self.cards}
+        self.dev = {c.name: self._ready(c, rows[c.name]) for c in self.cards}
         self.probes = Probes(study, self.model, self.encoded.tokenizer, self.machine, self.cache)
         self.mlm = MLM(self) if "mlm" in suffixes else None
         self.shuffled = "shuffled" in suffixes
@@ -129,10 +131,6 @@ class Run:
         rest = (self.model, pieces, plan, self.machine, self.cache)
         return Development(card.name, rows, self.labels[card.name], *rest)
 
-    def _development(self, card) -> Development:
-        size = self.study.intermediate.eval_size
-        return self._ready(card, sources.load(card.name, "dev", "en", self.study.data, size))
-
     def _sources(self) -> list[training.Source]:
         sizes = {c.name: len(self.rows[c.name]) for c in self.cards}
         shares = training.multi_shares(sizes, self.study.intermediate.multi_cap)
@@ -151,7 +149,8 @@ class Run:
         point: dict = {"step": step, "fraction": step / steps if steps else 0.0}
         dose = next((d for d in self.doses if steps and step == round(d * steps)), None)
         point |= {"dose": dose} if dose else {}
-        point["metrics"] = mean | self.probes.measure()
+        found = mean | self.probes.measure()
+        point["metrics"] = {k: v for k, v in found.items() if v == v}  # few rows leave some open
         if len(each) > 1:
             point["tasks"] = {n: m["main"] for n, m in each.items()}
         self.notes.append(point)

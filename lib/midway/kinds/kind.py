@@ -122,7 +122,7 @@ class Kind:
 
     def said(self, row: dict, prediction, labels) -> str:
         """A prediction as text."""
-        return prediction
+        return " ".join(map(str, prediction)) if isinstance(prediction, list) else prediction
 
     # -- controls -----------------------------------------------------------------------------
 

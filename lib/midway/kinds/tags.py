@@ -60,6 +60,8 @@ class Tags(Kind):
         return table | {"tags": [[next(flat) for _ in tags] for tags in table["tags"]]}
 
     def encode(self, rows, labels, tokenizer, max_length, stride) -> Features:
+        from tokenizers import Encoding
+
         index = {label: i for i, label in enumerate(labels)}
         backend = backend_of(tokenizer, None)
         room, space = max_length - backend.num_special_tokens_to_add(False), space_of(backend)
@@ -75,7 +77,7 @@ class Tags(Kind):
                 while end < len(tokens) and (end == start or used + len(pieces[end].ids) <= room):
                     used += len(pieces[end].ids)
                     end += 1
-                merged = _merge(pieces[start:end])
+                merged = Encoding.merge(pieces[start:end], growing_offsets=False)
                 merged.truncate(room)
                 encodings.append(backend.post_process(merged, None, True))
                 owner.append(i)
@@ -141,9 +143,6 @@ class Tags(Kind):
     def asked(self, row: dict, labels) -> tuple[str, str]:
         return " ".join(row["tokens"]), " ".join(map(str, row["tags"]))
 
-    def said(self, row: dict, prediction, labels) -> str:
-        return " ".join(map(str, prediction))
-
     def fit_controls(self, card, rows: list, state: dict) -> None:
         counts: dict[str, Counter] = {}
         for row in rows:
@@ -188,12 +187,6 @@ class Tags(Kind):
 
     def score_files(self, card, predicted, expected):
         return submitted.tagging(card, predicted, expected)
-
-
-def _merge(pieces):
-    from tokenizers import Encoding
-
-    return Encoding.merge(list(pieces), growing_offsets=False)
 
 
 def _first_pieces(pieces, start: int, room: int) -> np.ndarray:

@@ -5,13 +5,13 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
 from midway.correlation import arrays, correlate, specification, tables
-from midway.run import hashes
 from midway.run import plan as planning
 from midway.run import steps as steps_
 from midway.run.record import RUNNER
@@ -49,7 +49,7 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
     base: the way from the page to the study's folder, "" or a relative path that ends in a slash.
     """
     found = []
-    true = current(study, folder)
+    true = planning.current(study, folder, by_hand=not os.environ.get(RUNNER))
     for sid in steps_.steps(study):
         if sid.step == STEPS[4]:
             continue
@@ -76,24 +76,6 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
     return found
 
 
-def current(study, folder: Path) -> set[str]:
-    """Folders of the steps whose records are up to date.
-
-    In a run, this is what the run itself goes by (midway.run.plan). By hand, a study may be of
-    another version of the library, or a sample without its files: then a record counts that was
-    made from the records that are there now.
-    """
-    if os.environ.get(RUNNER):
-        return planning.current(study, folder)
-    found = set()
-    for sid in steps_.steps(study):
-        made_from = (read(folder / sid.path / "record.json").get("hashes") or {}).get("upstream")
-        above = hashes.made_from(study, sid, folder, ignore_missing=True)
-        if made_from in (None, above):
-            found.add(sid.path)
-    return found
-
-
 def traceback(notebook: Path) -> str:
     """The first error among a notebook's outputs, without colours."""
     for cell in read(notebook).get("cells", []):
@@ -108,11 +90,12 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
     targets = list(study.transfer.targets)
     part = {t: p for p, names_ in study.parts().items() for t in names_}
     at = {(s["variant"], s["seed"], s["part"]): s for s in steps if s["step"] == "02_transfer"}
-    by = {(r.variant, r.seed, r.target): r for r in outcomes.itertuples()}
+    runs: Any = outcomes.itertuples()
+    by = {(r.variant, r.seed, r.target): r for r in runs}
     items = scores.groupby("target")["n"].max().to_dict() if len(scores) else {}
-    rows = []
+    rows: list[dict] = []
     for variant in sorted(study.intermediate.variants, key=tables.variant_place):
-        cells = []
+        cells: list[dict] = []
         for target in [*targets, "average"]:
             parts = {part[target]} if target in part else set(part.values())
             runs = [at[variant, s, p] for s in study.seeds for p in sorted(parts)]
@@ -127,7 +110,7 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
                 "target": target, "runs": runs if target != "average" else [], "n": len(values),
                 "value": mean(values), "kind": kind, "score": mean([r.score for r in have]),
                 "english": mean([r.english for r in have]),
-                "state": max(states, key=states.get) if states else "done",
+                "state": max(states, key=states.__getitem__) if states else "done",
                 "half": half_width(values, [r.score for r in have], base, items.get(target)),
             })  # fmt: skip
         rows.append({"variant": variant, "cells": cells})
@@ -150,9 +133,8 @@ def half_width(gains: list, scores: list, base: list, n: float | None) -> float 
     """
     if not gains or not base or not n or np.isnan(n):
         return None
-    rows = sum(
-        np.clip(p, 1, 99) * (100 - np.clip(p, 1, 99)) / n for p in (mean(scores), mean(base))
-    )
+    both = np.clip(np.array([mean(scores), mean(base)], float), 1, 99)
+    rows = (both * (100 - both) / n).sum()
     seeds = np.var(gains, ddof=1) / len(gains) if len(gains) > 1 else 0
     return float(1.96 * np.sqrt(rows + seeds))
 
@@ -164,7 +146,7 @@ def mean(values) -> float | None:
 
 def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame, str]:
     """Correlations of 03 and their file; computed from finished steps if 03 is unfinished."""
-    options = {"alpha": study.correlation.alpha, "method": "spearman"}
+    options: dict = {"alpha": study.correlation.alpha, "method": "spearman"}
     path, table = made.get("correlation", ("", pd.DataFrame()))
     if set(table.columns) >= CELL:
         table["note"] = table["note"].fillna("")
@@ -208,7 +190,7 @@ def languages(study, scores, steps) -> list[dict]:
             {"name": v, "runs": [s for s, _ in every if s["variant"] == v], "values": list(r)}
             for v, r in zip(table.index, table.to_numpy(), strict=True)
         ]
-        controls = [
+        controls: list[dict] = [
             {"name": c, "values": [mean(v.get(lang, [])) for lang in table]}
             for c, v in beside.items()
         ]

@@ -6,12 +6,14 @@ display.
 """
 
 import io
+import itertools
 import re
 from functools import wraps
 from html import escape
 from pathlib import Path
+from typing import Any
 
-from midway.study import tasks
+from midway.study import names, tasks
 
 GAIN, LOSS, INK, MUTED, GRID = "#5fa8de", "#eb9f58", "#1b1f24", "#57606a", "#cfd6dd"
 COLOURS = {  # none is blue or orange; all show on white and on black
@@ -19,7 +21,7 @@ COLOURS = {  # none is blue or orange; all show on white and on black
     "multi": INK, "none": "#7f7f7f",
 }  # fmt: skip
 MARKERS = "osD^vP*X"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "font.size": 9,
     "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "legend.frameon": False, "svg.hashsalt": "midway", "svg.fonttype": "none", "pdf.fonttype": 42,
@@ -27,6 +29,8 @@ STYLE = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color",
                      "ytick.color"), INK),
 }  # fmt: skip
+FARS = (5, 14, 24, 36, 50)  # points
+SIDES = ((1, 1), (1, -1), (1, 0), (-1, 1), (-1, -1), (-1, 0), (0, 1), (0, -1))
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", "#ffffff": "var(--bg)"}
 
 
@@ -74,7 +78,7 @@ def themed(text: str, name: str, label: str) -> str:
     text = re.sub(r'(id="|href="#|url\(#)(?=[\w-])', rf"\1{name}-", text)
     for colour, variable in THEME.items():
         text = text.replace(colour, variable)
-    size = re.search(r'viewBox="0 0 ([\d.]+)', text)[1]
+    (size, *_) = re.findall(r'viewBox="0 0 ([\d.]+)', text)
     head = f'<svg class="figure" role="img" aria-label="{escape(label)}" style="max-width:{size}pt"'
     text = re.sub(r'<svg(.*?) width="[^"]*"', rf"{head}\1", text, count=1, flags=re.S)
     return text.replace(" height=", " data-height=", 1)
@@ -122,3 +126,43 @@ def empty(text="nothing is finished yet"):
 def footnote(fig, text: str):
     fig.supxlabel(text, fontsize=7, color=MUTED, x=0.01, ha="left")
     return fig
+
+
+def label_points(ax, points, size: float = 7.5) -> None:
+    """Write each point's name (index; columns x, y) at the nearest free place; far: with a line.
+
+    From the top down, without going back: a crowd may still leave the last names on others.
+    """
+    ax.figure.draw_without_rendering()  # from here on it is known where things are
+    inside, scale = ax.get_window_extent().extents, ax.figure.dpi / 72
+    at = {name: ax.transData.transform((p.x, p.y)) for name, p in points.iterrows()}
+    taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in at.values()]
+    for name, p in points.sort_values("y", ascending=False).iterrows():
+        words_ = names.variant(name)
+        text = ax.text(p.x, p.y, words_, fontsize=size)
+        box = text.get_window_extent()
+        text.remove()
+
+        def badness(spot, name=name, width=box.width, height=box.height):
+            far, (dx, dy) = spot
+            x, y = (a + far * d * scale for a, d in zip(at[name], (dx, dy), strict=True))
+            x, y = x + (dx - 1) * width / 2, y + (dy - 1) * height / 2
+            own = (x, y, x + width, y + height)
+            return sum(_shared(own, o) for o in taken) + width * height - _shared(own, inside), own
+
+        spots = list(itertools.product(FARS, SIDES))
+        rated = [badness(spot) for spot in spots]
+        best = min(range(len(spots)), key=lambda i: round(rated[i][0]))
+        (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": MUTED, "lw": 0.6}
+        ax.annotate(
+            words_, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
+            ha=("center", "left", "right")[dx], va=("center", "bottom", "top")[dy],
+            arrowprops=line | {"shrinkA": 0, "shrinkB": 3} if far > FARS[0] else None,
+        )  # fmt: skip
+        taken.append(rated[best][1])
+
+
+def _shared(a, b) -> float:
+    """Area that two boxes (x0, y0, x1, y1) share."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0) * max(height, 0)

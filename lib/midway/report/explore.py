@@ -7,6 +7,7 @@ Examples
 1
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -77,8 +78,6 @@ def power(folder) -> None:
 
 
 def _power(parts, rho: float) -> None:
-    from dataclasses import replace
-
     sizes = (5, 8, 10, 15, 20, 30, 40, 60)
     curves = [design.power(replace(parts, tasks=n, families=n), studies=500) for n in sizes]
     found = pd.Series([float(c.set_index("rho")["between"].loc[rho]) for c in curves], sizes)

@@ -6,8 +6,11 @@ Examples
 >>> figure = lesson.losses([1.1, 0.9, 0.7, 0.6], steps=[2, 4])
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from midway import kinds
 from midway.report.drawing import INK, MUTED, empty, footnote, new_axes, styled
@@ -31,8 +34,6 @@ def losses(values, steps=(), what: str = "training loss (nats)"):
 @styled
 def languages(scores: pd.Series, what: str, n: int):
     """Bars of one score by language (index), the training language first and dark."""
-    import seaborn as sns
-
     fig, (ax,) = new_axes(1, (6.4, 2.6))
     colours = {lang: INK if lang == "en" else MUTED for lang in scores.index}
     sns.barplot(x=scores.index, y=scores.to_numpy(), hue=scores.index, palette=colours, ax=ax)
@@ -45,8 +46,6 @@ def languages(scores: pd.Series, what: str, n: int):
 @styled
 def similarity(table: pd.DataFrame, title: str):
     """Cosines of every pair of texts (index and columns: their names) as a square."""
-    import seaborn as sns
-
     fig, (ax,) = new_axes(1, (6.0, 5.2))
     sns.heatmap(table, cmap="Greys", vmin=0, vmax=1, square=True, linewidths=0.5, ax=ax,
                 cbar_kws={"label": "cosine (negative: white)"})  # fmt: skip
@@ -57,8 +56,6 @@ def similarity(table: pd.DataFrame, title: str):
 @styled
 def chance(values, seen: float, what: str, where: str = ""):
     """Histogram of a statistic when chance alone decides, and the value that was seen."""
-    import seaborn as sns
-
     fig, (ax,) = new_axes(1, (5.2, 2.4))
     sns.histplot(x=np.asarray(values), bins=40, color=MUTED, edgecolor="white", lw=0.3, ax=ax)
     ax.axvline(seen, color=INK, lw=2)
@@ -84,9 +81,9 @@ def table(frame: pd.DataFrame):
     html = [c for c in frame.attrs.get("html", ()) if c in frame]
     css = {"text-align": "start", "vertical-align": "top", "white-space": "normal",
            "unicode-bidi": "plaintext", "max-width": "34em"}  # fmt: skip
-    look = frame.style.hide(axis="index").set_properties(**css).format(precision=1, escape="html")
-    heads = [{"selector": "th", "props": "text-align: start"}]
-    return look.format(None, subset=html).set_table_styles(heads)
+    look: Any = frame.style.hide(axis="index").set_properties(**css)
+    look = look.format(precision=1, escape="html").format(None, subset=html)
+    return look.set_table_styles([{"selector": "th", "props": "text-align: start"}])
 
 
 def evidence(rows, card, labels=()) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, 
 
     base: the way from the page to the study's folder; weak: as in :func:`units`.
     """
-    found = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
+    found: list = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
     if "correlation" in made:
         found += [taken(folder, base, name) for name in TAKEN]
         found.append(doses(folder, made, weak, study.correlation.outcome))

@@ -4,7 +4,6 @@ Nothing is downloaded but listings of the hub's repositories, one request each.
 """
 
 import os
-import re
 import shutil
 from importlib import metadata
 
@@ -37,8 +36,9 @@ def checks(study: params.Study) -> list[dict]:
     return rows
 
 
-def _row(what: str, ok: bool | None, detail: str) -> dict:
-    return {"what": what, "ok": ok, "detail": detail}
+def _row(what: str, ok: bool | None, detail: str, away: bool = False) -> dict:
+    """away: it is not known to be missing, it cannot be had now."""
+    return {"what": what, "ok": ok, "detail": detail, "away": away}
 
 
 def _versions(study) -> list[dict]:
@@ -83,12 +83,12 @@ def _encoder(study, ask: bool) -> list[dict]:
         if repository.here(*where, checkpoints.wanted, "model"):
             facts = _checkpoint(repository.snapshot(*where, "model"), "encoder.name")
             return [_row("encoder", True, f"{place}, in the cache: {facts}")]
-        if (sizes := repository.listing(*where, "model", ask)) is None:
-            return [_row("encoder", False, f"{place}: {AWAY}")]
+        if (sizes := repository.listing(*where, "model", () if ask else None)) is None:
+            return [_row("encoder", False, f"{place}: {AWAY}", away=True)]
         size = fetch.megabytes(sum(sizes[n] for n in checkpoints.wanted(list(sizes))))
         return [_row("encoder", None, f"{place}: {size} to download: midway fetch")]
     except (repository.Absent, Unreachable) as error:
-        return [_row("encoder", False, str(error))]
+        return [_row("encoder", False, str(error), isinstance(error, Unreachable))]
 
 
 def _checkpoint(folder, key: str) -> str:
@@ -170,12 +170,12 @@ def _data(study, ask: bool) -> list[dict]:
     for name, wanted in fetch.reads(study).items():
         card = tasks.get(name)
         if sources.source(card, study.data) == "hub":
-            known = fetch.holdings(study, card.name, wanted, ask)
+            known = fetch.holdings(study, card.name, wanted, () if ask else None)
             files |= known.files
             row = _hub(study, card, known, ask)
         else:
             row = _files(study, card, wanted)
-        if row["ok"] is False and name not in fetch.needed(study):
+        if row["ok"] is False and not row["away"] and name not in fetch.needed(study):
             multi = "multi" in bases and name in tasks.INTERMEDIATE
             out = "multi goes on without it" if multi else "only for a probe, which is left out"
             row |= {"ok": None, "detail": f"{out}: {row['detail']}"}
@@ -198,7 +198,7 @@ def _hub(study, card, known, ask: bool) -> dict:
     if not absent:
         return _row(card.name, None if note else True, f"{known}, in the cache{note}")
     if known.unreachable or not ask:
-        return _row(card.name, False, (known.unreachable or AWAY) + note)
+        return _row(card.name, False, (known.unreachable or AWAY) + note, away=True)
     size = fetch.megabytes(known.size(absent=True))
     detail = f"{known}; {absent} files, {size} to download: midway fetch{note}"
     return _row(card.name, None, detail)
@@ -232,8 +232,16 @@ def _files(study, card, wanted) -> dict:
 
 
 def show(rows: list[dict]) -> str:
-    """The checks as text, one a line."""
-    marks = {True: "ok     ", False: "MISSING", None: "note   "}
+    """The checks as text, one a line, and a count of those that a run would fail at."""
+
+    def mark(row) -> str:
+        if row["ok"] is False:
+            return "NOT NOW" if row["away"] else "MISSING"
+        return "ok" if row["ok"] else "note"
+
     width = max(len(row["what"]) for row in rows)
-    lines = [f"{marks[r['ok']]}  {r['what']:{width}}  {r['detail']}" for r in rows]
-    return "\n".join(re.sub(r"\s+\n", "\n", line) for line in lines)
+    lines = [f"{mark(r):7}  {r['what']:{width}}  {r['detail']}" for r in rows]
+    for name, title in (("MISSING", "missing"), ("NOT NOW", "not to be had now")):
+        if found := [row["what"] for row in rows if mark(row) == name]:
+            lines.append(f"{title}: {len(found)} ({', '.join(found)})")
+    return "\n".join(lines)

@@ -5,7 +5,6 @@ can fill the hub's cache (HF_HOME) for machines without one.
 """
 
 import shutil
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +61,7 @@ def needed(study: params.Study) -> set[str]:
 class Holdings:
     """Files of a task that are in the cache, and the hub's listing of the others."""
 
-    parts: dict[str, dict] = field(default_factory=dict)  # "split lang" -> a part on the hub
+    parts: dict[tuple[str, str], list[dict]] = field(default_factory=dict)  # (split, language)
     missing: list[str] = field(default_factory=list)  # what no source has, with the reason
     unreachable: str = ""  # why the hub could not be asked
     files: dict[tuple, tuple[int, bool]] = field(default_factory=dict)  # -> bytes, whether here
@@ -71,12 +70,13 @@ class Holdings:
         return sum(size for size, here in self.files.values() if not (absent and here))
 
     def __str__(self) -> str:
-        at = {f"{part['id']} at {part['revision'][:12]}": None for part in self.parts.values()}
+        parts = [part for own in self.parts.values() for part in own]
+        at = dict.fromkeys(f"{part['id']} at {part['revision'][:12]}" for part in parts)
         return f"{len(self.files)} files, {megabytes(self.size())} ({', '.join(at)})"
 
 
-def holdings(study: params.Study, name: str, wanted, ask: bool) -> Holdings:
-    """Look a task up: in the hub's cache and, with ``ask``, in its listings (one request each)."""
+def holdings(study: params.Study, name: str, wanted, waits=()) -> Holdings:
+    """Look a task up: in the hub's cache and, unless ``waits`` is None, in its listings."""
     out = Holdings()
     for split, lang in wanted:
         try:
@@ -84,83 +84,107 @@ def holdings(study: params.Study, name: str, wanted, ask: bool) -> Holdings:
         except MissingData as error:
             out.missing.append(f"{split} {lang}: {error.reason}")
             continue
-        for i, part in enumerate(parts):
+        for part in parts:
             place, choose = (part["id"], part["revision"]), hub.chooser(part)
             try:
                 here = repository.here(*place, choose)
-                sizes = repository.listing(*place, ask=ask and not out.unreachable)
+                sizes = repository.listing(*place, waits=None if out.unreachable else waits)
                 names = choose(list(sizes)) if sizes else [str(p) for p in here or [choose]]
                 got = {n: (sizes[n] if sizes else 0, here is not None) for n in names}
                 out.files |= {(*place, n): found for n, found in got.items()}
             except repository.Absent as error:
                 out.missing.append(f"{split} {lang}: {error}")
-                continue
+                parts = []
+                break
             except Unreachable as error:
                 out.unreachable = str(error)
                 out.files[*place, choose] = (0, False)
-            out.parts[f"{split} {lang}{i or ''}"] = part
+        if parts:
+            out.parts[split, lang] = parts
     return out
 
 
 def fetch(study: params.Study) -> int:
     """Download, verify and list what a study reads; the exit code: 0, or 1 when something lacks."""
     sources.refuse(study)
-    bad = _encoder(study)
-    for name, wanted in reads(study).items():
-        bad += _task(study, name, wanted)
-    print(
-        f"missing: {len(bad)}" if bad else "all is here and as the hub lists it", *bad, sep="\n  "
-    )
-    if not bad and "hub" in (study.data.source, study.encoder.kind):
+    missing, later = _encoder(study)
+    wanted = reads(study)
+    for name in wanted:
+        if later and (away := repository.unreachable()):
+            later.append(f"{name} and what follows were not asked for: {away}")
+            break
+        for known, more in zip((missing, later), _task(study, name, wanted[name]), strict=True):
+            known += more
+    if missing:
+        print(f"missing: {len(missing)}", *missing, sep="\n  ")
+    if later:
+        print(f"not to be had now: {len(later)}; run `midway fetch` again", *later, sep="\n  ")
+    if missing or later:
+        return 1
+    print("all is here and as the hub lists it")
+    if "hub" in (study.data.source, study.encoder.kind):
         print("the study now runs without a network: export HF_HUB_OFFLINE=1")
-    return 1 if bad else 0
+    return 0
 
 
-def _encoder(study) -> list[str]:
-    """Fetch and load the encoder, so that what does not fit is known now; what is wrong with it."""
+def _encoder(study) -> tuple[list[str], list[str]]:
+    """Fetch and load the encoder, so that what does not fit is known now: as :func:`_task`."""
     from midway.encoder import checkpoints, encoder
 
     enc = study.encoder
     try:
         if enc.kind == "hub":
-            sizes = repository.listing(*enc.place, kind="model") or {}
+            sizes = repository.listing(*enc.place, "model", repository.WAITS) or {}
             size = sum(sizes[name] for name in checkpoints.wanted(list(sizes)))
             print(f"encoder: {enc.name} at {enc.place[1][:12]}, {megabytes(size)}", flush=True)
-            checkpoints.hub_folder(*enc.place, sys.stderr.isatty())
+            here = repository.here(*enc.place, checkpoints.wanted, "model")
+            if (free := room()) < size and not here:
+                return [f"encoder: {_full(free)}"], []
         found = encoder.load(enc)
-    except (InputError, Unreachable, repository.Absent) as error:
-        return [f"encoder: {error}"]
+    except (InputError, repository.Absent) as error:
+        return [f"encoder: {error}"], []
+    except Unreachable as error:
+        return [], [f"encoder: {error}"]
     print(f"  loads: {found.layers} layers, {found.hidden_size} wide")
-    return []
+    return [], []
 
 
-def _task(study, name: str, wanted) -> list[str]:
-    """Fetch and verify one task's files; what is missing."""
-    known = holdings(study, name, wanted, ask=True)
+def _task(study, name: str, wanted) -> tuple[list[str], list[str]]:
+    """Fetch, verify and read one task's rows: what is missing, and what is not to be had now."""
+    known = holdings(study, name, wanted, repository.WAITS)
     card, load = tasks.get(name), known.size(absent=True)
     rest = f"; {megabytes(load)} to download" if load else ", in the cache"
-    if study.data.source != "mini":
+    if known.unreachable:
+        return [], [f"{name}: {known.unreachable}"]
+    if study.data.source != "mini" and (known.parts or not known.missing):
         print(f"{name}: {known}{rest}" if known.parts else f"{name}: files of your own", flush=True)
     if known.missing:
         print(f"  get it: {card.get}; commands: docs/official-files.md")
     if (free := room()) < load:
-        return [f"{name}: {megabytes(free)} free for {constants.HF_HUB_CACHE}; set HF_HOME"]
-    bad = [f"{name} {reason}" for reason in known.missing]
-    for label, part in known.parts.items():
+        return [f"{name}: {_full(free)}"], []
+    missing, later = [f"{name} {reason}" for reason in known.missing], []
+    for split, lang in known.parts:
         try:
-            place = part["id"], part["revision"]
-            repository.files(*place, hub.chooser(part), bars=sys.stderr.isatty())
-        except (repository.Absent, InputError, Unreachable) as error:
-            bad.append(f"{name} {label}: {error}")
-            if isinstance(error, Unreachable):
+            sources.load(name, split, lang, study.data, 1)
+        except MissingData as error:
+            missing.append(f"{name} {split} {lang}: {error.reason}")
+        except InputError as error:
+            missing.append(f"{name} {split} {lang}: {error}")
+        except Unreachable as error:
+            later.append(f"{name} {split} {lang}: {error}")
+            if not error.final:
                 break  # each attempt waits
     if note := sources.note(card, study.data):
         print(f"  note: {note}")
     if name not in needed(study):
-        for reason in bad:
+        for reason in missing:
             print(f"  not there, only for `multi` or a probe: {reason}")
-        bad = [reason for reason in bad if known.unreachable]
-    return bad
+        missing = []
+    return missing, later
+
+
+def _full(free: int) -> str:
+    return f"{megabytes(free)} free for {constants.HF_HUB_CACHE}; set HF_HOME to another disk"
 
 
 def room() -> int:

@@ -7,7 +7,7 @@ from midway.run.record import load
 from midway.run.steps import steps
 from midway.study.errors import InputError
 
-SHOWN = 8  # reasons in a message
+SHOWN = 8  # reasons that are told
 
 
 def reasons(study, folder: Path) -> Counter:
@@ -18,19 +18,18 @@ def reasons(study, folder: Path) -> Counter:
             continue
         try:
             results = load(folder / sid.path / "record.json").results
-        except InputError:
+            own = [results, *results.get("targets", {}).values()]
+            pairs = [item for part in own for item in (part.get("missing") or {}).items()]
+        except (InputError, AttributeError):  # no record of a step: plan and audit say so
             continue
-        own = [results, *results.get("targets", {}).values()]
-        pairs = [item for part in own for item in (part.get("missing") or {}).items()]
         found.update({why if ": " in why else f"{key}: {why}" for key, why in pairs})
     return found
 
 
 def without(study, folder: Path) -> list[str]:
-    """Lines for the end of a run; none where nothing is missing."""
+    """One line for each missing thing, told by `run` at its end and by `audit`."""
     found = reasons(study, folder)
-    if not found:
-        return []
-    more = [f"  and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    lines = [f"  {why} ({n} step{'s' * (n > 1)})" for why, n in found.most_common(SHOWN)]
-    return [f"missing data: {len(found)}; the steps went on without:", *lines, *more]
+    lines = [
+        f"missing data: {why} ({n} step{'s' * (n > 1)})" for why, n in found.most_common(SHOWN)
+    ]
+    return lines + [f"missing data: {len(found)} in all; see `midway doctor`"] * bool(found)

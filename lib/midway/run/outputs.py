@@ -12,7 +12,6 @@ Examples
 """
 
 import json
-import sys
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +22,6 @@ from midway.study.files import root
 
 ENOUGH = 5  # tasks below which no correlation can be significant
 SAMPLE = "docs/sample/study.zip"  # records and tables of the default study
-KEPT = ("params.yaml", "0[12]_*/**/record.json", "02_*/**/scores/*.json", "0[34]_*/record.json",
-        "0[34]_*/tables/*.csv", "03_*/figures/[ps]*.svg")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,20 +101,3 @@ def unpack(archive: Path) -> Path:
             if not (folder / name).exists():
                 kept.extract(name, folder)
     return folder
-
-
-def pack(folder: Path, archive: Path) -> Path:
-    """Put a finished study's records and tables into a file: the same study, the same bytes.
-
-    ``python -m midway.run.outputs outputs/mini`` renews the sample in docs/sample.
-    """
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as kept:
-        for path in sorted({p for pattern in KEPT for p in folder.glob(pattern)}):
-            name = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
-            name.compress_type, name.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            kept.writestr(name, path.read_bytes())
-    return archive
-
-
-if __name__ == "__main__":
-    print(pack(Path(sys.argv[1]), root() / SAMPLE))

@@ -53,7 +53,7 @@ def stages(until: str | None) -> tuple[str, ...]:
     if until not in STEPS:
         raise InputError(f"--until: unknown step {until!r}; known: {', '.join(STEPS)}")
     wanted = STEPS[: STEPS.index(until) + 1]
-    return tuple(s for s in wanted if s != STEPS[3] or until == STEPS[3])
+    return tuple(s for s in wanted if s != STEPS[3] or until in STEPS[3:])
 
 
 def check(study) -> None:
@@ -173,8 +173,10 @@ class Run:
             if end:
                 notebook = folder / sid.path / "notebook.ipynb"
                 say(f"{end.state}: {notebook if notebook.exists() else sid.path}\n    {end.error}")
-        if skipped := sum(end is None for end in self.bad.values()):
-            say(f"{skipped} steps were not run: they need what is missing above")
+        skipped = sum(end is None for end in self.bad.values())
+        if self.bad:
+            rest = f"; {skipped} more need them" if skipped else ""
+            say(f"steps that were not done: {len(self.bad) - skipped}{rest}")
         for line in without(self.study, folder):
             say(line)
         say(page if page.exists() else folder, sys.stdout)

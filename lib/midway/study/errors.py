@@ -29,11 +29,11 @@ class MissingData(InputError):
 class Unreachable(Exception):
     """Something cannot be had now, but may be had later: the step fails and is tried again.
 
-    retry_after: seconds that the other side asks to wait; offline: a network is not to be used.
+    retry_after: seconds that the other side asks to wait; final: to ask again at once is no use.
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None, offline: bool = False):
-        self.retry_after, self.offline = retry_after, offline
+    def __init__(self, reason: str, retry_after: float | None = None, final: bool = False):
+        self.retry_after, self.final = retry_after, final
         super().__init__(reason)
 
 
@@ -67,10 +67,15 @@ ESCAPES = {code: f"\\u{code:04x}" for code in CONTROLS}  # as in JSON; tabs and 
 
 
 class Visible:
-    """A text stream that shows control characters of data instead of obeying them."""
+    """A text stream that shows control characters of data instead of obeying them.
+
+    What its encoding lacks is shown as well (PYTHONIOENCODING=ascii and the like).
+    """
 
     def __init__(self, stream):
         self.stream = stream
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
         return self.stream.write(text.translate(ESCAPES))

@@ -19,6 +19,7 @@ class Name(NamedTuple):
     title: str
     unit: str
     meaning: str
+    smaller: bool = False  # a smaller value is better
 
 
 PREDICTORS = {

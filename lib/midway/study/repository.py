@@ -2,66 +2,68 @@
 
 huggingface_hub keeps a commit's listing in its cache: a repository costs one request for it and one
 download per file, whatever the number of jobs. Files are compared with the listed hashes when they
-are read. What goes wrong is told apart:
-
-:class:`Absent`       not there, or not for us: no such repository, commit or file; gated. Asking
-                      again will not help.
-:class:`Unreachable`  not now: no network, a time-out, 429 or 5xx, a download that was cut off or
-                      damaged. Asked again with growing pauses (``Retry-After`` is obeyed) first.
+are read. What goes wrong is Absent or Unreachable (``hub_answers``).
 """
 
-import errno
+import contextlib
 import hashlib
 import re
+import sys
 import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from midway.study.errors import InputError, Unreachable, one_line
+from midway.study.errors import InputError, Unreachable
+from midway.study.hub_answers import PATIENCE, Absent, connect, line, told, unwritable
 
-WAITS = (5.0, 20.0)  # seconds before the second and third attempt; a request has its own five
-PATIENCE = 330  # seconds of Retry-After that are waited for; the hub counts in five minutes
+WAITS = (1.0, 5.0, 20.0, 60.0)  # seconds before the second to fifth attempt
 #: "dataset owner/name@commit/path" -> sha256 of what this process has read
 READ: dict[str, str] = {}
 Choose = Callable[[list[str]], list[str]]  # the files wanted of those that are listed
 
 
-class Absent(Exception):
-    """The hub does not have it, or does not give it to us: one line with the cause."""
-
-
-def files(name: str, commit: str, choose: Choose, kind: str = "dataset", bars=False) -> list[Path]:
+def files(name: str, commit: str, choose: Choose, kind: str = "dataset") -> list[Path]:
     """The chosen files of a commit, in the listing's order, downloaded where they are not here yet.
 
     kind: 'dataset' or 'model'. ``choose`` is given all paths of the commit and may raise Absent.
     Raises Absent or Unreachable, one line each; InputError where the cache cannot be written.
     """
-    for wait in (*WAITS, None):
-        try:
+
+    def attempt() -> list[Path]:
+        found = here(name, commit, choose, kind)
+        if found is None:
+            _download(name, commit, choose, kind)
             found = here(name, commit, choose, kind)
-            if found is None:
-                _download(name, commit, choose, kind, bars)
-                found = here(name, commit, choose, kind)
-            if found is None:
-                raise Unreachable(f"{name} at {commit[:12]}: the download is not complete")
-            return [_verified(name, commit, path, kind) for path in found]
+        if found is None:
+            raise Unreachable(f"{name} at {commit[:12]}: the download is not complete")
+        return [_verified(name, commit, path, kind) for path in found]
+
+    return _patiently(attempt, WAITS)
+
+
+def _patiently(attempt: Callable, waits):
+    """What ``attempt`` returns, tried again after each of ``waits`` while it is Unreachable."""
+    for wait in (*waits, None):
+        try:
+            return attempt()
         except Unreachable as error:
             pause = max(wait or 0, error.retry_after or 0)
-            if wait is None or error.offline or pause > PATIENCE:
+            if wait is None or error.final or pause > PATIENCE:
                 raise
             time.sleep(pause)
     raise AssertionError  # the last turn has returned or raised
 
 
-def listing(name: str, commit: str, kind: str = "dataset", ask: bool = True) -> dict | None:
+def listing(name: str, commit: str, kind: str = "dataset", waits=()) -> dict | None:
     """Path -> size of every file of a commit; from the cache, else from the hub (one request).
 
-    None when it is not in the cache and ``ask`` is False. Raises as :func:`files`, but asks once.
+    waits: seconds before further attempts; None: the hub is not asked, and None is returned where
+    the cache has no listing. Raises as :func:`files`.
     """
     known = _tree(name, commit, kind)
-    if known is None and ask:
-        _download(name, commit, lambda _: [], kind)
+    if known is None and waits is not None:
+        _patiently(lambda: _download(name, commit, lambda _: [], kind), waits)
         known = _tree(name, commit, kind)
     return None if known is None else {path: entry.size for path, entry in known.items()}
 
@@ -74,9 +76,10 @@ def unreachable() -> str:
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     try:
+        connect()
         get_session().head(constants.ENDPOINT, timeout=10)
-    except Exception as error:  # of httpx2, certificates, proxies
-        return f"no connection to {constants.ENDPOINT} ({_line(error)})"
+    except Exception as error:  # Unreachable; of certificates, proxies
+        return line(error)
     return ""
 
 
@@ -111,107 +114,58 @@ def snapshot(name: str, commit: str, kind: str) -> Path:
 
 
 def _tree(name: str, commit: str, kind: str) -> dict | None:
-    """Path -> huggingface_hub.RepoFile as the cache knows this commit."""
-    from huggingface_hub import get_cached_repo_tree
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+    """Path -> size, blob_id (git's) and lfs_sha256 as the cache's listing of this commit has them.
+
+    Not by ``get_cached_repo_tree``, which leaves lfs_sha256 out: blob_id is a pointer's there.
+    """
+    from huggingface_hub._tree_cache import read_tree_cache
 
     try:
-        listed = get_cached_repo_tree(name, repo_type=kind, revision=commit)
-    except (CachedRepoTreeNotFoundError, OSError, ValueError):
+        return read_tree_cache(str(_folder(name, kind).resolve()), commit)
+    except (OSError, ValueError):
         return None
-    return {entry.path: entry for entry in listed}
 
 
-def _download(name: str, commit: str, choose: Choose, kind: str, bars: bool = False) -> None:
+def _download(name: str, commit: str, choose: Choose, kind: str) -> None:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-        logging,
-    )
 
-    shown, level = not are_progress_bars_disabled(), logging.get_verbosity()
-    if not bars:
-        disable_progress_bars()
-    logging.set_verbosity_error()  # its warnings are said here in one line
+    where: dict = {"repo_id": name, "repo_type": kind, "revision": commit}
     try:
-        if (tree := _tree(name, commit, kind)) is None:  # first the listing alone
-            snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=["\n"])
+        connect()
+        with _quiet(bars=False):
+            if _tree(name, commit, kind) is None:  # first the listing alone
+                snapshot_download(**where, allow_patterns=["\n"])
             tree = _tree(name, commit, kind)
             if tree is None:  # it found some files of the commit and swallowed why it cannot ask
-                next(iter(HfApi().list_repo_tree(name, repo_type=kind, revision=commit)), None)
-                raise Unreachable(f"{name} at {commit[:12]}: the hub's listing was not kept")
+                next(iter(HfApi().list_repo_tree(**where)), None)
+                raise unwritable("its listing was not kept there")
         wanted = [re.sub(r"([*?[])", r"[\1]", path) for path in choose(list(tree))]
         if wanted:
-            snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=wanted)
-    except (Absent, Unreachable):
+            with _quiet(bars=sys.stderr.isatty()):
+                snapshot_download(**where, allow_patterns=wanted)
+    except (Absent, InputError):
         raise
+    except Unreachable as error:
+        raise Unreachable(f"{name} at {commit[:12]}: {error}", error.retry_after) from None
     except Exception as error:  # of httpx2, huggingface_hub, hf_xet, the disk
-        raise _told(error, name, commit, kind) from None
+        raise told(error, name, commit, kind) from None
+
+
+@contextlib.contextmanager
+def _quiet(bars: bool):
+    """No warnings of huggingface_hub: they are said here in one line."""
+    from huggingface_hub import utils
+
+    shown, level = not utils.are_progress_bars_disabled(), utils.logging.get_verbosity()
+    if not bars:
+        utils.disable_progress_bars()
+    utils.logging.set_verbosity_error()
+    try:
+        yield
     finally:
-        logging.set_verbosity(level)
+        utils.logging.set_verbosity(level)
         if shown:
-            enable_progress_bars()
-
-
-def _told(error: Exception, name: str, commit: str, kind: str) -> Exception:
-    """Absent, Unreachable or InputError of whatever a download has raised, with its cause."""
-    from huggingface_hub import constants, errors
-
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-
-    def first(*types):
-        return next((e for e in chain if isinstance(e, types)), None)
-
-    what, page = f"{name} at {commit[:12]}", f"{constants.ENDPOINT}/"
-    page += f"{'datasets/' if kind == 'dataset' else ''}{name}"
-    if first(errors.OfflineModeIsEnabled):
-        advice = (
-            "HF_HUB_OFFLINE is set and it is not in the cache; run `midway fetch` with a network"
-        )
-        return Unreachable(f"{what}: {advice}", offline=True)
-    answer = first(errors.HfHubHTTPError)
-    response = getattr(answer, "response", None)
-    status, headers = getattr(response, "status_code", 0), getattr(response, "headers", {})
-    if status == 429 or status == 408 or status >= 500:
-        after = headers.get("Retry-After", "")
-        asks = f"; it asks to wait {after} s" if after.isdigit() else ""
-        kinds = {429: "too many requests (429)", 408: "a time-out (408)"}
-        told = kinds.get(status, f"the hub is out of order ({status})")
-        return Unreachable(f"{what}: {told}{asks}", int(after) if after.isdigit() else None)
-    if first(errors.GatedRepoError):
-        return Absent(f"{what} is gated: accept its terms at {page}, then `hf auth login`")
-    if first(errors.RevisionNotFoundError):
-        return Absent(f"{name} has no commit {commit}: mistyped, or deleted there?")
-    if first(errors.DisabledRepoError):
-        return Absent(f"{what}: the hub has disabled this repository ({page})")
-    if first(errors.RepositoryNotFoundError) or status == 401:
-        why = "mistyped, or private (then: `hf auth login`)?"
-        if "credentials" in headers.get("X-Error-Message", "").lower():
-            why = "the token is not valid (HF_TOKEN or `hf auth login`)?"
-        return Absent(f"the hub shows no {kind} {name} (401): {why}")
-    if status == 403:
-        return Absent(f"{what}: access refused (403); see {page}")
-    if first(errors.RemoteEntryNotFoundError) or status:
-        return Absent(f"{what}: the hub answers {status or 404}: {_line(answer)}")
-    disk = next((e for e in chain if isinstance(e, OSError) and e.errno in _DISK), None)
-    if disk:
-        return InputError(f"{constants.HF_HUB_CACHE}: cannot be written: {disk.strerror}")
-    if any(type(e).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore") for e in chain):
-        return Unreachable(f"{what}: no connection to {constants.ENDPOINT} ({_line(chain[-1])})")
-    return Unreachable(f"{what}: the download failed ({type(error).__name__}: {_line(error)})")
-
-
-_DISK = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM)
-
-
-def _line(error) -> str:
-    return one_line(" ".join(str(error).split()))[:160] or type(error).__name__
+            utils.enable_progress_bars()
 
 
 def _verified(name: str, commit: str, path: Path, kind: str) -> Path:
@@ -221,7 +175,7 @@ def _verified(name: str, commit: str, path: Path, kind: str) -> Path:
     sha256, git = _hashes(path, stat.st_size, stat.st_mtime_ns)
     entry = (_tree(name, commit, kind) or {}).get(inside)
     if entry is not None:
-        right = sha256 == entry.lfs.sha256 if entry.lfs else git == entry.blob_id
+        right = sha256 == entry.lfs_sha256 if entry.lfs_sha256 else git == entry.blob_id
         if not right:
             try:
                 path.resolve().unlink()  # the blob; the link beside it then leads nowhere

@@ -18,10 +18,10 @@ from midway.intermediate.variant import weights_file
 from midway.kinds.kind import by_row_kind
 from midway.kinds.tokens import texts
 from midway.study import tasks
-from midway.study.errors import MissingData
-from midway.study.files import plain, write_atomic
+from midway.study.errors import MissingData, Unreachable
+from midway.study.files import digest, plain, write_atomic
 from midway.study.params import Study
-from midway.study.variants import LONGER
+from midway.study.variants import LONGER, split_dose
 from midway.transfer import controls, submission_files
 from midway.transfer.summary import summary
 
@@ -57,9 +57,11 @@ class Run:
         self.layer = study.encoder.retrieval_layer or self.encoded.layers
         self.bare = self._model({})
         if not variant.startswith("none"):
-            kept = snapshots.read_weights(Path(upstream) / weights_file(variant))[0]
-            snapshots.restore(self.bare.encoder, kept)
+            made_as = {"encoder": self.encoded.fingerprint, "variant": split_dose(variant)[0]}
+            path = Path(upstream) / weights_file(variant)
+            snapshots.restore(self.bare.encoder, snapshots.read_weights(path, made_as)[0])
         self.start = snapshots.trained(self.bare.encoder)
+        self.refused: dict[str, None] = {}  # what the hub has but does not give us
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
         self.extra: dict[str, dict] = {}
@@ -71,21 +73,25 @@ class Run:
         return model.to(self.machine.device)
 
     def evaluate(self, target: str) -> dict:
-        """Train where the target trains, answer in each language, write predictions and scores."""
+        """Train where the target trains, answer in each language, write predictions and scores.
+
+        Unreachable for what is gated, say, is raised by the last target, after all others."""
         card = tasks.get(target)
         languages = sources.evaluated(self.study, target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
         facts: dict = {"train_key": card.train_key, "missing": {}}
         if note := sources.note(card, self.study.data):
             facts["note"] = note
-        no_training: MissingData | None = None
+        no_training: MissingData | Unreachable | None = None
         with_controls = None
         try:
             if card.trains:
                 facts |= self._trained(card, all(done.values()))
             with_controls = self._controls(card)
-        except MissingData as error:  # of the English training rows: the other targets go on
-            no_training = error
+        except (MissingData, Unreachable) as error:  # of the English training rows
+            if not getattr(error, "final", True):
+                raise
+            no_training = error  # the other targets go on
         for lang in bar(self._order(languages), f"{target} by language"):
             if done[lang] is None:
                 try:
@@ -96,6 +102,12 @@ class Run:
                 except MissingData as error:
                     facts["missing"][lang] = str(error)
                     self.step.score(target, lang, missing=str(error))
+                except Unreachable as error:
+                    self.refused[str(error)] = None
+                    if not error.final:
+                        raise
+        if self.refused and target == self.targets[-1]:
+            raise Unreachable("; ".join(self.refused), final=True)
         scored = {lang: done[lang] for lang in languages if done[lang] is not None}
         self.extra[target] = {lang: record.extra for lang, record in scored.items()}
         self.results[target] = facts | summary(card, scored)
@@ -136,7 +148,8 @@ class Run:
                 if named := kinds.get(card.kind).blind:
                     blinds[named[1]] = self._fit(card, blind=True)[0]
             self.tuned[key] = model, facts, blinds
-            write_atomic(known, json.dumps({"key": made_of, "facts": plain(facts)}))
+            kept = {"key": made_of, "facts": plain(facts)}
+            write_atomic(known, json.dumps(kept | {"sha256": digest(kept)}))
             self.step.keep(known)
         return self.tuned[key][1]
 
@@ -176,12 +189,8 @@ class Run:
             steps,
             training.stable_seed("transfer", card.train_key, self.seed),
             self.machine,
-            at=at,
-            save=save,
-            save_every=every,
-            log=log,
-            key=self.step.score_key(card.name),
-        )
+            at=at, save=save, save_every=every, log=log, key=self.step.score_key(card.name),
+        )  # fmt: skip
         if plan.selections:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
@@ -283,6 +292,7 @@ def _facts(path, key: str) -> dict | None:
     """What an earlier, cut-off run noted about a shared model, if all it depends on is the same."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-        return tree["facts"] if tree["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
+        whole = tree.pop("sha256") == digest(tree) and tree["key"] == key
+        return tree["facts"] if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

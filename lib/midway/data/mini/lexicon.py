@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from babel import Locale
@@ -102,10 +103,10 @@ def turkish(word: str, form: str) -> str:
     return f"{word}'{ending}"
 
 
-def value(lang: str, kind: str, key, form: str = "") -> list[Token]:
+def value(lang: str, kind: str, key, form: str = "") -> list:
     """The tokens of a value in a form; KeyError names language, kind, key and form if unknown."""
     listed = language(lang)["words"].get(kind) or {}
-    tokens = None
+    tokens: Any = None
     if kind == "org":
         what, place = key
         frame = language(lang)["org"][what].split(" ; ")
@@ -126,7 +127,7 @@ def value(lang: str, kind: str, key, form: str = "") -> list[Token]:
         tokens = [frames.parse_word(language(lang)["forms"][kind][form])]
     elif lang == "tr":
         tokens = list(citation(lang, kind, key))
-        last = tokens[-1]
+        last: Any = tokens[-1]
         tokens[-1] = Token(turkish(last.text, form), last.upos)
     if tokens is None:
         raise KeyError(f"{lang}: {kind} {key!r} has no form {form!r}")

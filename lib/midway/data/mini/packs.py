@@ -160,7 +160,7 @@ def _catalogue(lang):
     """Every (english, foreign) of every catalogue of the installed pack, untouched."""
     for file in metadata.distribution(package(lang)).files or ():
         if file.suffix == ".json" and "LC_MESSAGES" in file.parts:
-            entries = json.loads(file.locate().read_text(encoding="utf-8"))
+            entries = json.loads(file.read_text(encoding="utf-8"))
             for key, forms in entries.items():
                 if key and isinstance(forms, list) and forms and isinstance(forms[0], str):
                     yield key.rsplit("\x04", 1)[-1], forms[0]  # the part before \x04 is a context

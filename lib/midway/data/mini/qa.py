@@ -32,7 +32,8 @@ def plan(draw: Draw, task: str) -> tuple[list, Clause, int | None, str, str]:
     wording = draw.rng.choice(in_training if draw.split == "train" else in_test)
     question = answer.put()
     question = Clause(topic, "w" if who else "q", 0 if who else wording, answer.slots)
-    context, people, used = ([answer] if answered else []), [p], [dict(answer.slots)["v"]]
+    context: list = [answer] if answered else []
+    people, used = [p], [dict(answer.slots)["v"]]
     for _ in range(same):
         other = draw.name(topic)
         value = draw.value(topic, *used)

@@ -8,6 +8,7 @@ that training never showed, while every language gets the very same world.
 import random
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 MEN = (
     "Marco Hugo Diego Pedro Bruno Mario Leo Otto Ali Kenji Taro Pablo Paolo Emilio Sergio Mateo "
@@ -19,7 +20,7 @@ WOMEN = (
     "Astrid Judith Ruth Karin Helen Edith Kirsten Mercedes Miriam Doris Iris Ines Agnes Noor "
     "Vivian Sigrid Dolores Pilar"
 ).split()
-GENDER = {name: "m" for name in MEN} | {name: "f" for name in WOMEN}
+GENDER: dict[str, str] = {name: "m" for name in MEN} | {name: "f" for name in WOMEN}
 
 # The zone whose CLDR exemplar city this is, so that Babel can translate it.
 CITIES = (
@@ -76,7 +77,7 @@ class Clause:
     topic: str
     form: str
     wording: int
-    slots: tuple[tuple[str, tuple[str, object]], ...] = ()
+    slots: tuple[tuple[str, tuple[str, Any]], ...] = ()
 
     def put(self, **slots) -> "Clause":
         """The same clause with some slots filled by others."""
@@ -102,7 +103,7 @@ class Draw:
     def pool(self) -> list[str]:
         """Names by split: 40 in training, 8 in dev, 16 in test."""
         cut = {"train": slice(0, 20), "dev": slice(20, 24), "test": slice(24, 32)}[self.split]
-        return MEN[cut] + WOMEN[cut]
+        return [*MEN[cut], *WOMEN[cut]]
 
     def name(self, attribute: str = "", spouse: bool = False) -> str:
         """A name not used in this example before; wives have husbands and husbands wives."""
@@ -119,14 +120,14 @@ class Draw:
         new = [a for a in HELD_OUT if a not in exclude]
         return self.rng.choice(new if unseen and new else known)
 
-    def value(self, attribute: str, *exclude: tuple[str, object]) -> tuple[str, object]:
+    def value(self, attribute: str, *exclude: tuple[str, Any]) -> tuple[str, Any]:
         """A value (kind, key) of the attribute; training draws from the first two thirds only."""
         kind = ATTRIBUTES[attribute]
         while (value := (kind, self.key(kind))) in exclude:
             pass
         return value
 
-    def key(self, kind: str) -> object:
+    def key(self, kind: str) -> Any:
         """A key of the kind's list (dates: (month, day); organisations: (type, place or firm))."""
         rng = self.rng
         if kind == "person":
