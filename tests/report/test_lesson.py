@@ -82,5 +82,7 @@ def test_names_in_words():
     """A page of short names can be read by those who made it only."""
     assert names.predictor("logme:tydiqa") == "LogME on TyDiQA-GoldP"
     assert names.variant("squad1+mlm@0.5") == "SQuAD v1.1 + mlm at 50 %"
-    assert names.outcome("average") == "all targets" and names.predictor("unheard") == "unheard"
+    assert names.effect("gain", "average") == "average gain"
+    assert names.effect("gain", "xquad") == "gain on XQuAD"
+    assert names.outcome("average") == "average" and names.predictor("unheard") == "unheard"
     assert all(names.meaning(n).endswith(".") and names.unit(n) for n in names.PREDICTORS)

@@ -71,8 +71,8 @@ def _range(study, outcomes, complete: bool) -> list[str]:
     if not len(mean):
         return []
     return [
-        f"Over {len(study.transfer.targets)} targets, intermediate training changes the zero-shot "
-        f"score by {mean.min():+.1f} to {mean.max():+.1f} points, depending on the task"
+        f"Over all {len(study.transfer.targets)} targets, intermediate training changes the "
+        f"zero-shot score by {mean.min():+.1f} to {mean.max():+.1f} points, depending on the task"
         f"{'' if complete else ', in what is finished'}."
     ]
 

@@ -127,7 +127,7 @@ def panels(points: pd.DataFrame, titles: dict, x: str, y: str, note: str = ""):
 def _axes(ax, row, what: str) -> None:
     ax.margins(0.12)
     ax.set_xlabel(names.with_unit(row["predictor"]))
-    ax.set_ylabel(f"{what} on {names.outcome(row['outcome'])} (points)")
+    ax.set_ylabel(f"{names.effect(what, row['outcome'])} (points)")
 
 
 @styled
@@ -154,7 +154,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     labels = [names.predictor(p) for p in part["predictor"]]
     ax.set(yticks=range(len(part)), yticklabels=labels, xlim=(-1.05, 1.05))
     method = table.attrs.get("method", "spearman").title()
-    ax.set_xlabel(f"{method} correlation with the gain on {names.outcome(outcome)}")
+    ax.set_xlabel(f"{method} correlation with the {names.effect('gain', outcome)}")
     cells = int(table["p"].notna().sum())
     text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
     return footnote(fig, f"{text}over {cells} pairs < {alpha:g}")
@@ -248,7 +248,7 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", show=(), k: int | 
             sns.lineplot(line, x="compute", y="regret", ax=ax, errorbar=None, lw=1.2, ms=5,
                          mec="none", label=names.predictor(name), **look)  # fmt: skip
     ax.set(xlabel="share of the full grid's compute")
-    ax.set_ylabel(f"regret on {names.outcome(target)} (points)")
+    ax.set_ylabel(f"{names.effect('regret', target)} (points)")
     ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     n, seeds = (int(runs[c].max()) for c in ("n", "seeds"))

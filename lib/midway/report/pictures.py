@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from midway.correlation import arrays, reliability, tables
 from midway.report import drawing, figures
-from midway.study import names
+from midway.study import names, tasks
 from midway.study.files import write_atomic
 
 #: metrics whose curves are shown
@@ -141,8 +141,9 @@ def miniature(cells, X, Y) -> Picture | None:
     values = ", ".join(f"{v} {p.x:.3g} and {p.y:+.1f}" for v, p in points.iterrows())
     return Picture(
         "miniature", fig,
-        "This study: a dot for each intermediate task, mean over seeds. Violet: sentence pairs; "
-        "green: questions and choices; pink: tagging.",
+        "This study: a dot for each intermediate task, mean over seeds; the gain is the mean over "
+        f"{sum(c in tasks.TARGETS for c in Y)} targets. Violet: sentence pairs; green: questions "
+        "and choices; pink: tagging.",
         f"Scatter of {names.predictor(name)} against the average gain of {len(points)} tasks: "
         f"{values}.", points,
     )  # fmt: skip
@@ -156,8 +157,8 @@ def forest(cells) -> Picture | None:
     values = ", ".join(f"{names.predictor(r.predictor)} {r.rho:+.2f}" for r in part.itertuples())
     return Picture(
         "forest", figures.forest(cells),
-        "Every predictor against the gain on all targets; point at a line for its numbers.",
-        f"Correlations with the gain on all targets: {values}.", part.set_index("predictor"),
+        "Every predictor against the average gain; point at a line for its numbers.",
+        f"Correlations with the average gain: {values}.", part.set_index("predictor"),
     )  # fmt: skip
 
 

@@ -39,14 +39,19 @@ def predictor(name: str) -> str:
     short, _, target = str(name).partition(":")
     known = PREDICTORS.get(short)
     title = known.title if known else short
-    return f"{title} on {outcome(target)}" if target else title
+    return effect(title, target) if target else title
 
 
 def outcome(name: str) -> str:
-    """A target, group of targets or "average" in words; languages and unknown names as they are."""
+    """A target or group of targets in words; "average", languages and others as they are."""
     if name in tasks.TARGETS:
         return tasks.get(name).title.partition(" (")[0]
-    return {"average": "all targets"}.get(name) or GROUPS.get(name, str(name))
+    return GROUPS.get(name, str(name))
+
+
+def effect(what: str, name: str) -> str:
+    """A gain, score or metric on an outcome: "gain on XNLI", "average gain"."""
+    return f"average {what}" if name == "average" else f"{what} on {outcome(name)}"
 
 
 def variant(name: str) -> str:
