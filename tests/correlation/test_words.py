@@ -313,7 +313,7 @@ def test_a_table_word_for_word():
     lines = words.family(table)
     assert lines[0] == (
         "Of 6 predictor-outcome pairs (n = 8 to 9 tasks, kendall), 2 hold after max-T correction "
-        "over all of them, 1 is undecided; 4 at a false discovery rate of 0.1, 5 uncorrected (by "
+        "over all of them, 1 is undecided; 4 at a false discovery rate of 0.1 (uncorrected, by "
         "chance alone up to 0.6 of the 6 that can reach 0.1 are expected)."
     )
     sure = "90 % interval +0.60 to +0.98"
@@ -322,13 +322,14 @@ def test_a_table_word_for_word():
         "family-wise p = 0.040.",
         f"average rises with accuracy: tau = +0.90, n = 9 tasks, {sure}, family-wise p = 0.040. "
         "One task carries it: without it the sign is open.",
-        "main and average are associated if taken alone (p = 0.050), but its interval includes "
-        "zero: tau = +0.90, n = 9 tasks, 90 % interval -0.10 to +0.98, family-wise p = 0.090.",
+        "main and average: not shown, and not excluded (tau = +0.90, n = 9 tasks, 90 % interval "
+        "-0.10 to +0.98, family-wise p = 0.090, if taken alone p = 0.050).",
         "f1 and average: undecided, p is as near to 0.1 as its own error (tau = +0.90, n = 9 "
         f"tasks, {sure}, family-wise p = 0.100).",
-        "em and average are associated if taken alone (p = 0.050), not after correction for the "
-        f"other pairs: tau = +0.95, n = 9 tasks, {sure}, family-wise p = 0.300.",
+        f"em and average: not shown, and not excluded (tau = +0.95, n = 9 tasks, {sure}, "
+        "family-wise p = 0.300, if taken alone p = 0.050).",
     ]
+    assert "taken alone" not in words.family(table, most=9)[-1]  # ece: p is .1, not below
     assert [len(words.family(table, most=k)) for k in (0, 1, 9)] == [1, 2, 7]
     plain = words.family(pd.DataFrame(rows))[0]  # of a table that does not say: .05 and rho
     assert "(n = 8 to 9 tasks, rho), 2 hold" in plain and "can reach 0.05" in plain
@@ -375,20 +376,6 @@ def test_small_p_values_are_bounds(p, text):
     assert words.p_of(p) == text
 
 
-def test_comparisons_at_zero_and_without_a_value():
-    row = {"outcome": "mean of outcomes", "n": 9, "difference": 0.3, "low": 0.0, "high": 0.6}
-    facts = "difference of mean rho +0.30, interval +0.00 to +0.60, n = 9 tasks"
-    table = pd.DataFrame([row])
-    assert words.comparison(table, "a", "b") == f"a and b are not shown to differ: {facts}."
-    other = table.assign(difference=-0.3, low=-0.6, high=0.0)
-    assert "not shown to differ" in words.comparison(other, "a", "b")
-    assert "b goes with transfer more closely than a" in (
-        words.comparison(other.assign(high=-0.1), "a", "b")
-    )
-    none = words.comparison(table.assign(difference=np.nan), "a", "b")
-    assert none == "a and b cannot be compared: a column is constant."
-
-
 def test_within_tasks_word_for_word():
     """Primary pairs first, each list by p, at most three; a lead is no finding."""
     rows = [WITHIN | {"predictor": k, "p_maxt": p, "p_mc_low": p, "p_mc_high": p, "primary": first}
@@ -415,16 +402,6 @@ def test_within_tasks_word_for_word():
     assert "right labels" not in words.within(pd.DataFrame([less]))[1]
     open_ = pd.DataFrame([WITHIN | {"p_mc_high": 0.06}])
     assert words.within(open_)[0].endswith("(max-T over them), 1 undecided.")
-
-
-def test_specifications_word_for_word():
-    table = pd.DataFrame({"predictor": "main", "outcome": ["gain", "gain", "gain", "gap"],
-                          "rho": [0.1, 0.5, -0.2, 0.9],
-                          "default": [False, True, False, True]})  # fmt: skip
-    said = "main: over 3 specifications rho runs from -0.20 to +0.50 (median +0.10)"
-    assert words.specification(table) == [f"{said}; reported: +0.50."]
-    assert words.specification(table.assign(default=False)) == [f"{said}."]
-    assert words.specification(table, "english") == []
 
 
 def test_readme_is_the_first_sentences_of_03():
