@@ -297,7 +297,7 @@ def test_probes_ask_for_what_they_need(folder, monkeypatch):
     def load(task, split, lang, data, size):
         asked.append((task, split, lang, size))
         if task == "qqp" or lang == "ru":
-            raise MissingData("gone")
+            raise MissingData(task, lang, split, "gone")
         made = {"mnli": NLI, "pawsx": SAME}.get(task)
         lines = PARALLEL.get(lang, [])[: 2 if lang == "fr" else 3]
         made = made or {"text_a": lines, "text_b": lines, "label": [0] * len(lines)}
