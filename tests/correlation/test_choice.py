@@ -169,3 +169,134 @@ def test_always_the_fixed_task_is_a_coin_elsewhere():
     merit = pd.DataFrame({"m": [0.0, 1, 2, 3]}, gain.index)
     row = choice.nested(merit, gain).set_index("rule").loc["always mnli"]
     assert row["saved"] == pytest.approx((3 + 2 + 1) / 2 / 6)
+
+
+def nested_by_hand(merit, gain, names):
+    """Points saved a choice, pair of families by pair of families, in plain loops."""
+    saved = choices = 0
+    for one, two in combinations(sorted(set(names)), 2):
+        right = dict.fromkeys(merit, 0.0)
+        for a, b in combinations(range(len(gain)), 2):
+            if names[a] != names[b] and not {names[a], names[b]} & {one, two}:
+                for rule, m in merit.items():
+                    right[rule] += np.sign(m[a] - m[b]) * (gain[a] - gain[b])
+        best = [r for r in merit if right[r] >= max(right.values()) - 1e-9]
+        for a, b in combinations(range(len(gain)), 2):
+            if {names[a], names[b]} == {one, two}:
+                way = np.mean([np.sign(merit[r][a] - merit[r][b]) for r in best])
+                saved, choices = saved + way * (gain[a] - gain[b]) / 2, choices + 1
+    return saved / choices
+
+
+def test_nested_choice_by_brute_force():
+    """Selection, ties between rules, and the band and p over all deals of the families' means."""
+    rng = np.random.default_rng(3)
+    names, units = "AABBCDD", list("abcdefg")
+    gain = np.round(rng.normal(0, 3, 7), 1)
+    rules = {"m": rng.random(7), "same": None, "x": rng.integers(0, 3, 7).astype(float)}
+    rules["same"] = 2 * rules["m"]
+    merit = pd.DataFrame(rules, units).assign(flat=1.0, part=[np.nan] + [1.0, 2] * 3)
+    family = dict(zip(units, names, strict=True))
+    row = choice.nested(merit, pd.Series(gain, units), family, alpha=0.2).iloc[0]
+    assert row["tried"] == 3 and (row["n"], row["families"]) == (7, 4)
+    assert row["saved"] == pytest.approx(nested_by_hand(rules, gain, names))
+    mean = {f: gain[[n == f for n in names]].mean() for f in "ABCD"}
+    dealt = []
+    for order in permutations("ABCD"):
+        moved = dict(zip("ABCD", order, strict=True))
+        new = [g - mean[n] + mean[moved[n]] for g, n in zip(gain, names, strict=True)]
+        dealt.append(nested_by_hand(rules, np.array(new), names))
+    assert row["p"] == pytest.approx(np.mean(np.array(dealt) >= row["saved"] - 1e-9))
+    assert [row["low"], row["high"]] == pytest.approx(np.quantile(dealt, [0.1, 0.9]))
+    coin = [
+        abs(gain[a] - gain[b]) / 2 for a, b in combinations(range(7), 2) if names[a] != names[b]
+    ]
+    assert row["random"] == pytest.approx(np.mean(coin))
+    assert row["regret"] == pytest.approx(np.mean(coin) - row["saved"])
+
+
+def test_p_of_a_sample_of_deals_counts_the_study_itself():
+    """(b + 1) / (m + 1): 23 deals of the 24 are a sample, 24 are all."""
+    merit, gain = pd.DataFrame({"m": range(4)}, list("abcd")), pd.Series(range(4), list("abcd"))
+    exact, sample = (choice.nested(merit, gain, permutations=k)["p"][0] for k in (24, 23))
+    assert exact == pytest.approx(1 / 24) and sample >= 1 / 24
+    assert (sample * 24) == pytest.approx(round(sample * 24))
+    few = choice.nested(merit, gain * 1.0, permutations=9)["p"][0]
+    assert few * 10 == pytest.approx(round(few * 10)) and few >= 0.1
+
+
+def test_quality_needs_two_tasks_and_two_values():
+    X = pd.DataFrame({"main": [1.0, 2, 3, np.nan], "flat": 1.0, "few": [1.0, 2, np.nan, np.nan],
+                      "one": [1.0, np.nan, np.nan, np.nan], "logme:b": [4.0, 3, 2, 1]},
+                     list("wxyz"))  # fmt: skip
+    Y = pd.DataFrame({"a": [0.0, 5, 3, 9], "b": [1.0, np.nan, np.nan, np.nan], "c": 2.0},
+                     list("wxyz"))  # fmt: skip
+    table = choice.quality(X, Y, skip={("logme:b", "a")}, fixed="x", alpha=0.5)
+    assert set(table["target"]) == {"a", "c"}
+    a = table[table["target"] == "a"].set_index("predictor")
+    assert list(a.index) == ["random choice", choice.NO_TASK, "always x", "main", "few"]
+    assert a["regret_1"].tolist() == [9 - 17 / 4, 9, 4, 2, 0] and a["n"].tolist() == [4] * 3 + [
+        3,
+        2,
+    ]
+    assert a.loc["main", ["regret_3"]].item() == 0
+    assert a.loc["random choice", "regret_3"] == pytest.approx(9 - (9 * 3 + 5) / 4)
+    band = np.quantile([9.0, 4, 6, 0], [0.25, 0.75])
+    assert a.loc["random choice", ["low", "high"]].tolist() == pytest.approx(band)
+    c = table[table["target"] == "c"].set_index("predictor")  # equal gains: no order to find
+    assert c.loc["random choice", "regret_1"] == 0 and np.isnan(c.loc["main", "ndcg"])
+
+
+def test_looks_within_two_percent_are_one():
+    assert choice.looks([1.0, 0.0, 0.325, 1 / 3, 0.5, 0.5]) == [0.0, 1 / 3, 0.5, 1.0]
+    assert choice.looks([0.1, 0.12, 0.15]) == pytest.approx([0.12, 0.15], abs=0.021)
+
+
+def trajectory(values, seed=1, name="main"):
+    """Rows of `tables.predictors` for tasks a, b, ...: values[task] at fractions 0, .5 and 1."""
+    rows = [
+        {"variant": v, "seed": seed, "fraction": f, "predictor": name, "value": x, "target": np.nan}
+        for v, xs in values.items()
+        for f, x in zip((0.0, 0.5, 1.0), xs, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_early_choice_over_seeds_and_prices():
+    """Regret is the mean over seeds with its range; a look counts from 0.001 before it."""
+    first = {"a": [0, 1, 3], "b": [0, 2, 2], "c": [0, 3, 1]}
+    table = pd.concat(
+        [trajectory(first), trajectory({**first, "c": [0, 0, 1]}, 2), trajectory(first, 1, "loss")]
+    )
+    gains = pd.DataFrame(
+        [(v, s, "average", g) for s in (1, 2) for v, g in (("a", 6.0), ("b", 4.0), ("c", 1.0))],
+        columns=["variant", "seed", "target", "gain"],
+    )
+    more = pd.DataFrame(
+        [("none", 1, "average", 0.0), ("a", 1, "xnli", 99.0)], columns=gains.columns
+    )
+    cost = [
+        (v, s, step, x)
+        for v, s in [("a", 1), ("b", 1), ("c", 1), ("a", 2), ("b", 2), ("c", 2)]
+        for step, x in (("01_intermediate", 2.0 if v == "a" else 1.0), ("02_transfer", 6.0))
+    ]
+    cost = pd.DataFrame(cost, columns=["variant", "seed", "step", "cpu_s"])
+    found = choice.early(table, pd.concat([gains, more]), costs=cost, keep=(1, 3))
+    rows = found.set_index(["predictor", "fraction", "k"])
+    assert set(found["k"]) == {1}  # keeping three of three is no choice
+    half, end = rows.loc[("main", 0.5, 1)], rows.loc[("main", 1.0, 1)]
+    assert (half["regret"], half["low"], half["high"]) == (3.5, 2, 5) and end["regret"] == 0
+    assert half["seeds"] == 2 and half["n"] == 3 and rows.loc[("loss", 0.5, 1), "seeds"] == 1
+    spent = 0.5 * 4 + (0.5 * 2 + 6 + 2 * (0.5 + 6)) / 3
+    assert half["compute"] == pytest.approx(spent / 22)
+    assert end["compute"] == pytest.approx((4 + 6) / 22) and end["saved"] == pytest.approx(12 / 22)
+    assert rows.loc[("random choice", 0.5, 1), "regret"] == pytest.approx(6 - 11 / 3)
+    assert ("main", 0.0, 1) not in rows.index  # all equal: no choice
+    for bad in (None, cost.iloc[1:], cost.assign(cpu_s=np.nan), cost.iloc[::2]):  # steps alone
+        row = choice.early(table, gains, costs=bad, names=["main"]).iloc[-1]
+        assert row["predictor"] == "main" and row["compute"] == pytest.approx(1.0)
+    late = table.assign(fraction=table["fraction"] + 0.0009)
+    two = choice.early(pd.concat([table, late]), gains, names=["main"]).set_index(
+        ["predictor", "fraction", "k"]
+    )
+    assert len(two) == 10 and choice.early(table, gains, "xnli").empty

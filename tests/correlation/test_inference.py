@@ -1,6 +1,7 @@
 """Ties, Monte-Carlo error, crossed seeds, families, primary pairs, many units, random effects."""
 
 import inspect
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -494,3 +495,278 @@ def test_errors_of_fishers_z():
     half = 1.959964 * np.sqrt(0.437 / 76)
     ends = np.tanh(np.arctanh(row["rho"]) + np.array([-half, half]))
     assert (row["low"], row["high"]) == pytest.approx(tuple(ends))
+
+
+# definitions in plain loops
+
+
+def bca(draws, rho, left, alpha):
+    """Efron's interval of one cell, and what it falls back to."""
+    draws, left = draws[~np.isnan(draws)], left[~np.isnan(left)]
+    equal = np.abs(draws - rho) <= 1e-10
+    z0 = stats.norm.ppf(((draws < rho) & ~equal).mean() + equal.mean() / 2)
+    d = left.mean() - left
+    a = (d**3).sum() / (6 * (d**2).sum() ** 1.5)
+    ends = []
+    for z in stats.norm.ppf([alpha / 2, 1 - alpha / 2]):
+        ends.append(stats.norm.cdf(z0 + (z0 + z) / (1 - a * (z0 + z))))
+    return np.quantile(draws, ends)
+
+
+def test_bca_by_its_formula():
+    """Skewed draws with ties and gaps; bias and acceleration each move the ends."""
+    rng = np.random.default_rng(2)
+    draws = 1 - rng.exponential(0.3, (400, 2, 2))
+    draws[:30, 0, 0] = np.nan
+    draws[50:90, 1, 0] = 0.6
+    left = 0.6 - rng.exponential(0.2, (9, 2, 2))
+    left[3, 0, 1] = np.nan
+    rho = np.array([[0.55, 0.6], [0.6, 0.8]])
+    for alpha in (0.05, 0.2):
+        low, high, note = iv.interval(draws, rho, left, 9, "spearman", alpha)
+        for cell in np.ndindex(2, 2):
+            known = bca(draws[:, *cell], rho[cell], left[:, *cell], alpha)
+            assert (low[cell], high[cell]) == pytest.approx(tuple(known)), cell
+    assert not note.any()
+    low, high, note = iv.interval(draws, rho * np.nan, left, 9)
+    assert np.isnan([low, high]).all() and not note.any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_intervals_where_bca_cannot_be_computed(method):
+    """All draws on one side: percentiles. No spread: Fisher's z, which holds rho itself."""
+    draws = np.linspace(0.1, 0.7, 401)[:, None]
+    left = np.linspace(0.2, 0.5, 9)[:, None]
+    low, high, note = iv.interval(draws, np.array([0.8]), left, 9, method, 0.1)
+    assert note[0] == "interval: percentile"
+    assert (low[0], high[0]) == pytest.approx(tuple(np.quantile(draws, [0.05, 0.95])))
+    same = np.full((401, 1), 0.4)
+    low, high, note = iv.interval(same, np.array([0.4]), left, 9, method, 0.1)
+    half = stats.norm.ppf(0.95) * iv.fisher_error(0.4, 9, method)
+    ends = np.tanh(np.arctanh(0.4) + np.array([-half, half]))
+    assert note[0] == "interval: Fisher z" and (low[0], high[0]) == pytest.approx(tuple(ends))
+    steps = 2 / 72 if method == "kendall" else 6 / (729 - 9)
+    for rho in (1.0, -1.0):
+        low, high, note = iv.interval(rho * np.ones((401, 1)), np.array([rho]), left, 9, method)
+        half = 1.959964 * iv.fisher_error(rho, 9, method)
+        ends = sorted(np.tanh(rho * (np.arctanh(1 - steps) - np.array([half, -half]))))
+        ends = (ends[0], 1.0) if rho > 0 else (-1.0, ends[1])
+        assert note[0] == "interval: Fisher z" and (low[0], high[0]) == pytest.approx(ends)
+    none = np.full((401, 1), np.nan)
+    assert iv.interval(none, np.array([0.4]), left, 9, method)[2][0] == "interval: Fisher z"
+
+
+def test_counts_do_not_depend_on_rounding():
+    assert iv.at_least(np.array([0.1, 0.5 - 5e-10, 0.5, 0.9]), np.array([0.5, 0.91])).tolist() == [
+        3,
+        0,
+    ]
+    with np.errstate(all="raise"):
+        assert np.isfinite(iv.fisher_error(0.5, 3, "spearman"))
+        assert np.isfinite(iv.fisher_error(0.5, 4, "kendall"))
+    some = iv.monte_carlo(np.array([0, 3, 9]), 9, True)
+    np.testing.assert_allclose(some, [[0, 1 / 3, 1]] * 2)
+
+
+def test_max_t_by_brute_force():
+    """Unequal n: each |rho| in units of 1 / sqrt(n - 1), the largest of each order of the units."""
+    X, Y = frames(n=6, p=2, o=2, seed=5)
+    X.iloc[2, 1] = np.nan
+    table = correlate(X, Y, primary=[("p1", "o1")], **FEW)
+    x, y = X.to_numpy(), Y.to_numpy()
+    there = {0: np.arange(6), 1: np.array([0, 1, 3, 4, 5])}
+    every = []
+    for order in permutations(range(6)):
+        sizes = np.empty((2, 2))
+        for i, rows in there.items():
+            kept = [k for k in order if k in rows]  # the same order of the units that are there
+            for j in (0, 1):
+                r = stats.rankdata(x[rows, i]), stats.rankdata(y[rows, j])
+                moved = dict(zip(rows, r[1], strict=True))
+                rho = np.corrcoef(r[0], [moved[k] for k in kept])[0, 1]
+                sizes[i, j] = abs(rho) * np.sqrt(len(rows) - 1)
+        every.append(sizes)
+    every = np.array(every)
+    first = np.array([[False, False], [False, True]])
+    assert table["primary"].tolist() == first.ravel().tolist()
+    for row in table.itertuples():
+        i, j = int(row.predictor[1]), int(row.outcome[1])
+        rho = abs(row.rho) * np.sqrt(row.n - 1)
+        assert row.p == pytest.approx((every[:, i, j] >= rho - 1e-8).mean())
+        group = every[:, first == first[i, j]].max(1)
+        assert row.p_maxt == pytest.approx(max((group >= rho - 1e-8).mean(), row.p))
+
+
+def test_permuted_families_by_enumeration():
+    """Means change places between families, deviations within them, each independently."""
+    values = np.array([0.0, 10, 4, 14])[:, None]  # a: 0 and 4, b: 10 and 14
+    family = np.array([0, 1, 0, 1])
+    units, groups = (np.array(list(permutations(range(k)))) for k in (4, 2))
+    found = set()
+    for group in groups:
+        orders = np.repeat(group[None], len(units), 0)
+        for at, moved in fm.permuted(values, family, units, orders, 5):
+            assert len(moved) == len(units[at])
+            found |= {tuple(v[:, 0]) for v in moved}
+    known = {(a - s, b - t, a + s, b + t)
+             for a, b in ((2, 12), (12, 2)) for s in (2, -2) for t in (2, -2)}  # fmt: skip
+    assert found == known
+
+
+class Fixed:
+    """Random numbers that are given: the units in their order, and these shares for runs."""
+
+    def __init__(self, share):
+        self.share = np.array(share)
+
+    def integers(self, low, high, shape):
+        return np.broadcast_to(np.arange(low, high), shape)
+
+    def random(self, shape):
+        return np.broadcast_to(self.share[..., :1] if shape[-1] == 1 else self.share, shape)
+
+    def multinomial(self, n, p, count):
+        return np.array([[2, 0], [1, 1], [0, 2]][:count])
+
+
+def test_nested_runs_are_drawn_from_those_that_are_there():
+    """A share of .5 and more takes the second of two runs; a single run is always taken."""
+    x = np.array([[0.0, 4], [1, 1], [2, np.nan], [3, 0]])[..., None]
+    y = np.array([[0.0, 8], [1, 6], [5, np.nan], [3, 0]])[..., None]
+    for share, a, b in (
+        ((0.0, 0.0), [0, 1, 2, 3], [0, 1, 5, 3]),
+        ((0.99, 0.5), [4, 1, 2, 0], [8, 6, 5, 0]),
+        ((0.0, 0.99), [2, 1, 2, 1.5], [4, 3.5, 5, 1.5]),
+    ):
+        drawn = rs.bootstrap(x, y, "pearson", 1, Fixed(share))
+        assert drawn.item() == pytest.approx(np.corrcoef(a, b)[0, 1])
+    joint = rs.bootstrap(x, y, "pearson", 3, Fixed([0]), crossed=True).ravel()
+    first = np.corrcoef([0, 1, 2, 3], [0, 1, 5, 3])[0, 1]
+    both = np.corrcoef([2, 1, 2, 1.5], [4, 3.5, 5, 1.5])[0, 1]
+    second = np.corrcoef([4, 1, 2, 0], [8, 6, 5, 0])[0, 1]  # the third unit's only run stands in
+    assert joint == pytest.approx([first, both, second])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_blocks_of_memory_do_not_change_numbers(method, monkeypatch):
+    X, Y = frames(n=7, p=3, o=2, seed=3)
+    X.iloc[0, 1] = np.nan
+    family = pd.Series(list("aabbcde"), X.index)
+    before = [correlate(X, Y, method=method, families=f, **FEW) for f in (None, family)]
+    monkeypatch.setattr(rs, "BLOCK", 3000)
+    for table, f in zip(before, (None, family), strict=True):
+        after = correlate(X, Y, method=method, families=f, **FEW)
+        columns = ["rho", "p", "p_maxt", "loo_low", "loo_high", "critical"]
+        wide = {"atol": 0.12} if f is not None else {}  # other random numbers
+        np.testing.assert_allclose(after[columns], table[columns], **wide)
+
+
+def test_blocks_share_their_units():
+    """Columns with the same gaps are computed together, and only with three units or more."""
+    x = np.arange(12.0).reshape(4, 3)
+    y = x[:, :2].copy()
+    x[0, 1], y[:2, 1] = np.nan, np.nan
+    found = {(tuple(r), tuple(p), tuple(o)) for r, p, o in rs.blocks(x, y)}
+    assert found == {((0, 1, 2, 3), (0, 2), (0,)), ((1, 2, 3), (1,), (0,))}
+    parts = list(rs.narrow([(np.arange(4), np.arange(5), np.arange(2))], 4))
+    assert [list(p) for _, p, _ in parts] == [[0, 1], [2, 3], [4]]
+    assert len(list(rs.narrow([(np.arange(4), np.arange(5), np.arange(9))], 4))) == 5
+
+
+def test_all_orders_or_a_sample():
+    for n, count, every in ((5, 120, True), (5, 119, False), (5, 999, True)):
+        orders, exact = rs.orders(n, count, np.random.default_rng(0))
+        assert exact == every and len(orders) == (120 if every else count)
+        assert (np.sort(orders, 1) == np.arange(n)).all()
+    assert not rs.orders(3, 99, np.random.default_rng(0), every=False)[1]
+
+
+def test_critical_values_at_their_edges():
+    """Reached means at most alpha: 2 of 120 orders of five units, 2 of 24 of four."""
+    assert critical(5, 2 / 120) == 1 and np.isnan(critical(5, 2 / 121))
+    assert critical(4, 2 / 24) == critical(4, 2 / 24, "kendall") == 1
+    assert critical(5, 10 / 120) == pytest.approx(
+        0.9
+    )  # 1 and four of one swapped neighbour, both ends
+    assert critical(3, 0.99) > 0 and np.isnan(critical(2, 0.99))
+    assert critical(100, 0.05, "kendall") == pytest.approx(1.959964 * np.sqrt(410 / 9 / 9900))
+    exact = critical(60, 0.05, "kendall")
+    assert exact != pytest.approx(1.959964 * np.sqrt(250 / 9 / 3540), abs=1e-6)
+    assert exact == pytest.approx(1.959964 * np.sqrt(250 / 9 / 3540), abs=2e-3)
+    q = stats.t.ppf(0.95, 11)
+    assert critical(13, 0.1) == pytest.approx(q / np.sqrt(11 + q * q))
+
+
+def test_widened_intervals_stay_finite():
+    """|rho| = 1 and four effective units or fewer."""
+    low, high = fm.widen(
+        np.array([0.2]), np.array([1.0]), np.array([0.9]), 9, np.array([3.2]), "pearson"
+    )
+    assert -1 < low[0] < 0.2 and 0.9 < high[0] <= 1
+    z, factor = np.arctanh([0.2, 0.9]), np.sqrt(6 / 0.5)
+    assert low[0] == pytest.approx(np.tanh(z[1] + factor * (z[0] - z[1])))
+    one = fm.widen(np.array([0.5]), np.array([0.6]), np.array([0.7]), 9, np.array([9.0]), "pearson")
+    assert one[0] == pytest.approx(0.5) and one[1] == 0.7  # holds rho itself
+    few = fm.widen(np.array([0.1]), np.array([0.8]), np.array([0.5]), 3, np.array([3.0]), "pearson")
+    assert (few[0].item(), few[1].item()) == pytest.approx((0.1, 0.8))
+
+
+def test_leaving_out_families_needs_three_units_and_few_families():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 6, 1))
+    low, high = fm.leave_one_out(x, y, np.array([0, 0, 0, 0, 1, 1]), "spearman")
+    rest = stats.spearmanr(x[:4], y[:4])[0]  # without family 0 two units are left
+    assert low.item() == high.item() == pytest.approx(rest)
+    three = fm.leave_one_out(x, y, np.array([0, 0, 0, 1, 1, 1]), "spearman")
+    known = [stats.spearmanr(x[k], y[k])[0] for k in (slice(0, 3), slice(3, 6))]
+    assert (three[0].item(), three[1].item()) == pytest.approx((min(known), max(known)))
+    for count, there in ((200, True), (201, False)):
+        x = rng.standard_normal((count, 1))
+        assert np.isfinite(fm.leave_one_out(x, x**3, np.arange(count), "pearson")).all() == there
+
+
+def test_comparison_needs_three_common_units_and_names_the_mean():
+    X, Y = frames(n=5, p=2, o=2)
+    X.iloc[0, 0], X.iloc[1, 1] = np.nan, np.nan
+    table = compare(X, Y, "p0", "p1", resamples=99)
+    assert table["n"].tolist() == [3, 3, 3]
+    assert table["outcome"].tolist() == ["o0", "o1", "mean of outcomes"]
+    rho = [stats.spearmanr(X["p0"][2:], Y[o][2:])[0] for o in Y]
+    assert table["rho_a"].tolist() == pytest.approx([*rho, np.mean(rho)])
+    X.iloc[2, 0] = np.nan
+    with pytest.raises(InputError, match="p0 and p1 share 2 complete units"):
+        compare(X, Y, "p0", "p1", resamples=99)
+    flat = compare(X.assign(p0=1.0, p1=range(5)), Y, "p0", "p1", resamples=99)
+    assert flat[["difference", "low", "high", "p"]].isna().all(axis=None)
+
+
+def test_what_a_table_says_of_itself():
+    X, Y = frames(n=9, p=3, o=2)
+    X["p2"] = 1.0
+    table = correlate(
+        X, Y, alpha=0.1, skip=[("p0", "o1")], primary=[("p0", "o0"), ("p2", "o0")], **FEW
+    )
+    known = {"alpha": 0.1, "cells": 3, "units": 9, "permutations": 999, "exact": False, "runs": 1,
+             "resamples": 199, "crossed": False, "primary": 1, "composites": [],
+             "method": "spearman"}  # fmt: skip
+    assert {k: table.attrs[k] for k in known} == known
+    assert table.attrs["expected"] == pytest.approx(0.3)
+    assert len(table) == 5 and set(table["note"]) == {"", "constant predictor"}
+    swapped = correlate(Y.assign(o1=2.0), X[["p0"]], **FEW)
+    assert swapped["note"].tolist() == ["", "constant predictor"]
+    other = correlate(X[["p0"]], Y.assign(o1=2.0), **FEW)
+    assert other["note"].tolist() == ["", "constant outcome"]
+    with pytest.raises(InputError, match="resamples: 98; at least 99"):
+        correlate(X, Y, resamples=98)
+
+
+def test_tables_that_do_not_fit_are_refused():
+    X, Y = runs_with_opposite_signs()
+    with pytest.raises(InputError, match="both have runs, or neither"):
+        correlate(X, Y.groupby(level=0).mean(), **FEW)
+    names, xs, ys, crossed = rs.arrays(X, Y.iloc[1:], crossed=False)
+    assert not crossed and list(names) == [f"u{i}" for i in range(8)]
+    assert xs[0, :, 0].tolist() == [0, 0] and np.isnan(ys[0, 0, 0]) and ys[0, 1, 0] == 0
+    assert ys[1, :, 0].tolist() == [1, -3]
+    lone = X.set_axis(pd.MultiIndex.from_tuples([*X.index[:-1], ("u7", 9)]))
+    assert not rs.arrays(lone, lone)[3]  # a label of one unit alone: no common draw

@@ -141,6 +141,15 @@ def test_share_of_the_way_from_chance_to_the_ceiling():
                           "score": [100.0, 50.0, 50.0]})  # fmt: skip
     assert reliability.share(table).tolist() == pytest.approx([30, 20, 20])
     assert reliability.share(table, "score").tolist() == pytest.approx([100, 50, 50])
+    assert reliability.share(table.assign(gap=30.0), "gap").tolist() == pytest.approx([45, 30, 30])
+
+
+def test_feldts_interval_at_another_level():
+    table = crossed(np.random.default_rng(0), range(6), 3)
+    wide, row = (reliability.components(table, alpha).loc["y"] for alpha in (0.05, 0.2))
+    lost = 1 - row["reliability"]
+    ends = [1 - f.ppf(q, 5, 10) * lost for q in (0.9, 0.1)]
+    assert [row["low"], row["high"]] == pytest.approx(ends) and wide["low"] < row["low"]
 
 
 # -- test items -----------------------------------------------------------------------------------

@@ -171,10 +171,61 @@ def test_doses_are_apart_from_what_is_compared_between_tasks(root, tmp_path):
     assert X.loc[(False, "squad1", 1), "logme:average"].is_monotonic_increasing
 
 
+def test_columns_of_outcomes_by_hand(folder):
+    """English apart from the zero-shot mean; the average over the targets that have a value."""
+
+    def values(variant, target):
+        path = folder / f"02_transfer/{variant}/seed2/part1/record.json"
+        results = json.loads(path.read_text(encoding="utf-8"))["results"]["targets"][target]
+        return {k: m[tasks.get(target).metric] for k, m in results["languages"].items()}
+
+    known = {}
+    for target in synthetic.TARGETS:
+        ours, base = values("ccg", target), values("none", target)
+        rest, english = [k for k in ours if k != "en"], ours.get("en", np.nan)
+        known[target] = {
+            "score": np.mean([ours[k] for k in rest]),
+            "gain": np.mean([ours[k] - base[k] for k in rest]),
+            "english": english,
+            "english_gain": english - base.get("en", np.nan),
+            "xtreme": np.mean(list(ours.values())),
+        }
+    known["average"] = pd.DataFrame(known).mean(axis=1).to_dict()
+    table = tables.outcomes(folder).set_index(["variant", "seed", "target"])
+    for target, row in known.items():
+        found = table.loc[("ccg", 2, target), list(row)].to_dict()
+        assert found == pytest.approx(row, nan_ok=True), target
+    languages = tables.outcomes(folder, by="language").set_index(["variant", "seed", "target"])
+    for lang, with_it in (("de", synthetic.TARGETS), ("en", synthetic.TARGETS[:3])):
+        ours = [values("ccg", t)[lang] for t in with_it]
+        base = [values("none", t)[lang] for t in with_it]
+        found = languages.loc[("ccg", 2, lang), ["score", "gain"]].tolist()
+        assert found == pytest.approx([np.mean(ours), np.mean(ours) - np.mean(base)])
+
+
+def test_columns_of_predictors_and_costs_by_hand(folder):
+    table = tables.predictors(folder)
+    part = table[(table["variant"] == "mnli") & (table["seed"] == 1)]
+    wide = part[part["target"].isna()].pivot(index="fraction", columns="predictor", values="value")
+    assert wide.index.tolist() == synthetic.FRACTIONS
+    rise = 4 * synthetic.VARIANTS.index("mnli")
+    assert wide["main_gain"].tolist() == pytest.approx([f * rise for f in synthetic.FRACTIONS])
+    assert (wide["train_size"] == tasks.get("mnli").train_size).all()
+    own = part[part["target"].notna()]
+    assert set(own["predictor"]) == {"logme"} and set(own["fraction"]) == set(own["dose"]) == {1.0}
+    cost = tables.costs(folder)
+    assert len(cost) == 2 * 2 * len(synthetic.VARIANTS)
+    assert set(cost["cpu_s"]) == set(cost["wall_s"]) == {60.0}
+
+
 def test_gain_matrix_is_in_xtremes_order(folder):
     matrix = tables.gain_matrix(tables.outcomes(folder))
     assert list(matrix) == ["xnli", "udpos", "xquad", "tatoeba", "average"]
     assert list(matrix.index) == synthetic.VARIANTS
+    outcomes = tables.outcomes(folder)
+    mean = outcomes.groupby(["variant", "target"])["gain"].mean()
+    assert matrix.loc["ccg", "xnli"] == pytest.approx(mean["ccg", "xnli"])  # over seeds
+    assert "tatoeba" not in tables.gain_matrix(outcomes, "english")
 
 
 @pytest.mark.parametrize("variants", [[], ["none"], ["none", "mnli"]])

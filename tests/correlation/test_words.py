@@ -276,3 +276,138 @@ def test_words_on_reliability_and_floors():
         "text.",
         "Not clear of chance after training: anli (39.0, start or chance 33.3).",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"p_maxt": 0.05, "p_mc_low": 0.05, "p_mc_high": 0.05}, "not shown"),  # below, not at
+        ({"p_maxt": 0.049, "p_mc_low": 0.049, "p_mc_high": 0.049}, "holds"),
+        ({"p_mc_low": 0.05, "p_mc_high": 0.06}, "undecided"),
+        ({"p_mc_low": 0.04, "p_mc_high": 0.05}, "undecided"),
+        ({"low": 0.0}, "not shown"),
+        ({"low": -0.9, "high": 0.0}, "not shown"),
+        ({"low": -0.9, "high": -0.1}, "holds"),
+    ],
+)
+def test_verdicts_at_their_edges(change, said):
+    assert words.verdict(GOOD | change) == said
+    assert words.verdict(GOOD, 0.01) == "not shown" and words.verdict(GOOD, 0.02) == "undecided"
+
+
+def test_a_table_word_for_word():
+    """Counts, order, interval and level of every sentence, at a level of .1."""
+    rows = [
+        GOOD | {"p_maxt": 0.04, "p_mc_low": 0.04, "p_mc_high": 0.04, "loo_low": 0.0},
+        GOOD | {"predictor": "loss", "n": 8, "rho": -0.9, "low": -1.0, "high": -0.6, "p": 0.0001,
+                "p_maxt": 0.04, "p_mc_low": 0.04, "p_mc_high": 0.04, "loo_low": -0.95,
+                "loo_high": -0.85},
+        GOOD | {"predictor": "ece", "p": 0.1, "q_bh": 0.1, "p_maxt": 0.3, "p_mc_low": 0.2},
+        GOOD | {"predictor": "f1", "p_maxt": 0.1, "p_mc_high": 0.11, "q_bh": 0.2},
+        GOOD | {"predictor": "em", "p": 0.05, "p_maxt": 0.3, "p_mc_low": 0.2, "rho": 0.95},
+        GOOD | {"predictor": "main", "p": 0.05, "p_maxt": 0.09, "p_mc_high": 0.09, "low": -0.1,
+                "p_mc_low": 0.09},
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    table.attrs = {"alpha": 0.1, "method": "kendall"}
+    lines = words.family(table)
+    assert lines[0] == (
+        "Of 6 predictor-outcome pairs (n = 8 to 9 tasks, kendall), 2 hold after max-T correction "
+        "over all of them, 1 is undecided; 4 at a false discovery rate of 0.1 (uncorrected, by "
+        "chance alone up to 0.6 of the 6 that can reach 0.1 are expected)."
+    )
+    sure = "90 % interval +0.60 to +0.98"
+    assert lines[1:] == [
+        "average falls with loss: tau = -0.90, n = 8 tasks, 90 % interval -1.00 to -0.60, "
+        "family-wise p = 0.040.",
+        f"average rises with accuracy: tau = +0.90, n = 9 tasks, {sure}, family-wise p = 0.040. "
+        "One task carries it: without it the sign is open.",
+        "main and average: not shown, and not excluded (tau = +0.90, n = 9 tasks, 90 % interval "
+        "-0.10 to +0.98, family-wise p = 0.090, if taken alone p = 0.050).",
+        "f1 and average: undecided, p is as near to 0.1 as its own error (tau = +0.90, n = 9 "
+        f"tasks, {sure}, family-wise p = 0.100).",
+        f"em and average: not shown, and not excluded (tau = +0.95, n = 9 tasks, {sure}, "
+        "family-wise p = 0.300, if taken alone p = 0.050).",
+    ]
+    assert "taken alone" not in words.family(table, most=9)[-1]  # ece: p is .1, not below
+    assert [len(words.family(table, most=k)) for k in (0, 1, 9)] == [1, 2, 7]
+    plain = words.family(pd.DataFrame(rows))[0]  # of a table that does not say: .05 and rho
+    assert "(n = 8 to 9 tasks, rho), 2 hold" in plain and "can reach 0.05" in plain
+    open_ = table.assign(p_mc_low=0.01, p_mc_high=0.2)
+    assert (
+        "0 hold after max-T correction over all of them, 6 are undecided"
+        in (words.family(open_)[0])
+    )
+    assert "No association is shown" in words.family(open_)[1]
+
+
+def test_ties_of_p_are_ordered_by_size():
+    rows = [GOOD | {"predictor": k, "rho": r} for k, r in (("a", 0.7), ("b", -0.8), ("c", 0.75))]
+    assert [line.split()[3] for line in words.family(pd.DataFrame(rows))[1:]] == ["b:", "c:", "a:"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "open_"),
+    [(-0.31, 0.31, True), (-0.3, 0.31, False), (-0.31, 0.3, False), (np.nan, np.nan, False)],
+)
+def test_a_headline_says_when_anything_fits(low, high, open_):
+    row = GOOD | {"predictor": "main", "rho": 0.1, "p_maxt": 0.9, "low": low, "high": high}
+    row |= {"p_mc_low": 0.9, "p_mc_high": 0.9}
+    (line,) = words.headline(pd.DataFrame([row]))
+    ends = f" ({low:+.2f} to {high:+.2f})" if low == low else ""
+    more = "; anything from a clear relation one way to one the other way fits" if open_ else ""
+    facts = f"a task's own score (main) and the average gain have rho = +0.10{ends}, n = 9 tasks"
+    assert line == f"Cannot tell: {facts}{more}."
+
+
+def test_headline_of_a_negative_relation_and_of_the_gain_first():
+    rows = [GOOD | {"predictor": k, "rho": -0.9, "low": -1.0, "high": -0.5}
+            for k in ("main", "main_gain")]  # fmt: skip
+    (line,) = words.headline(pd.DataFrame(rows))
+    assert line.startswith("In this study they go opposite ways: how much a task's own score rises")
+    assert line.endswith("n = 9 tasks, family-wise p = 0.020.")
+    assert words.headline(pd.DataFrame(rows), "xnli") == []
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.001, "p = 0.001"), (0.0009999, "p < 0.001"), (0.0495, "p = 0.050")]
+)
+def test_small_p_values_are_bounds(p, text):
+    assert words.p_of(p) == text
+
+
+def test_within_tasks_word_for_word():
+    """Primary pairs first, each list by p, at most three; a lead is no finding."""
+    rows = [WITHIN | {"predictor": k, "p_maxt": p, "p_mc_low": p, "p_mc_high": p, "primary": first}
+            for k, p, first in (("a", 0.04, False), ("b", 0.01, False), ("c", 0.03, True),
+                                ("d", 0.02, False), ("e", 0.05, False))]  # fmt: skip
+    lines = words.within(pd.DataFrame(rows))
+    assert [line.split(" and ")[0] for line in lines[1:2] + lines[3:]] == ["c", "b", "d", "a"]
+    assert lines[0] == (
+        "Within tasks, of 1 primary pairs 1 holds beyond what time does to all tasks (max-T over "
+        "them)."
+    )
+    assert lines[1] == (
+        "c and average within tasks rise together beyond time: r = +0.90 while 9 tasks train, "
+        "+0.80 (+0.50 to +0.90) with time removed, family-wise p = 0.030; r = +0.40 with shuffled "
+        "labels."
+    )
+    assert lines[2].startswith("Within tasks, of 4 exploratory pairs 3 hold beyond")
+    assert "a lead, found by looking" in lines[3] and len(words.within(pd.DataFrame(rows), 1)) == 4
+    bare = words.within(pd.DataFrame([WITHIN | {"placebos": 0}, WITHIN | {"r_placebo": np.nan}]))
+    assert len(bare) == 3 and "shuffled" not in " ".join(bare)
+    edge = words.within(pd.DataFrame([WITHIN | {"difference_low": 0.0}]))
+    assert edge[1].endswith(" That it takes the right labels is not shown.")
+    less = WITHIN | {"difference_low": -0.7, "difference_high": -0.1}
+    assert "right labels" not in words.within(pd.DataFrame([less]))[1]
+    open_ = pd.DataFrame([WITHIN | {"p_mc_high": 0.06}])
+    assert words.within(open_)[0].endswith("(max-T over them), 1 undecided.")
+
+
+def test_limits_word_for_word():
+    (said,) = words.limits({"encoder": {"name": "xlmr"}}, 2, 2)
+    assert said == "One encoder (xlmr); another may order the tasks differently."
+    assert words.limits({}, 3, 1)[1:] == [
+        "The correlation rests on 3 tasks; more seeds do not change that.",
+        "One seed: how much of a difference is the noise of one training is not known.",
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -140,6 +141,40 @@ def test_pos_symbol_tags_never_merge():
     assert len(metrics.chunks([["NOUN"], ["NOUN"]])) == 2
 
 
+#: conlleval's rules with IOBES: these tags end a chunk after one another, and these begin one
+ENDS = "E? S? BB BS BO IB IS IO".split()
+STARTS = "?B ?S EE EI SE SI OE OI".split()
+
+
+def conlleval(tags):
+    """Chunks of one sentence by the rules of seqeval 0.0.12, which are those of conlleval."""
+    found, begin = set(), 0
+    before, kind = "O", ""
+    for i, tag in enumerate([*tags, "O"]):
+        now, own = tag[0], tag.split("-")[-1]
+        pairs = {before + now, f"{before}?", f"?{now}"}
+        if pairs & set(ENDS) or (before not in "O." and own != kind):
+            found.add((kind, begin, i - 1))
+        if pairs & set(STARTS) or (now not in "O." and own != kind):
+            begin = i
+        before, kind = now, own
+    return found
+
+
+def test_chunks_follow_the_rules_of_conlleval():
+    """Every sequence of three tags, with the rare prefixes E, S and the full stop, too."""
+    tags = ["O", "B-X", "I-X", "E-X", "S-X", "B-Y", "I-Y", "S-Y", ".", "NOUN"]
+    for three in product(tags, repeat=3):
+        assert metrics.chunks([three]) == conlleval(three), three
+
+
+def test_types_in_both_versions_of_seqeval():
+    """New: what follows the first letter and hyphen; "_" where nothing does, so also of "O"."""
+    tags = [["B-A-B", "O", "X", "NOUN"]]
+    assert metrics.chunks(tags) == {("B", 0, 0), ("X", 2, 2), ("NOUN", 3, 3)}
+    assert metrics.chunks(tags, "1") == {("A-B", 0, 0), ("_", 0, 2), ("OUN", 3, 3)}
+
+
 def test_ner_by_hand():
     """IOB2: a type change or B- starts a chunk; I- without B- is one too (conlleval)."""
     gold = [["B-PER", "I-PER", "O", "B-LOC", "I-LOC", "O"]]
@@ -217,7 +252,6 @@ def test_ece_by_hand():
     probs = [[0.8, 0.2], [0.2, 0.8], [0.6, 0.4], [0.6, 0.4]]
     assert metrics.ece(probs, [0, 0, 0, 0]) == pytest.approx(0.15 + 0.2)
     assert metrics.ece([[1.0, 0.0]], [0]) == 0.0
-    # 1/15 and just above it lie in different bins: (0, 1/15], (1/15, 2/15]
     assert metrics.ece([[0.5, 0.5]], [0], bins=2) == pytest.approx(0.5)
 
 
@@ -243,6 +277,12 @@ def test_calibration_bins_are_closed_above():
     """0.6 belongs to (8/15, 9/15], together with 0.59."""
     probs = np.array([[0.6, 0.4], [0.59, 0.41]])
     assert metrics.ece(probs, [0, 1]) == pytest.approx(abs(0.4 - 0.59) / 2)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.06, 0.07), (0.66, 0.67), (0.93, 0.94)])
+def test_fifteen_bins_of_calibration(low, high):
+    """Right below an edge and wrong above it cannot balance: 1/15, 10/15 and 14/15 are edges."""
+    assert metrics.ece([[low], [high]], [0, 1]) == pytest.approx((1 - low + high) / 2)
 
 
 def test_gold_answers_of_nothing_do_not_make_an_empty_answer_right():

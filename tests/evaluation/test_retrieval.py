@@ -221,6 +221,52 @@ def test_mining_by_hand():
         retrieval.mine(x, y, margin="cosine")
 
 
+def mined(x, y, k, margin, way):
+    """Every pair of sentences scored one by one: {(i, j): score} of those that are kept."""
+    cosine, flipped = brute(x, y, len(y))[0], brute(y, x, len(x))[0]
+    every = x @ y.T / np.linalg.norm(x, axis=1)[:, None] / np.linalg.norm(y, axis=1)
+    of_x, of_y = cosine[:, :k].mean(1), flipped[:, :k].mean(1)
+
+    def score(i, j):
+        mean = (of_x[i] + of_y[j]) / 2
+        known = {"ratio": every[i, j] / mean, "distance": every[i, j] - mean}
+        return known.get(margin, every[i, j])
+
+    near = np.argsort(-every, 1)[:, :k]  # only neighbours are candidates
+    ahead = [(i, max(near[i], key=lambda j: score(i, j))) for i in range(len(x))]
+    near = np.argsort(-every.T, 1)[:, :k]
+    back = [(max(near[j], key=lambda i: score(i, j)), j) for j in range(len(y))]
+    kept = {"fwd": ahead, "bwd": back, "intersect": set(ahead) & set(back)}.get(way)
+    if kept is None:
+        kept, rows, columns = [], set(), set()
+        for i, j in sorted({*ahead, *back}, key=lambda pair: -score(*pair)):
+            if i not in rows and j not in columns:
+                kept, rows, columns = [*kept, (i, j)], rows | {i}, columns | {j}
+    return {(int(i), int(j)): score(i, j) for i, j in kept if score(i, j) > 0}
+
+
+@pytest.mark.parametrize("margin", ["ratio", "distance", "absolute"])
+@pytest.mark.parametrize("way", ["fwd", "bwd", "intersect", "max"])
+def test_mining_by_brute_force(margin, way):
+    """Each margin and direction, on sides of unequal size; margins of 0 and less are dropped."""
+    x, y = vectors(23, 14, size=5, shared=0.0 if margin == "absolute" else 1.0)
+    pairs, scores = retrieval.mine(x, y, 3, margin=margin, retrieval=way)
+    found = dict(zip(map(tuple, pairs.tolist()), scores, strict=True))
+    known = mined(x.astype(float), y.astype(float), 3, margin, way)
+    assert found == pytest.approx(known, abs=1e-5) and list(scores) == sorted(scores)[::-1]
+    assert margin != "distance" or len(known) < {"fwd": 23, "bwd": 14}.get(way, 14)
+
+
+def test_mining_looks_at_four_neighbours():
+    """XTREME's default; three or five give other margins."""
+    x, y = vectors(20, 20)
+    rows = [{"id": str(i), "text": str(i)} for i in range(20)]
+    usual, bucc = retrieval.mine(x, y)[1], retrieval.mine_bucc(x, y, rows, rows)[1]
+    for k in (3, 4, 5):
+        same = np.allclose(retrieval.mine(x, y, k)[1][:5], usual[:5], atol=1e-6)
+        assert same == (k == 4) == np.allclose(retrieval.mine(x, y, k)[1][:5], bucc[:5], atol=1e-6)
+
+
 def test_each_row_is_mined_once():
     """Greedy 'max' retrieval never gives a sentence two translations."""
     pairs, scores = retrieval.mine(*vectors(120, 90))
@@ -248,6 +294,11 @@ def test_threshold_by_hand():
     )
     assert retrieval.best_threshold(pairs, scores, {"z"}) == 0
     assert retrieval.best_threshold(["a"], [2.0], {"a"}) == 2  # the reference fails here
+    # of two cuts with the same F1 (2/3 after one and after four) the first
+    assert retrieval.best_threshold(list("abcd"), [4.0, 3.0, 2.0, 1.0], {"a", "d"}) == 3.5
+    assert retrieval.mining_scores(pairs, scores, gold, 3.0) == pytest.approx(
+        {"f1": 400 / 7, "precision": 200 / 3, "recall": 50}
+    )  # a score equal to the threshold is taken
     assert retrieval.mining_scores(pairs, scores, gold, 9)["f1"] == 0
     with pytest.raises(InputError, match="no gold"):
         retrieval.mining_scores(pairs, scores, set(), 1)
@@ -313,3 +364,17 @@ def test_logme_prefers_informative_features():
     assert retrieval.logme(noise, one_hot) == pytest.approx(retrieval.logme(noise, labels))
     with pytest.raises(InputError, match="logme"):
         retrieval.logme(noise, labels[:5])
+    for features, targets in ((noise[:1], [1]), (noise, np.empty((200, 0)))):
+        with pytest.raises(InputError, match="logme"):
+            retrieval.logme(features, targets)
+
+
+def test_logme_of_features_that_are_the_labels():
+    """The noise is nil: its precision stops at 1e12, and the evidence is finite, by the formula."""
+    labels = np.array([0, 1] * 10)
+    features = np.eye(2)[labels]
+    found = retrieval.logme(features, labels)
+    # power 10 in both directions; all of y inside one of them: alpha = gamma = 1, weights 1
+    n, d, alpha, beta = 20, 2, 1.0, 1e12
+    evidence = d * np.log(alpha) + n * np.log(beta / 2 / np.pi) - 1 - 2 * np.log(alpha + 10 * beta)
+    assert found == pytest.approx(evidence / 2 / n, abs=0.01)

@@ -16,6 +16,7 @@ from midway.kinds import encode, kind
 from midway.kinds.kind import Answers
 from midway.kinds.tokens import texts
 from midway.study import params, tasks
+from midway.study.errors import MissingData
 from tiny import checkpoint
 
 MACHINE = setup(params.Compute(precision="fp32"))
@@ -220,6 +221,19 @@ def test_logme_of_one_class_is_undefined(folder):
     assert predictors.logme(model, Inputs(features, model, MACHINE, None), 1, MACHINE) is None
 
 
+def test_logme_reads_at_most_512_pairs(folder):
+    """A larger sample is another number, and takes longer at every checkpoint."""
+    model, encoded = make(folder)
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdef"), 4)) for _ in range(1100)]
+    made = {"text_a": words[:550], "text_b": words[550:], "label": [0, 1] * 275}
+    found = []
+    for n in (550, 512, 500):
+        features = encode({k: v[:n] for k, v in made.items()}, "pair", (), encoded.tokenizer, 32)
+        found.append(predictors.logme(model, Inputs(features, model, MACHINE, None), 2, MACHINE))
+    assert found[0] == pytest.approx(found[1], abs=1e-7) != found[2]
+
+
 NLI = {
     "text_a": ["abc", "bcd", "cde", "def"],
     "text_b": ["abd", "xyz", "cdf", "zzz"],
@@ -274,3 +288,39 @@ def test_probes_by_hand(folder, layer, monkeypatch):
     assert found["cosine_gap"] == pytest.approx(np.mean(gaps), abs=1e-5)
     hits = [retrieval.precision_at_1(english, x) for x in (german, french)]
     assert found["p_at_1"] == pytest.approx(np.mean(hits))
+
+
+def test_probes_ask_for_what_they_need(folder, monkeypatch):
+    """PAWS-X where there is no QQP; enough rows to find paraphrases and premises; no odd pairs."""
+    asked = []
+
+    def load(task, split, lang, data, size):
+        asked.append((task, split, lang, size))
+        if task == "qqp" or lang == "ru":
+            raise MissingData(task, lang, split, "gone")
+        made = {"mnli": NLI, "pawsx": SAME}.get(task)
+        lines = PARALLEL.get(lang, [])[: 2 if lang == "fr" else 3]
+        made = made or {"text_a": lines, "text_b": lines, "label": [0] * len(lines)}
+        return Dataset.from_dict(made)
+
+    monkeypatch.setattr(predictors.sources, "load", load)
+    model, encoded = make(folder)
+    study = params.Study(
+        study="s",
+        encoder=params.Encoder(kind="path", path=str(folder)),
+        intermediate=params.Intermediate(
+            steps=1, max_length=32, probe_size=2, probe_languages=["en", "de", "fr", "ru"]
+        ),
+        transfer=params.Transfer(steps=1),
+    )
+    probes = predictors.Probes(study, model, encoded.tokenizer, MACHINE, None)
+    first = [("mnli", "en", 2), ("qqp", "en", 8), ("pawsx", "en", 8), ("xnli", "en", 6)]
+    known = [*first, ("xnli", "de", 6), ("xnli", "fr", 6), ("xnli", "ru", 6)]
+    assert asked == [(task, "dev", lang, size) for task, lang, size in known]
+    assert {k: v[1] for k, v in probes.sets.items()} == {
+        "nli": 4,
+        "paraphrase": 2,
+        "parallel.de": 2,
+    }
+    assert probes.missing["xnli.fr"] == "2 rows, English 3"
+    assert set(probes.missing) == {"qqp.en", "xnli.ru", "xnli.fr"}
