@@ -404,11 +404,7 @@ def test_within_tasks_word_for_word():
     assert words.within(open_)[0].endswith("(max-T over them), 1 undecided.")
 
 
-def test_readme_is_the_first_sentences_of_03():
-    sections = {"between": ["Of 9 pairs 2 hold; the rest.", "x"], "within": ["In.", "y"],
-                "answer": ["Yes."], "choice": ["z", "By choice."],
-                "limits": ["One.", "Two."]}  # fmt: skip
-    assert words.readme(sections) == "Yes. Of 9 pairs 2 hold. In. By choice. Two."
+def test_limits_word_for_word():
     (said,) = words.limits({"encoder": {"name": "xlmr"}}, 2, 2)
     assert said == "One encoder (xlmr); another may order the tasks differently."
     assert words.limits({}, 3, 1)[1:] == [
