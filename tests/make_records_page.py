@@ -52,6 +52,10 @@ commits. `audit` then says with which key the study was signed, and names what h
 It cannot know whose key that is: publish the key, or compare with
 `https://github.com/<name>.keys`; `ssh-keygen -Y verify` does so against a list of signers.
 
+`midway crate outputs/x` writes `ro-crate-metadata.json`, which describes the same records as an
+[RO-Crate](https://w3id.org/ro/wfrun/workflow) of the workflow run profile, for archives and
+other tools.
+
 ## What records say about you
 
 No user name, host name, home folder or environment value. `environment` has the versions of

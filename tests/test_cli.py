@@ -175,6 +175,32 @@ def test_output_into_a_closed_pipe_is_not_an_error(tmp_path):
     plan.wait(60)
 
 
+@pytest.mark.parametrize(
+    "output, code, said",
+    [
+        ("> /dev/full", 1, "midway: writing: No space left on device\n"),
+        (">&-", 0, ""),
+        ("| cat", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("verb", ["list tasks", "--help"])
+def test_output_that_cannot_be_written(output, code, said, verb):
+    """A full disk and a closed standard output ended in tracebacks."""
+    env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib"), "PYTHONIOENCODING": "ascii"}
+    line = f"{sys.executable} -m midway {verb} {output}"
+    done = subprocess.run(line, shell=True, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_letters_that_a_terminal_lacks_are_shown(tmp_path):
+    (tmp_path / "t.csv").write_text("task,dev_é,gain\na,1,2\nb,2,3\nc,3,5\n")
+    env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib"), "PYTHONIOENCODING": "ascii"}
+    asked = ["--unit", "task", "--predictors", "dev_*", "--outcomes", "gain", "--resamples", "99"]
+    command = [sys.executable, "-m", "midway", "correlate", str(tmp_path / "t.csv"), *asked]
+    done = subprocess.run(command, env=env, capture_output=True)
+    assert done.returncode == 0 and b"\ndev_\\xe9,gain,3" in done.stdout
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
     | st.sampled_from(["mnli", "xnli", "en", "../x", "$(x)", "\n", "none+mlm", "mnli+shuffled"]),

@@ -1,7 +1,10 @@
 """Tables of other people: what stands there, or one line that names the line; never less."""
 
 import csv
+import gzip
 import json
+import os
+import threading
 import time
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from midway import cli
-from midway.correlation import any_table
+from midway.correlation import any_table, export
 from midway.correlation.any_table import correlate_table
 from midway.correlation.table_file import read
 from midway.study.errors import InputError
@@ -543,6 +546,72 @@ def test_wandb_export(tmp_path):
     table = correlate_table(tmp_path / "w.csv", "Name", "eval/dev.acc", "eval/gain", **FEW)
     problems = same(table, 7, rho(slice(7)))
     assert "8 rows over several lines" in problems[0] and "1 of 16 cells is missing" in problems[1]
+
+
+@pytest.mark.parametrize(
+    "content, name, message",
+    [
+        (gzip.compress(text().encode()), "t.csv", "compressed (gzip), not a text table"),
+        (b"PK\x03\x04\x14\x00rest", "t.xlsx", "an Excel or zip file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "t.xls", "an old Excel file"),
+        (b"PAR1xPAR1", "t.csv", "Parquet (name it .parquet)"),
+        ('{"task": "a"}\n{"task": \n', "t.jsonl", "line 2: broken JSON"),
+        ('{"task": "a"}\n\n{"dev": 1, "dev": 2}\n', "t.jsonl", "line 3: 'dev' stands twice"),
+        ('{"header": [], "rows": []}', "t.json", "not a table"),
+        ('{"header": ["task", "dev", "dev"], "rows": [["a", 1, 2]]}', "t.json", "2 columns are"),
+        ('{"header": ["task", "dev"], "rows": [[]]}', "t.json", "row 1: it has another number"),
+        ('{"task_name": "X", "scores": {"test": [null]}}', "t.json", "scores.test is no list of"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, content, name, message):
+    refused(tmp_path, content, message, name=name)
+
+
+def test_objects_line_by_line_under_any_name(tmp_path):
+    rows = [{"task": t, "dev": d, "gain": g} for t, d, g in zip(TASKS, DEV, GAIN, strict=True)]
+    same(run(tmp_path, "\n".join(map(json.dumps, rows)), name="t.json"))
+
+
+def test_a_table_from_a_pipe(tmp_path):
+    """`midway correlate <(zcat t.csv.gz)` and `... | midway correlate -`."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_text(text()))
+    writer.start()
+    same(correlate_table(tmp_path / "pipe", "task", "dev", "gain", **FEW))
+    writer.join()
+
+
+def test_a_pattern_does_not_mean_standard_errors_and_ranges(tmp_path):
+    """They were outcomes of their own, and were corrected for; each can still be named."""
+    head = ("task", "dev", "gain", "gain_stderr,none", "gain__MIN")
+    rows = [head, *((t, d, g, 0.1 * i, g) for i, (t, d, g) in
+                    enumerate(zip(TASKS, DEV, GAIN, strict=True)))]  # fmt: skip
+    content = "\n".join("\t".join(map(str, row)) for row in rows).replace(
+        "gain\t", "gain,none\t", 1
+    )
+    table = run(tmp_path, content, outcomes="gain*")
+    assert list(table["outcome"]) == ["gain,none", "gain__MIN"]
+    assert "outcomes: a pattern does not mean gain_stderr,none" in table.attrs["problems"][0]
+    assert list(run(tmp_path, content, outcomes="*_stderr*")["outcome"]) == ["gain_stderr,none"]
+    both = run(tmp_path, content, outcomes="gain,none,gain_stderr,none")
+    assert len(both) == 2 and not any("pattern" in p for p in both.attrs["problems"])
+
+
+def test_a_learning_rate_is_no_measure(tmp_path):
+    """Runs of two learning rates were averaged, because their column holds fractions."""
+    rows = "task,lr,dev,gain\na,1e-5,1,2\na,2e-5,2,3\nb,1e-5,1,1\nc,1e-5,4,5\n"
+    refused(tmp_path, rows, "lines 2 and 3 are both 'a' and differ in 'lr'")
+    measures = (
+        rows.replace("lr", "other").replace("1e-5,1,1", "3e-5,1,1").replace("1e-5,4", "4e-5,4")
+    )
+    assert run(tmp_path, measures)["n"][0] == 3
+
+
+def test_rounding_errors_are_printed_as_zeros():
+    """`midway correlate` printed a low bound such as 4.962e-17, and -0."""
+    table = pd.DataFrame({"low": [4.962e-17, -3e-17, 0.25, np.nan], "p": [1e-30, 0.5, 1.0, 0.0]})
+    shown = export.zeros(table)
+    assert shown.to_csv(index=False) == "low,p\n0.0,1e-30\n0.0,0.5\n0.25,1.0\n,0.0\n"
 
 
 # -- no traceback, no waiting -------------------------------------------------------------------

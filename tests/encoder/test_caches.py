@@ -12,7 +12,8 @@ from test_training import MACHINE, PLAN, folder, make, same, weights  # noqa: F4
 from midway.encoder import device, packaged, training
 from midway.encoder import weights as snapshots
 from midway.study.errors import InputError
-from midway.study.files import file_hashes
+from midway.study.files import digest, file_hashes
+from midway.transfer import targets
 
 FROZEN = {"frozen_layers": 2, "frozen_embeddings": True, "dropout": 0.0}
 
@@ -83,6 +84,28 @@ def test_damaged_weights_of_a_variant_are_refused(folder, tmp_path, damage):  # 
     with pytest.raises(InputError, match="encoder.safetensors: (damaged|cannot be read)") as error:
         snapshots.read_weights(file)
     assert "\n" not in str(error.value) and same(before, weights(model))
+
+
+def test_weights_of_another_variant_are_refused(folder, tmp_path):  # noqa: F811
+    """A file that was copied over another's is whole, and yet other scores come from it."""
+    model, _ = make(folder)
+    made_as, file = {"encoder": "e", "variant": "mnli"}, tmp_path / "encoder.safetensors"
+    snapshots.save_weights(snapshots.trained(model.encoder), file, {"midway": json.dumps(made_as)})
+    snapshots.read_weights(file, made_as)
+    for other in ({"variant": "qqp"}, {"encoder": "f"}):
+        with pytest.raises(InputError, match="encoder.safetensors: weights of .*'mnli'"):
+            snapshots.read_weights(file, made_as | other)
+
+
+def test_damaged_facts_of_a_training_are_not_taken_back(tmp_path):
+    """A digit of a loss that a disk has changed is valid JSON under the right key."""
+    path, kept = tmp_path / "xnli.training.json", {"key": "k", "facts": {"losses": [0.25]}}
+    path.write_text(json.dumps(kept | {"sha256": digest(kept)}))
+    assert targets._facts(path, "k") == {"losses": [0.25]} and targets._facts(path, "o") is None
+    whole = path.read_text()
+    for text in (whole.replace("0.25", "0.35"), json.dumps(kept), "[]", whole[:9]):
+        path.write_text(text)
+        assert targets._facts(path, "k") is None
 
 
 @pytest.mark.parametrize("which", ["step", "best"])

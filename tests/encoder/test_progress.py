@@ -19,3 +19,16 @@ def test_a_person_sees_what_runs(monkeypatch, capfd):
     monkeypatch.setattr(progress, "quiet", lambda: False)
     assert list(progress.bar(iter([3, 4]), "training mnli", 4, 2)) == [3, 4]
     assert "training mnli" in capfd.readouterr().err
+
+
+def test_a_bar_leaves_nothing_in_a_cell():
+    """A saved notebook has no live widgets: where a bar was it would say "model not found"."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    code = "from midway import progress\nfor i in progress.bar(range(3), 'training', 3): print(i)"
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(book, kernel_name="python3").execute()
+    outputs = book.cells[0].outputs
+    assert "".join(o.get("text", "") for o in outputs) == "0\n1\n2\n"
+    assert not [o for o in outputs if any("widget" in kind for kind in o.get("data", {}))]

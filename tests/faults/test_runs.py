@@ -307,6 +307,37 @@ def test_removed_weights_are_only_missed_when_they_are_needed(project):
     assert plan["01_intermediate/none/seed1"]["state"] == "done"
 
 
+WHOLE = """path = Path(out).parents[3] / "01_intermediate/mnli/seed1/encoder.safetensors"
+if path.read_bytes() != b"mnli 1":
+    raise ValueError(f"{path}: damaged")
+"""
+
+
+def test_weights_that_a_disk_has_damaged_are_made_again(project):
+    """Size and times are as they were: 02 refused them at every run, and 01 was called done."""
+    before, path = project.numbers(), project.out / "01_intermediate/mnli/seed1/encoder.safetensors"
+    project.hook("02_transfer/mnli/seed1/part1", WHOLE)
+    (project.out / "02_transfer/mnli/seed1/part1/record.json").unlink()
+    project.plan()
+    path.write_bytes(b"mnlI 1")
+    stat, index = path.stat(), project.out / ".hashes.json"
+    known = json.loads(index.read_text())
+    known[str(path)][0] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    index.write_text(json.dumps(known))
+    done = project.midway("run")
+    assert done.returncode == 1 and "encoder.safetensors: damaged" in done.stderr
+    assert project.plan()["01_intermediate/mnli/seed1"]["why"] == [
+        "file: encoder.safetensors was changed"
+    ]
+    assert project.midway("run").returncode == 0 and project.numbers() == before
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '{"x": 3}', '{"x": []}', "{", ""])
+def test_a_damaged_index_of_hashes_is_none(project, content):
+    (project.out / ".hashes.json").write_text(content.replace("x", str(project.out / "index.html")))
+    assert {row["state"] for row in project.plan().values()} == {"done"}
+
+
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 WITNESS = """
 import json, os, socket, subprocess, sys, time

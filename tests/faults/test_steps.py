@@ -161,6 +161,7 @@ def test_disk_full_during_a_step(project, tmp_path):
         done = project.step(STEP)
         assert done.returncode == 1 and "No space left on device" in done.stderr
         assert not (disk / "toy" / STEP / "record.json").exists()
+        assert project.state(STEP)["state"] == "failed"  # not "running" for ever
         whole = project.midway("run")
         assert whole.returncode == 2 and "MB free on this disk" in whole.stderr
     finally:

@@ -67,6 +67,13 @@ def test_a_large_table_is_thinned_before_it_is_read(serve):
     assert first != hub.load(card, "train", "en", 50, 2)
 
 
+def test_thinning_does_not_eat_a_language_that_is_a_small_part_of_a_table(hub):
+    """TyDiQA's English is a thirteenth of its table; its last tenth is dev, never train."""
+    whole, dev = (sources.load("tydiqa", split, "en", HUB)["id"] for split in ("train", "dev"))
+    some = sources.load("tydiqa", "train", "en", HUB, size=4)["id"]
+    assert len(some) == 4 and set(some) <= set(whole) and not set(whole) & set(dev)
+
+
 BROKEN = {
     "column": ([{"premise": "p", "label": 0}], "no column 'hypothesis'"),
     "label": ([{"premise": "p", "hypothesis": "h", "label": 7}], "label 7 is not one of"),

@@ -66,9 +66,9 @@ class Project:
             "HF_HUB_DISABLE_XET": "1",
         }  # fmt: skip
 
-    def midway(self, verb: str, name: str, offline: bool = False, **changes):
+    def midway(self, verb: str, name: str, *more: str, offline: bool = False, **changes):
         sets = [f"--set={key}={value}" for key, value in (TINY | changes).items()]
-        words = [f"outputs/{name}"] if verb == "audit" else [f"params/{name}.yaml", *sets]
+        words = [f"outputs/{name}"] if verb == "audit" else [f"params/{name}.yaml", *sets, *more]
         command = [sys.executable, "-m", "midway", verb, *words]
         env = self.env | {"HF_HUB_OFFLINE": str(int(offline))}
         done = subprocess.run(

@@ -7,6 +7,7 @@ import matplotlib
 import pytest
 
 import synthetic
+import tiny
 from midway.data import sources
 from midway.run import record, recording
 from midway.study import params, tasks
@@ -155,3 +156,63 @@ def test_first_rows_of_what_is_there(root, tmp_path):
     assert len(rows) == 2 and len({row["lang"] for row in rows}) == 2
     local = {"data.source": "local", "data.root": str(tmp_path)}
     assert sources.first_rows(params.load(tmp_path / "s/params.yaml", local), "xnli") == []
+
+
+@pytest.mark.slow
+def test_published_numbers_under_another_alpha(root, tmp_path):
+    """A check that only 0.05 meets made every run with another `correlation.alpha` fail."""
+    changes = FEW | {"correlation.alpha": 0.1}
+    found = run(root, "04_published", changes=changes, out=str(tmp_path / "04_published"))
+    assert found["results"]["answer"]
+
+
+SMALL = {
+    "encoder.kind": "path", "encoder.layers": 3, "encoder.frozen_layers": 1,
+    "intermediate.train_size": 2, "intermediate.eval_size": 2, "intermediate.probe_size": 4,
+    "intermediate.steps": 2, "intermediate.max_length": 60, "intermediate.stride": 10,
+    "intermediate.batch_size": 4, "transfer.train_size": 4, "transfer.steps": 2,
+    "transfer.max_length": 60, "transfer.stride": 10, "data.dev_size": 8, "data.test_size": 4,
+    "transfer.languages": {},
+}  # fmt: skip
+
+
+def one_row_of(monkeypatch, *splits):
+    """As if a file held a single row."""
+    load = sources.load
+
+    def first(name, split, *more, **options):
+        rows = load(name, split, *more, **options)
+        return rows.select([0]) if split in splits else rows
+
+    monkeypatch.setattr(sources, "load", first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("splits", [(), ("dev",), ("train", "dev")])
+@pytest.mark.parametrize("variant", ["none", "mnli", "squad1", "ccg"])
+def test_few_rows_to_train_and_measure(root, tmp_path, monkeypatch, variant, splits):
+    """Two training rows are allowed, and a cell showed three; a gap of one pair divided by 0."""
+    one_row_of(monkeypatch, *splits)
+    changes = SMALL | {"encoder.path": str(tiny.checkpoint(tmp_path / "encoder"))}
+    out = tmp_path / "outputs/x/01_intermediate" / variant / "seed1"
+    found = run(root, "01_intermediate", changes=changes, variant=variant, out=str(out))
+    for point in found["trajectory"]:
+        assert all(value == value for value in point["metrics"].values())
+    assert ("cosine_gap" in found["trajectory"][0]["metrics"]) == ("dev" not in splits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("splits", [("test",), ("train", "dev", "test")])
+@pytest.mark.parametrize("target", ["xnli", "udpos", "xquad", "bucc2018", "tatoeba"])
+def test_one_row_to_transfer_to(root, tmp_path, monkeypatch, target, splits):
+    changes = SMALL | {
+        "encoder.path": str(tiny.checkpoint(tmp_path / "encoder")), "transfer.targets": [target]
+    }  # fmt: skip
+    study = tmp_path / "outputs/x"
+    above = study / "01_intermediate/none/seed1"
+    run(root, "01_intermediate", changes=changes, variant="none", out=str(above))
+    one_row_of(monkeypatch, *splits)
+    where = {"variant": "none", "part": "part1", "out": str(study / "02_transfer/none/seed1/part1")}
+    found = run(root, "02_transfer", changes=changes, **where)
+    result = found["run"].results[target]
+    assert result["languages"] or all(result["missing"].values())  # mining needs a gold pair

@@ -11,6 +11,7 @@ import pytest
 from midway.correlation import choice, tables
 from midway.correlation.correlate import correlate
 from midway.report import drawing, figures, lesson
+from midway.study import names
 
 VARIANTS = ["none", "anli", "mnli", "qqp", "squad1", "ccg", "multi", "mnli+shuffled"]
 
@@ -26,6 +27,16 @@ def table():
     Y = pd.DataFrame({"average": X["main"] + 0.01 * rng.random(9), "xnli": rng.random(9)})
     X["ece"] = 1.0
     return correlate(X, Y, permutations=199, resamples=99)
+
+
+def curves():
+    """Two doses of three tasks and of a placebo, and their row of within()."""
+    points = pd.DataFrame(
+        [[v, d, d * i, -d * i] for i, v in enumerate(["mnli", "qqp", "ccg", "mnli+shuffled"])
+         for d in (0.5, 1.0)], columns=["variant", "dose", "x", "y"],
+    )  # fmt: skip
+    row = {"predictor": "main", "outcome": "average", "tasks": 3, "r_within": 0.5, "p_maxt": 0.4}
+    return points, row | {"r_partial": 0.1, "partial_low": -0.9, "partial_high": 0.9}
 
 
 def drawn(table):
@@ -47,6 +58,7 @@ def drawn(table):
         "scatter": figures.scatter(dots, table.iloc[0]),
         "trajectories": figures.trajectories(points),
         "regret": figures.regret_curve(runs),
+        "doses": figures.doses(*curves()),
         "losses": lesson.losses(rng.random(30), [10, 20]),
         "languages": lesson.languages(pd.Series({"en": 80.0, "de": 60.0}), "accuracy, percent", 60),
         "similarity": lesson.similarity(pd.DataFrame(rng.random((4, 4))), "before"),
@@ -89,6 +101,15 @@ def test_nothing_finished_is_drawn_as_such():
     assert all("n = 0" in text_of(fig) for fig in empty)
 
 
+def test_a_task_is_one_line_through_its_doses():
+    """Points of different tasks joined to one line would show a relation that no task has."""
+    (ax,) = figures.doses(*curves()).axes
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 2 and not line.get_gid()]
+    drawn = {tuple(line.get_xdata()) for line in lines}
+    assert {(0.5, 1.0), (1.0, 2.0), (1.5, 3.0)} <= drawn
+    assert [line.get_linestyle() for line in lines if line.get_xdata()[1] == 3.0] == [":"]
+
+
 def test_unfinished_cells_are_hatched_not_white():
     fig = figures.heatmap(pd.DataFrame([[1.0, np.nan]], ["mnli"], ["xnli", "xquad"]))
     assert sum(bool(p.get_hatch()) for p in fig.axes[0].patches) == 1
@@ -106,8 +127,9 @@ def test_names_of_crowded_points_do_not_cover_each_other(table):
     dots = pd.DataFrame({"x": [0, 1, 1, 2, 0, 1, 30, 40], "y": y}, VARIANTS).astype(float)
     fig = figures.scatter(dots, table.iloc[0])
     fig.draw_without_rendering()
-    names = [t for t in fig.axes[0].texts if t.get_text() in VARIANTS]
-    boxes = [matplotlib.text.Text.get_window_extent(t) for t in names]
+    words = {names.variant(v) for v in VARIANTS}
+    labels = [t for t in fig.axes[0].texts if t.get_text() in words]
+    boxes = [matplotlib.text.Text.get_window_extent(t) for t in labels]
     assert len(boxes) == len(VARIANTS)
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 

@@ -18,7 +18,8 @@ import synthetic
 from midway.correlation import arrays, correlate, export, tables
 from midway.report import collect, notebooks
 from midway.report import page as report
-from midway.run import hashes
+from midway.run import hashes, plan
+from midway.run.record import ScoreRecord, StepRecord
 from midway.run.steps import StepId
 from midway.study import names, params, tasks
 from midway.study.files import write_atomic
@@ -65,8 +66,8 @@ def notebook(folder: Path, title="01 · A step", error=False) -> None:
 
 
 def change(path: Path, **fields) -> None:
-    tree = json.loads(path.read_text(encoding="utf-8"))
-    write_atomic(path, json.dumps(tree | fields, ensure_ascii=False))
+    tree = json.loads(path.read_text(encoding="utf-8")) | fields
+    (StepRecord if "step" in tree else ScoreRecord)(**tree).write(path)
 
 
 def finish(study, folder: Path, seeds=(1,)) -> None:
@@ -204,6 +205,28 @@ def test_a_correlation_of_records_that_are_gone_is_not_shown(full, tmp_path):
     (folder / "02_transfer" / "mnli" / "seed1" / "part1" / "record.json").unlink()
     report.build(study, folder)
     assert "Provisional" in html(folder) and "1 out of date" in html(folder)
+
+
+def test_work_by_hand_judges_records_as_plan_does(root, tmp_path):
+    """05 in Jupyter showed an edited record, or one of other settings; a run did not."""
+    folder = tmp_path / "s"
+    study = synthetic.write(root, folder, ["none", "mnli"], ["xnli"], seeds=(1,))
+    everything = {"01_intermediate/none/seed1", "01_intermediate/mnli/seed1",
+                  "02_transfer/none/seed1/part1", "02_transfer/mnli/seed1/part1"}  # fmt: skip
+    assert plan.current(study, folder, by_hand=True) == everything
+    path = folder / "01_intermediate/mnli/seed1/record.json"
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace('"cpu_s": 60.0', '"cpu_s": 61.0'), encoding="utf-8")
+    left = plan.current(study, folder, by_hand=True)
+    assert everything - left == {"01_intermediate/mnli/seed1", "02_transfer/mnli/seed1/part1"}
+    path.write_text(whole, encoding="utf-8")
+    change(path, hashes={"params": "of another learning rate"})
+    assert plan.current(study, folder, by_hand=True) == left
+    path.write_text(whole, encoding="utf-8")
+    change(path, files={"encoder.safetensors": "0" * 64})  # gone: a sample has no weights
+    assert plan.current(study, folder, by_hand=True) == everything
+    (path.parent / "encoder.safetensors").write_bytes(b"other weights")
+    assert plan.current(study, folder, by_hand=True) == left
 
 
 @pytest.mark.slow

@@ -199,6 +199,59 @@ FAULTS = {
         lambda o: (swap_folders(o / M, o / N), forge(o / M / "record.json", variant="mnli")),
         f"{M}: notebook.ipynb is of variant 'none'",
     ),
+    "a record of brackets": (
+        lambda o: (o / M / "record.json").write_text("[" * 100_000),
+        f"{M}: record: ",
+    ),
+    "a score in the place of a record": (
+        lambda o: shutil.copy(o / T / "scores/xnli.de.json", o / M / "record.json"),
+        f"{M}: record: ",
+    ),
+    "other line ends in a record": (
+        lambda o: (o / M / "record.json").write_bytes(
+            (o / M / "record.json").read_bytes().replace(b"\n", b"\r\n")
+        ),
+        f"{M}: record: record.json was changed by hand",
+    ),
+    "another definition of scores": (
+        lambda o: forge(o / M / "record.json", metric_version=9), f"{M}: metric_version: 9 -> "
+    ),
+    "results of another target": (
+        lambda o: forge(o / T / "record.json", results={"targets": {"tatoeba": {}}}),
+        f"{T}: results.targets: tatoeba is not the step's",
+    ),
+    "no results": (
+        lambda o: forge(o / T / "record.json", results={"targets": None}),
+        f"{T}: results.targets: xnli is not the step's",
+    ),
+    "results of another shape": (
+        lambda o: forge(o / T / "record.json", results={"targets": {"xnli": {"languages": "x"}}}),
+        f"{T}: results.targets are no results of a transfer",
+    ),
+    "results of a list": (
+        lambda o: forge(o / T / "record.json", results={"targets": ["xnli"]}),
+        f"{T}: results.targets are no results of a transfer",
+    ),
+    "a score that is in no result": (
+        lambda o: forge(o / T / "record.json", results=results(51.0, de=51.0)),
+        f"{T}: scores/xnli.fr.json is in no result",
+    ),
+    "a notebook of no cells": (
+        lambda o: ((o / T / "notebook.ipynb").unlink(),
+                   (o / T / "notebook.ipynb").write_text('{"cells": null, "metadata": {}}')),
+        f"{T}: file: notebook.ipynb was changed",
+    ),
+    "a table beside the variants": (
+        lambda o: write(o / "01_intermediate/mnli/better.csv", "x"),
+        "01_intermediate/mnli/better.csv is not named by a record",
+    ),
+    "scores of a step that the study has not": (
+        lambda o: write(o / "02_transfer/qqp/seed1/part1/scores/xnli.de.json", "x"),
+        "02_transfer/qqp/seed1/part1/scores/xnli.de.json is not named by a record",
+    ),
+    "hashes of another type": (
+        lambda o: forge_hashes(o / T / "record.json", lib="x", upstream=["x"]), f"{T}: lib: "
+    ),
     "a newer schema": (
         lambda o: replace(o / T / "record.json", '"schema_version": 1', '"schema_version": 9'),
         "schema version 9; this midway reads 1 to 1",
@@ -212,6 +265,17 @@ def test_a_change_is_found_and_named(project, fault):
     change(project.out)
     problems = audit.audit(project.out)["problems"]
     assert any(words in p for p in problems), problems
+
+
+def test_files_that_no_record_names_are_noted(project):
+    """A second page, a table beside it, and a page whose record is gone."""
+    write(project.out / "tables/better.csv", "x")
+    write(project.out / "index2.html", "x")
+    (project.out / "05_report/record.json").unlink()
+    found = audit.audit(project.out)
+    assert found["problems"] == []
+    for name in ("tables/better.csv", "index2.html", "index.html"):
+        assert f"{name} is not named by a record" in found["notes"]
 
 
 def test_another_library_and_another_notebook_are_found(project):

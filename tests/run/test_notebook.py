@@ -135,7 +135,7 @@ def test_a_wrong_parameter_is_refused_before_a_kernel_starts(tmp_path, fault, mo
     nb.cells[0].source = 'seed = 1  # int\nvariant: str = "none"\nlr = 0.1'
     nbformat.write(nb, path)
     given, words = PARAMETERS[fault]
-    with pytest.raises(InputError, match=words.replace("?", "\\?")):
+    with pytest.raises(InputError, match="n.ipynb: .*" + words.replace("?", "\\?")):
         notebook.execute(path, tmp_path / "o", given)
     assert not (tmp_path / "o").exists()
 
@@ -226,7 +226,23 @@ def test_an_executed_notebook_is_a_document(execute, tmp_path):
     assert file_hash(path) != before
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"cells": 3}', "\x00\xff", "[]"])
+CELL = {"cell_type": "code", "source": "x = 1", "metadata": {"tags": ["parameters"]},
+        "outputs": [], "execution_count": None}  # fmt: skip
+V4 = {"metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+WRONG = [
+    {"cells": [CELL], "metadata": {}},
+    {"cells": [CELL], "metadata": {}, "nbformat": 4},
+    {"cells": [CELL | {"source": None}]} | V4,
+    {"cells": [CELL | {"source": 3}]} | V4,
+    {"cells": [{k: v for k, v in CELL.items() if k != "cell_type"}]} | V4,
+    {"cells": [CELL | {"metadata": None}]} | V4,
+    {"cells": [None]} | V4,
+]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"cells": 3}', "\x00\xff", "[]", *map(json.dumps, WRONG)]
+)
 def test_a_broken_notebook_is_bad_input(tmp_path, content):
     (tmp_path / "n.ipynb").write_text(content)
     with pytest.raises(InputError, match="not a notebook"):

@@ -12,7 +12,7 @@ import pytest
 
 import toy
 from midway.run import plan as planning
-from midway.run import progress, status, step
+from midway.run import progress, schedule, status, step
 from midway.study import params
 from midway.study.errors import InputError
 from toy import ONE_STEP
@@ -73,6 +73,12 @@ def test_a_late_draft_leaves_the_final_report_alone(project):
 
 
 @pytest.mark.slow
+def test_the_report_needs_the_published_numbers():
+    """`--until 05_report` left 04 out and then waited for it without end."""
+    assert schedule.stages("05_report") == schedule.stages(None)
+    assert schedule.stages("03_correlation")[-1] == "03_correlation"
+
+
 def test_force_and_until(project):
     first = project.state("03_correlation")["started"]
     done = project.midway("run", "--force", "03_correlation", "--until", "03_correlation")
@@ -322,3 +328,45 @@ def test_status_gives_a_shared_reason_once(tmp_path):
     assert "02_transfer/mnli/seed0/part1 and 5 more: stale: lib: params.py" in text
     assert text.count("params.py") == 1 and "upstream" not in text
     assert text.splitlines()[0].split() == ["variant", "02_transfer", "part1", "part2"]
+
+
+def test_the_live_line_is_for_terminals_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    """A log file full of carriage returns cannot be read; on a terminal a message stands alone."""
+    (tmp_path / "t.yaml").write_text("study: t\nintermediate: {steps: 2}\ntransfer: {steps: 2}\n")
+    study = params.load(tmp_path / "t.yaml")
+    items = planning.plan(study, tmp_path)
+    shown = progress.Progress(items, [i.sid for i in items], slots=2)
+    shown.started(items[0].sid)
+    shown.draw()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    shown.draw()
+    shown.draw()  # not again within a second
+    progress.say("a message")
+    line, rest = capsys.readouterr().err.removeprefix(progress.CLEAR).split(progress.CLEAR)
+    assert line.startswith(f"[0/{len(items)}] running ") and len(line) < 60
+    assert rest == "a message\n"
+
+
+def test_the_report_is_built_again_and_a_cleaned_study_is_whole(project):
+    """Whoever makes room or renews the page must not find a study that no longer agrees."""
+    (project.out / "cache").mkdir(exist_ok=True)
+    (project.out / "cache/x.npy").write_bytes(bytes(2_000_000))
+    assert project.midway("clean").stdout == "2 MB freed\n"
+    assert not (project.out / "cache").exists()
+    done = project.midway("report")
+    assert (done.returncode, done.stdout.strip()) == (0, str(project.out / "index.html"))
+    assert json.loads(project.midway("audit", "--json").stdout)["problems"] == []
+    assert "nothing to do" in project.midway("run").stderr
+
+
+def test_a_report_of_an_unfinished_study_is_a_draft(project):
+    """A record of it would call the page final, and the next run would leave it as it is."""
+    (project.out / "02_transfer/mnli/seed1/part1/record.json").unlink()
+    assert project.midway("report").returncode == 0
+    assert not (project.out / "05_report/record.json").exists()
+    done = project.midway("run", "-v")
+    assert done.returncode == 0 and (project.out / "05_report/record.json").exists()
+    assert "02_transfer/mnli/seed1/part1" in done.stdout

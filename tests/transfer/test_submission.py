@@ -437,3 +437,60 @@ def test_predictions_all_alike_are_said(folders):
     assert found["bucc2018"]["notes"] == ["de: no pair is predicted"]
     text = submission.main_score(*folders)
     assert text.count("note: ") == 3 and "note: en: all answers are empty" in text
+
+
+@pytest.mark.parametrize(
+    "task, name, side, content, said",
+    [
+        ("xnli", "test-en.tsv", 1, "\n\n", "line 1 is empty; XTREME's preparation strips"),
+        ("xnli", "test-en.tsv", 1, "neutral\n\n", "line 2 is empty"),
+        ("mlqa", "test-de.json", 0, '{"a": "x", "a": "die Katze"}', "'a' stands twice"),
+        ("mlqa", "test-de.json", 1, squad({"a": "Katze"})[:-1] + ', "data": []}', "'data' stands"),
+        ("mlqa", "test-de.json", 1, squad({"a": "Katze", "b": None}), "a gold answer is no text"),
+        ("mlqa", "test-de.json", 1, squad({"a": "x"}).replace('{"text": "x"}', ""), "test-de.json"),
+        ("tatoeba", "test-de.tsv", 0, "3\n1\n9\n9\n", "counts lines from 1"),
+    ],
+)
+def test_labels_that_are_none_and_names_that_stand_twice(folders, task, name, side, content, said):
+    """Stripped labels gave 0.00, a header above both files was scored, null was the word None."""
+    path = folders[side] / task / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        submission.score_folder(*folders)
+    assert said in str(error.value) and str(path.parent) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "task, name, content, said",
+    [
+        ("xnli", "test-en.tsv", "Neutral\nneutral\n", "lines that are no label: 1, e.g. 'Neutral'"),
+        (
+            "panx",
+            "test-en.tsv",
+            "B-PER\nI-PER\nO\nB-XY\n",
+            "tags that are no label: 1, e.g. 'B-XY'",
+        ),
+        ("tatoeba", "test-de.tsv", "2\n0\n1\n99\n", "lines that are no label: 1, e.g. '99'"),
+        ("bucc2018", "test-de.tsv", "d1\te1\ne2\td2\n", "gold with their columns swapped: 1"),
+    ],
+)
+def test_predictions_that_are_partly_none_are_said(folders, task, name, content, said):
+    (folders[0] / task / name).write_text(content, encoding="utf-8")
+    found = submission.score_folder(*folders)["tasks"][task]["notes"]
+    assert len(found) == 1 and said in found[0]
+
+
+def test_a_header_above_both_files_is_said(folders):
+    for folder in folders:
+        (folder / "xnli" / "test-en.tsv").write_text("label\nneutral\nneutral\n")
+    (note,) = submission.score_folder(*folders)["tasks"]["xnli"]["notes"]
+    assert "the first of the labels, 'label', is none: a header?" in note
+
+
+def test_files_that_no_task_reads_are_said(folders):
+    """A folder called bucc, or a file called test-fr.txt, was passed over in silence."""
+    (folders[0] / "xnli" / "test-fr.txt").write_text("neutral\n")
+    (folders[0] / "bucc").mkdir()
+    (folders[0] / "bucc" / "test-de.tsv").write_text("d1\te1\n")
+    assert submission.score_folder(*folders)["not_read"] == ["bucc/test-de.tsv", "xnli/test-fr.txt"]
+    assert "Not read, by their names: bucc/test-de.tsv" in submission.main_score(*folders)

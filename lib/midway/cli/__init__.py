@@ -4,6 +4,7 @@ Enters: words of the command line. Leaves: calls of the other rooms, an exit cod
 beside its kin in ``study`` or ``analysis``.
 """
 
+import contextlib
 import os
 import sys
 
@@ -25,7 +26,8 @@ def completion(shell):
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``midway``; returns the exit code."""
-    sys.stdout, before = Visible(sys.stdout), sys.stdout
+    before = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # closed by who started us
+    sys.stdout = Visible(before)
     try:
         code = verbs.main(argv, prog_name="midway", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -47,13 +49,12 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"midway: this needs {name}: pip install 'midway[all]'", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `midway plan ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except OSError as error:  # a folder that cannot be written, a disk that is full
-        if error.filename is None:
-            raise
-        print(f"midway: {error.filename}: {error.strerror}", file=sys.stderr)
+        if not isinstance(error, BrokenPipeError):  # `midway plan ... | head`
+            where = error.filename or "writing"
+            print(f"midway: {where}: {error.strerror or error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # what is left in the buffer: to nobody, without a word
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     finally:
         sys.stdout = before

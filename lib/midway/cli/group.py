@@ -14,17 +14,18 @@ examples:
   midway run params/mini.yaml --set seeds=[1,2,3] --set study=three
   midway plan params/mini.yaml                what is done, what would run and why
   midway status outputs/mini --json           how every step ended
+  midway report outputs/mini                  build the report again
   midway audit outputs/mini --rerun 01_intermediate/mnli/seed1
-  midway doctor params/mini.yaml              is everything there that the study needs?
+  midway doctor params/mini.yaml              what is missing for this study, and where to get it
   midway fetch params/hub_laptop.yaml         download it, then run without a network
 
 \b
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
-IN_PROJECT = (*"run plan status audit seal doctor fetch".split(), "list params")
+IN_PROJECT = (*"run plan status report audit seal crate doctor fetch".split(), "list params")
 ORDER = (  # in which they are needed
-    *("run", "plan", "status", "audit", "seal", "doctor", "fetch", "recommend", "design"),
-    *("compare", "correlate", "score", "list", "completion"),
+    *("run", "plan", "status", "report", "clean", "audit", "seal", "crate", "doctor", "fetch"),
+    *("recommend", "design", "compare", "correlate", "score", "list", "completion"),
 )
 FILE = click.Path(path_type=Path)
 

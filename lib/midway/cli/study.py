@@ -1,4 +1,4 @@
-"""Verbs of a study: run, plan, status, audit, doctor, fetch."""
+"""Verbs of a study: run, plan, status, report, clean, audit, seal, doctor, fetch."""
 
 from midway.cli.group import (
     a_folder,
@@ -28,8 +28,9 @@ from midway.study.errors import InputError
 @option("--until", metavar="STEP", help="Stop after this stage, e.g. 02_transfer.")
 @forced
 @option("-n", "--dry-run", is_flag=True, help="Only show the plan.")
-def run(params, changes_, cores, profile, until, force, dry_run):
-    """Bring a study up to date."""
+@option("-v", "--verbose", is_flag=True, help="First say why each step runs.")
+def run(params, changes_, cores, profile, until, force, dry_run, verbose):
+    """Run what a study still needs, up to its report; resumes a run that was stopped."""
     study = study_of(params, changes_, "run")
     if cores is not None and cores < 1:
         raise InputError(f"--cores: found {cores}, expected at least 1")
@@ -38,6 +39,8 @@ def run(params, changes_, cores, profile, until, force, dry_run):
     if dry_run:  # what run would refuse is refused
         engine.profile(profile)
         return show_plan(study, force, schedule.stages(until))
+    if verbose:
+        show_plan(study, force, schedule.stages(until))
     return schedule.run(study, cores, profile, until, force)
 
 
@@ -82,10 +85,46 @@ def status(folder, as_json):
     """Show how every step of a study ended."""
     folder = folder_of(folder)
     in_project("status")
+    from midway.run import missing
     from midway.run import plan as planning
+    from midway.study import params
 
     rows = planning.status(folder)
-    say_json(rows) if as_json else print(planning.matrix(rows))
+    if as_json:
+        return say_json(rows)
+    print(
+        planning.matrix(rows),
+        *missing.without(params.load(folder / "params.yaml"), folder),
+        sep="\n",
+    )
+
+
+@verb("report outputs/mini")
+@a_folder
+def report(folder):
+    """Build a study's report (index.html) again from what is finished; nothing else runs."""
+    folder = folder_of(folder)
+    in_project("report")
+    from midway.run import schedule
+
+    return schedule.report(folder)
+
+
+@verb("clean outputs/mini")
+@a_folder
+def clean(folder):
+    """Delete a study's cache, which a later run makes again; results and weights stay."""
+    folder = folder_of(folder)
+    import shutil
+
+    from midway.run.status import lock
+
+    freed = 0
+    with lock(folder):
+        for name in ("cache", ".jobs"):
+            freed += sum(p.stat().st_size for p in (folder / name).rglob("*") if p.is_file())
+            shutil.rmtree(folder / name, ignore_errors=True)
+    print(f"{freed / 1e6:.0f} MB freed")
 
 
 @verb("audit outputs/mini", "audit outputs/mini --rerun 01_intermediate/mnli/seed1")
@@ -121,6 +160,16 @@ def seal(folder, key):
         print(auditing.show(found | {"problems": left}))
         return 1
     print(sealing.seal(folder, Path(key).expanduser()))
+
+
+@verb("crate outputs/mini")
+@a_folder
+def crate(folder):
+    """Describe a study's records as an RO-Crate (workflow run profile), for other tools."""
+    folder = folder_of(folder)
+    from midway.run import crate as crates
+
+    print(crates.write(folder))
 
 
 @verb("doctor params/mini.yaml", "doctor params/local_sample.yaml --set data.root=/path/to/data")

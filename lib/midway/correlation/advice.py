@@ -12,7 +12,7 @@ SURE = 0.975  # probability from which one task is called better than none, or t
 
 
 def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05) -> list[str]:
-    """What choosing by a metric costs, for one target.
+    """Sentences on the cost of choosing a task by a metric, for one target.
 
     table: of :func:`midway.correlation.choice.quality`, a description; nested: of
     :func:`midway.correlation.choice.nested`, without which no verdict is given.

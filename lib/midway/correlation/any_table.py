@@ -40,7 +40,7 @@ def correlate_table(
     What was done to the table is one line each in ``table.attrs["problems"]``; InputError names the
     line of whatever cannot be read without a doubt.
     """
-    path = Path(path)
+    path = Path("/dev/stdin" if str(path) == "-" else path)
     if path.is_dir() or path.suffix.lower() in (".json", ".jsonl"):
         table = harness.read(path)
     else:
@@ -85,7 +85,7 @@ def correlate_table(
 
 
 def report(table, out=None, **args) -> int:
-    """What `midway correlate` prints: a CSV to stdout, problems and words about it to stderr.
+    """Output of `midway correlate`: a CSV to stdout; problems and sentences to stderr.
 
     out: folder for the table instead; args: of :func:`correlate_table`.
     """
@@ -112,7 +112,7 @@ def report(table, out=None, **args) -> int:
         raise InputError(f"{table}: cannot be correlated ({one_line(error)[:200]})") from None
     for line in result.attrs["problems"]:
         print(f"midway: {line}", file=sys.stderr)
-    shown = result.rename(columns={"rho": words.SYMBOLS[args["method"]]})
+    shown = export.zeros(result.rename(columns={"rho": words.SYMBOLS[args["method"]]}))
     if out:
         for path in export.write(shown, out, "correlation", digits=3, index=False):
             print(path)

@@ -51,6 +51,18 @@ def within(predictors: pd.DataFrame, outcomes: pd.DataFrame, *, names=(), value:
     return _arrays(X, kept(outcomes), ["placebo", "variant", "seed", "dose"], value)
 
 
+def doses(predictors, outcomes, predictor: str, outcome: str, value: str = "gain") -> pd.DataFrame:
+    """One pair of :func:`within` to draw: columns variant, dose, x, y, means over seeds."""
+    X, Y, _ = within(predictors, outcomes, names=[predictor.split(":")[0]], value=value)
+    if predictor not in X or outcome not in Y:
+        return pd.DataFrame(columns=["variant", "dose", "x", "y"])
+    table = pd.concat({"x": X[predictor], "y": Y[outcome]}, axis=1).dropna()
+    table = table.groupby(level=["placebo", "variant", "dose"]).mean().reset_index()
+    table.loc[table["placebo"], "variant"] += "+shuffled"
+    table = table[table.groupby("variant")["dose"].transform("size") > 1]
+    return table.drop(columns="placebo")
+
+
 def _arrays(units, outcomes, index, value):
     units = units.sort_values("fraction", kind="stable")
     own = units[units["target"].notna()]

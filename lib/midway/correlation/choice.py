@@ -1,4 +1,4 @@
-"""What choosing an intermediate task by a metric costs.
+"""The cost of choosing an intermediate task by a metric.
 
 Regret@k: best gain among the candidates less the best gain among the k that the metric ranks
 highest (Poth et al. 2021, 2104.08247); in points of the outcome. NDCG with linear gains above the
@@ -58,7 +58,7 @@ def ndcg(merit: np.ndarray, gain: np.ndarray) -> float:
 
 def quality(X: pd.DataFrame, Y: pd.DataFrame, *, skip=(), alpha: float = 0.05,
             fixed: str = FIXED) -> pd.DataFrame:  # fmt: skip
-    """Choice quality of every predictor for every outcome, beside random and fixed choices.
+    """Choice quality of all predictors for all outcomes, with random and fixed choices to compare.
 
     X, Y, skip: as from :func:`arrays.wide` (more is better in Y). Columns: predictor, kind
     ('predictor', 'random', 'fixed', 'none'), target, n, regret_1, regret_3, ndcg; low, high: of a

@@ -1,13 +1,17 @@
 """Columns by name: as it stands, commas and brackets included, or by a pattern of * and ?."""
 
 import fnmatch
+import re
 
 from midway.correlation.table_file import Table
 from midway.study.errors import InputError, one_line
 
+#: how sure a number is: lm-eval's acc_stderr,none, wandb's loss__MIN; no pattern means these alone
+_BESIDE = re.compile(r"_stderr(?![a-z])|__(MIN|MAX)$")
+
 
 def matching(wanted, columns, globs: bool) -> tuple[list[str], list[str]]:
-    """Columns that are named, in the order of the names; and what names none.
+    """Columns that match the given names, in their order; and the names that match no column.
 
     A name is first taken as it stands, commas and brackets included; then the longest stretch
     between commas that is a column; then as a glob.
@@ -41,7 +45,9 @@ def _glob(pattern: str, columns) -> list[str]:
     """Columns of a pattern of * and ?; brackets stand for themselves unless nothing has them."""
     literal = pattern.replace("[", "[[]")
     hits = [c for c in columns if fnmatch.fnmatchcase(c, literal)]
-    return hits or [c for c in columns if fnmatch.fnmatchcase(c, pattern)]
+    hits = hits or [c for c in columns if fnmatch.fnmatchcase(c, pattern)]
+    there = set(hits)
+    return [c for c in hits if _BESIDE.search(pattern) or _BESIDE.sub("", c) not in there - {c}]
 
 
 def columns_of(table: Table, wanted, what: str, columns, globs: bool = False) -> list[str]:
@@ -52,6 +58,10 @@ def columns_of(table: Table, wanted, what: str, columns, globs: bool = False) ->
         raise InputError(one_line(f"{table.path}: {message} {lost[0]!r}; {it_has} {few(columns)}"))
     if not found:
         raise InputError(f"{what}: none named")
+    beside = [c for c in columns if _BESIDE.search(c) and _BESIDE.sub("", c) in found]
+    left = [c for c in beside if c not in found]
+    if left and globs and set("*?") & set("".join(wanted)):
+        table.notes.append(f"{what}: a pattern does not mean {few(left, 2)}; name them in full")
     return found
 
 

@@ -1,4 +1,4 @@
-"""How many tasks, families, seeds, doses and test rows it takes, for which power, at which cost.
+"""Power and cost of a design: number of tasks, families, seeds, doses and test rows.
 
 By simulation: tasks in families, true values of metric and gain that correlate, noise of seeds and
 test items as a finished study has it (or as the default study had it). The test is one that keeps
@@ -23,7 +23,7 @@ LEVELS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # true correlations that are t
 
 @dataclass(frozen=True)
 class Parts:
-    """What a design is made of; the numbers are the default study's where nothing else is known.
+    """The parts of a design; defaults are the default study's numbers.
 
     metric, outcome: reliability of one training, seed to seed; items: variance from test items over
     that between tasks, at ``rows``; icc: share of the variance between tasks that is between

@@ -25,6 +25,12 @@ def write(table: pd.DataFrame, folder, name: str, digits: int = 2, index=True) -
     return [write_atomic(Path(folder) / f"{name}.{end}", body) for end, body in text.items()]
 
 
+def zeros(table: pd.DataFrame) -> pd.DataFrame:
+    """Rounding errors (4.9e-17, -0.0) as zeros, for people; p-values may be that small."""
+    floats = [c for c in table.select_dtypes("float") if not str(c).startswith(("p", "q_"))]
+    return table.assign(**{c: table[c].round(12) + 0.0 for c in floats})
+
+
 def markdown(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
     """A Markdown table; missing cells are shown as such, pipes and line ends are escaped."""
     if index:

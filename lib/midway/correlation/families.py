@@ -1,4 +1,4 @@
-"""Units that come in families (SQuAD 1 and 2; three NLI sets): tests and intervals for them.
+"""Tests and intervals for units in families (SQuAD 1 and 2; three NLI sets).
 
 Members of a family share data, labels and makers, so nine tasks of five families are not nine
 independent points. Tests permute the family means of the outcome between families and the

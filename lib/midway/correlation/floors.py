@@ -14,7 +14,7 @@ def chance(card) -> float:
 
 
 def below_control(folder) -> pd.DataFrame:
-    """Per target the best control's zero-shot score and the variants that do not reach it.
+    """For each target: the best control's zero-shot score, and the variants that do not exceed it.
 
     Columns: target, control, score (percent, mean over languages and seeds), variants (how many
     were measured), below (names). Controls are simple rivals without the encoder, or the encoder
@@ -37,7 +37,7 @@ def below_control(folder) -> pd.DataFrame:
 
 
 def not_learned(folder) -> pd.DataFrame:
-    """Tasks whose own score after training is not clear of where it started, or of chance.
+    """Tasks whose own score after training is not clearly above its start or above chance.
 
     Columns: variant, score, floor (percent), n (development examples of all seeds), error: one
     standard error of a share of n. Clear is two errors above the higher of start and chance.

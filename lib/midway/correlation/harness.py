@@ -1,4 +1,4 @@
-"""Results as other people's tools leave them, as a table: JSON files or a folder of them.
+"""Result files of other tools (lm-evaluation-harness, mteb, HELM) as one table.
 
 lm-evaluation-harness  results_*.json: ``results`` -> task -> ``acc,none`` ... (stderr included)
 mteb                   <model>/<revision>/<Task>.json: ``scores`` -> split -> subsets; older: splits
@@ -13,8 +13,9 @@ import json
 import re
 from pathlib import Path
 
-from midway.correlation.table_file import Table, decode, typed
+from midway.correlation.table_file import Table, decode, no_name_twice, typed
 from midway.study.errors import InputError, one_line
+from midway.study.files import once
 
 KEYS = ("model", "task", "split", "subset", "metric")
 
@@ -45,24 +46,19 @@ def read(path: Path) -> Table:
 
 
 def _load(path: Path):
-    text = decode(path)
+    text, where = decode(path), ""
     try:
-        if path.suffix.lower() == ".jsonl":
-            lines = [line for line in text.split("\n") if line.strip()]
-            return [json.loads(line, object_pairs_hook=_once) for line in lines]
-        return json.loads(text, object_pairs_hook=_once)
+        if path.suffix.lower() != ".jsonl" and not re.match(r"\s*\{.*\}[ \r]*\n\s*\{", text):
+            return json.loads(text, object_pairs_hook=once)
+        rows = []
+        for number, line in enumerate(text.split("\n"), 1):
+            where = f"line {number}: "
+            rows += [json.loads(line, object_pairs_hook=once)] if line.strip() else []
+        return rows
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {where}{error}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: broken JSON ({one_line(error)[:100]})") from None
-
-
-def _once(pairs: list) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise InputError(f"{next(n for n in names if names.count(n) > 1)!r} stands twice")
-    return found
+        raise InputError(f"{path}: {where}broken JSON ({one_line(error)[:100]})") from None
 
 
 def _tidy(path: Path, facts: list[dict]) -> Table:
@@ -110,6 +106,7 @@ def _mteb(tree: dict, file: Path):
         return
     meta = file.with_name("model_meta.json")
     known = _load(meta) if meta.is_file() else {}
+    known = known if isinstance(known, dict) else {}
     parent = file.parent  # <model>/<revision>/ in newer versions
     revision = re.fullmatch(r"[0-9a-f]{40}|no_revision_available|external|\d+", parent.name)
     model = known.get("name") or (parent.parent.name if revision else parent.name)
@@ -117,6 +114,8 @@ def _mteb(tree: dict, file: Path):
     if isinstance(tree.get("scores"), dict):
         for split, subsets in tree["scores"].items():
             for metrics in subsets if isinstance(subsets, list) else ():
+                if not isinstance(metrics, dict):
+                    raise InputError(f"{file}: scores.{split} is no list of objects")
                 subset = str(metrics.get("hf_subset", "default"))
                 yield where | {"split": split, "subset": subset}, metrics
         return
@@ -137,9 +136,13 @@ def _helm(tree) -> list[tuple[str, list[str], list[list]]]:
     for table in tree if isinstance(tree, list) else [tree]:
         if not (isinstance(table, dict) and {"header", "rows"} <= set(table)):
             return []
-        value = [[c.get("value") if isinstance(c, dict) else c for c in r] for r in table["rows"]]
-        head = [str(c.get("value") if isinstance(c, dict) else c) for c in table["header"]]
-        found.append((str(table.get("title", "")), head, value))
+        head, *rows = (
+            [c.get("value") if isinstance(c, dict) else c for c in cells]
+            for cells in (table["header"], *table["rows"])
+        )
+        if not head:
+            return []
+        found.append((str(table.get("title", "")), [str(name) for name in head], rows))
     return found
 
 
@@ -148,14 +151,16 @@ def _joined(path: Path, tables) -> Table:
     key, several = tables[0][1][0], len(tables) > 1
     columns: dict[str, dict] = {}
     units: dict = {}
+    no_name_twice(path, [f"{title}/{n}" if several else n for title, h, _ in tables for n in h[1:]])
     for title, head, rows in tables:
         if head[0] != key:
             raise InputError(f"{path}: tables by {key!r} and by {head[0]!r}; give one of them")
         seen = set()
         for number, row in enumerate(rows, 1):
+            shown = repr(row[0]) if row else "it"
             if len(row) != len(head) or row[0] in seen:
                 what = "stands twice" if len(row) == len(head) else "has another number of cells"
-                raise InputError(f"{path}: {title!r}, row {number}: {row[0]!r} {what}")
+                raise InputError(f"{path}: {title!r}, row {number}: {shown} {what}")
             seen.add(row[0])
             units[row[0]] = None
             for name, cell in zip(head[1:], row[1:], strict=True):

@@ -1,4 +1,4 @@
-"""Error from test items: what each test item contributes to a score, from 02's predictions.
+"""Error from test items: the contribution of each item to a score, from 02's predictions.
 
 A score is a mean or an F1; ``influence`` is an item's share of its deviation, so that the squares
 of all influences add up to the score's sampling variance (infinitesimal jackknife, Efron 1982).

@@ -46,7 +46,7 @@ def split(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def as_published(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
-    """Their analysis: Spearman of every row, p by Student's t, Holm over targets x all columns.
+    """Published analysis: Spearman over rows, p by Student's t, Holm over targets x all columns.
 
     table: one row per point (a run, or a task's mean). Returns the target x probe cells: target,
     probe, n, rho, p, p_holm, significant. Holm's family is the displayed 10 x 35 matrix, which
@@ -68,7 +68,7 @@ def as_published(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
 
 
 def units_matter(alpha: float = 0.05, **options) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """How many of the 250 target x probe cells are left when the task is the unit.
+    """Number of significant target x probe cells (of 250) when the task is the unit.
 
     Returns a table (analysis, unit, n, correction, significant, cells) and three cell
     tables: 'runs' (as published), 'tasks' (the same statistics on means over runs) and 'ours'

@@ -1,4 +1,4 @@
-"""Which intermediate task to take for a target, from what a study has measured so far.
+"""Recommend an intermediate task for a target, from what a study has measured so far.
 
 A gain carries the noise of training seeds, of the baseline, of test items and of languages. The
 best of ten noisy gains is too high (the winner's curse), so gains are drawn towards their mean as
@@ -12,7 +12,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from midway.correlation import advice, arrays, choice, items, tables, words
+from midway.correlation import advice, arrays, choice, export, items, tables, words
 from midway.study import files, tasks
 from midway.study.errors import InputError, meant
 
@@ -249,7 +249,7 @@ def budget(study_dir, target: str, share: float):
 
 
 def report(folder, target="average", predictor="main", share=None, as_json=False) -> int:
-    """What `midway recommend` prints: the ranking and what may be said of it.
+    """Output of `midway recommend`: the ranking, and sentences on its certainty.
 
     share: of the grid's compute, for early choice.
     """
@@ -260,6 +260,7 @@ def report(folder, target="average", predictor="main", share=None, as_json=False
         if predictor not in known:
             raise InputError(f"--predictor: {predictor!r}; {meant(predictor, known)}")
     table, facts = recommend(folder, target, predictor=predictor)
+    table = export.zeros(table)
     sentences = advice.advice(table, target, facts)
     sentences += words.scope(tables.settings(folder))
     early = None

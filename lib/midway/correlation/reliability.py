@@ -1,4 +1,4 @@
-"""How much of a number would be there again: error of training seeds, reliability, ceilings.
+"""Reliability: how far a number repeats with other seeds and test items, and ceilings of rho.
 
 A table is crossed: the same seeds for every unit, and seed k is the same subset of rows, head,
 order and baseline for all units. So a column's value is unit + seed + rest, and only the rest is

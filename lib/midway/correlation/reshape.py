@@ -68,8 +68,9 @@ def no_other_runs(table: Table, units: list[str], others: list[str]) -> None:
     pairs = [(first.setdefault(unit, i), i) for i, unit in enumerate(units)]
     for name in others:
         cells = table.text(name)
-        if all(map(_NUMERIC.fullmatch, cells)) and any(map(_FRACTION.search, cells)):
-            continue  # a measure, as those that were asked for
+        fractions = all(map(_NUMERIC.fullmatch, cells)) and any(map(_FRACTION.search, cells))
+        if fractions and len(set(cells)) > len(cells) / 2:
+            continue  # a measure, as those that were asked for; few values: a learning rate
         for j, i in pairs:
             if cells[i] != cells[j]:
                 raise InputError(

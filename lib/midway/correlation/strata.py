@@ -28,7 +28,7 @@ def stratified(
     seed: int = 0,
     items: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Random-effects mean of Fisher's z over strata (encoders), and how much strata differ.
+    """Random-effects mean of Fisher's z over strata (encoders), with measures of heterogeneity.
 
     strata: stratum of every unit. items: what a unit is in every stratum (the task of
     'encoder/task'); permutations then move the same items together in all strata, and the interval

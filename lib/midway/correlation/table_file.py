@@ -1,4 +1,4 @@
-"""A table of somebody's own, read strictly: the cells as they stand in the file, or one line that
+"""Strict reader of a user's table: the cells exactly as in the file, or one error line that
 names the line that does not fit. Nothing is guessed from what cells look like.
 
 Text tables: UTF-8 or UTF-16 with its mark; separated by tabs (nothing is quoted), commas or
@@ -22,6 +22,10 @@ from midway.study.errors import InputError, one_line
 _EDGE = "".join(map(chr, (*range(9, 14), *range(28, 33), *range(0x2000, 0x2010)))) + (
     "\x85\xa0\xad\u1680\u2028\u2029\u202a\u202c\u202f\u205f\u2060\u2066\u2069\u3000\ufeff"
 )
+
+_OTHER = {b"\x1f\x8b": "compressed (gzip)", b"BZh": "compressed (bzip2)", b"\xfd7zXZ": "compressed",
+          b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old Excel file",
+          b"PAR1": "Parquet (name it .parquet)", b"SQLite": "a database"}  # fmt: skip
 
 
 @dataclass
@@ -60,8 +64,8 @@ def read(path: str | Path, separator: str | None = None, wanted=()) -> Table:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
+        if not (path.is_file() or path.is_fifo()):
+            raise InputError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         if path.suffix.lower() in (".parquet", ".pq"):
             return _parquet(path)
         return parse(decode(path), path, separator, wanted)
@@ -72,6 +76,9 @@ def read(path: str | Path, separator: str | None = None, wanted=()) -> Table:
 def decode(path: Path) -> str:
     """A file's text; InputError for other encodings and for what is no text."""
     data = path.read_bytes()
+    for begin, what in _OTHER.items():
+        if data.startswith(begin):
+            raise InputError(f"{path}: {what}, not a text table; save it as CSV in UTF-8")
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
@@ -99,7 +106,7 @@ def _parquet(path: Path) -> Table:
 def typed(path: Path, names, columns, **more) -> Table:
     """A table of values that have a type; text is trimmed as in text tables."""
     names = [_trim(str(name)) for name in names]
-    _no_name_twice(path, names)
+    no_name_twice(path, names)
     columns = [[_trim(c) if type(c) is str else c for c in column] for column in columns]
     rows = range(1, len(columns[0]) + 1 if columns else 1)
     return Table(path, dict(zip(names, columns, strict=True)), list(rows), unit="row", **more)
@@ -149,7 +156,7 @@ def parse(text: str, path: Path, separator: str | None = None, wanted=()) -> Tab
         if not name and any(columns[i]):
             names[i] = f"column {i + 1}"
             notes.append(f"the header names no column {i + 1}; it is called {names[i]!r}")
-    _no_name_twice(path, [name for name in names if name])
+    no_name_twice(path, [name for name in names if name])
     kept = {name: cells for name, cells in zip(names, columns, strict=True) if name}
     return Table(path, kept, [line for line, _ in body], notes)
 
@@ -167,7 +174,7 @@ def _trim(cell: str) -> str:
     return unicodedata.normalize("NFC", re.sub("[\xa0\u2007\u2009\u202f]", " ", cell))
 
 
-def _no_name_twice(path: Path, names) -> None:
+def no_name_twice(path: Path, names) -> None:
     for name, n in Counter(names).items():
         if n > 1:
             raise InputError(f"{path}: {n} columns are called {name!r}; give each its own name")

@@ -1,4 +1,4 @@
-"""What a study's records say, as tidy tables, and tables as CSV, Markdown and LaTeX.
+"""Tidy tables from the records of a study.
 
 Reads ``outputs/<study>`` as plain JSON and goes on without what is unfinished or unreadable (then
 named in ``table.attrs["skipped"]``), so that an answer can be had from half a study.

@@ -1,4 +1,4 @@
-"""Within a task: while it trains, does a metric rise as transfer does?
+"""Correlation within tasks: does a metric rise as transfer does while a task is trained?
 
 The unit is the dose (an encoder kept at a measured checkpoint) within its task. ``r_within`` is the
 repeated-measures correlation (Bakdash & Marusich 2017: one slope, an intercept for each task). It

@@ -274,6 +274,7 @@ def limits(study: dict, n: int, seeds: int) -> list[str]:
     """What no number here can show, from a study's parameters."""
     encoder = study.get("encoder", {})
     name = encoder.get("name") or encoder.get("kind", "unknown")
+    name = "the packaged multilingual E5 small" if name == "packaged" else name
     out = [f"One encoder ({name}); another may order the tasks differently.", *scope(study)]
     if n > 2:
         out.append(f"The correlation rests on {n} tasks; more seeds do not change that.")

@@ -32,19 +32,16 @@ def load(card: Card, split: str, lang: str, size: int | None = None, seed: int =
     chosen = parts(card, split, lang)
     try:
         tables = [_table(part) for part in chosen]
-        if size is not None and split == "train":
-            share = (
-                4 * size / max(1, sum(map(len, tables)))
-            )  # rows without labels, another role's half
-            if share < 0.5:
-                draw = random.Random(f"hub {seed}")
-                tables = [
-                    t.select(sorted(draw.sample(range(len(t)), int(len(t) * share) + 1)))
-                    for t in tables
-                ]
+        if size is not None and split == "train":  # 4: rows without labels, another role's half
+            share = 4 * size / max(1, sum(map(len, tables)))
+            draw = random.Random(f"hub {seed}")
+            for i, t in enumerate(tables):
+                if share < 0.5 and "rows" not in chosen[i]:
+                    some = draw.sample(range(len(t)), int(len(t) * share) + 1) if len(t) else []
+                    tables[i] = t.select(sorted(some))
         made = []
         for part, table in zip(chosen, tables, strict=True):
-            rules = {k: v for k, v in part.items() if k != "where"}  # _rows has applied it
+            rules = {k: v for k, v in part.items() if k != "where"}  # _table has applied it
             rows = canonical.rows(card, rules, _rows(card, part, table), lang)
             made += canonical.take(part, list(rows))
         if not made:
@@ -105,7 +102,7 @@ def chooser(part: dict) -> repository.Choose:
 
 
 def _table(part: dict):
-    """The rows of a part as a ``datasets.Dataset``."""
+    """The rows of a part that its ``where`` selects, as a ``datasets.Dataset``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import Dataset
@@ -113,21 +110,24 @@ def _table(part: dict):
 
     paths = repository.files(part["id"], part["revision"], chooser(part))
     try:
-        return Dataset(InMemoryTable(pa.concat_tables([pq.read_table(path) for path in paths])))
+        table = Dataset(InMemoryTable(pa.concat_tables([pq.read_table(path) for path in paths])))
     except Exception as error:  # of pyarrow and datasets: a torn file, other columns or features
         files = ", ".join(path.name for path in paths)
         reason = f"cannot be read ({type(error).__name__}: {error})"
         raise Broken(f"{_name(part)}: {files}: {reason}") from None
+    for column, value in part.get("where", {}).items():  # by column: far faster than by row
+        if column not in table.column_names:
+            raise Broken(
+                f"{_name(part)}: no column {column!r} (found: {', '.join(table.column_names)})"
+            )
+        found = [cells.matches(v, value) for v in table[column]]
+        table = table.select([i for i, keep in enumerate(found) if keep])
+    return table
 
 
 def _rows(card: Card, part: dict, table):
     """(place, raw row) pairs, with class numbers as their names."""
     name = _name(part)
-    for column, value in part.get("where", {}).items():  # by column: far faster than by row
-        if column not in table.column_names:
-            raise Broken(f"{name}: no column {column!r} (found: {', '.join(table.column_names)})")
-        found = [cells.matches(v, value) for v in table[column]]
-        table = table.select([i for i, keep in enumerate(found) if keep])
     names = {c: _names(f) for c, f in table.features.items()}
     names = {c: n for c, n in names.items() if n}
     if card.kind == "mining":

@@ -88,7 +88,7 @@ def files(task: str, root: str | Path) -> list[Path]:
 
 
 def present(card: Card, root: Path) -> bool:
-    """Whether a task's official files lie there; layouts with a ``note`` only stand in for them."""
+    """Whether a task's official files are there; a layout with a ``note`` is only a stand-in."""
     try:
         lay = _layout(card, "test", "en", root)
     except MissingData:

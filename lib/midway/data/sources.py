@@ -153,7 +153,7 @@ def note(card: Card, data: params.Data) -> str:
 
 
 def refuse(study: params.Study) -> None:
-    """InputError for what a study asks of a source that cannot have it, before anything starts."""
+    """Raise InputError, before anything starts, if a source cannot have what a study asks for."""
     if study.data.root:
         from midway.data import local
 

@@ -70,7 +70,7 @@ def check(settings: dict, key: str) -> None:
 
 
 def model_class(kind: str) -> Any:
-    """The model's class, imported by itself: transformers' Auto classes import far more."""
+    """The model's class, imported directly, because transformers' Auto classes import far more."""
     module, name = SHAPES[kind].cls.rsplit(".", 1)
     return getattr(import_module(f"transformers.models.{module}"), name)
 
@@ -133,7 +133,7 @@ def run(model, state, mask=None, first: int = 0, last: int | None = None) -> tup
 
 
 def _options(model, kind, state, mask) -> dict:
-    """What the layers take beside their input, by the kind of attention of a layer."""
+    """Arguments of a layer besides its input, by the kind of attention."""
     import torch
     from transformers import masking_utils as masks
 

@@ -44,7 +44,7 @@ class Encoded:
 
 
 def load(enc: "params.Encoder") -> Encoded:
-    """The encoder that the parameters ask for, with its whole vocabulary.
+    """Load the encoder that the settings name, with its whole vocabulary.
 
     A relative ``enc.path`` counts from the project's root, wherever a notebook runs. The packaged
     model's word embeddings are mapped from the cache, not read: processes share their pages, and

@@ -23,5 +23,20 @@ def bar(things, what: str, total: int | None = None, done: int = 0):
     if quiet():
         return things
     from tqdm.auto import tqdm
+    from tqdm.notebook import tqdm_notebook
 
-    return tqdm(things, desc=what, total=total, initial=done, leave=False, mininterval=0.3)
+    options = {"desc": what, "total": total, "initial": done, "leave": False, "mininterval": 0.3}
+    if issubclass(tqdm, tqdm_notebook):
+        return _in_cell(tqdm(things, display=False, **options))
+    return tqdm(things, **options)
+
+
+def _in_cell(widget):
+    """Iterate with a bar that leaves nothing in the cell: a saved notebook has no live widgets."""
+    from IPython.display import display
+
+    place = display(widget.container, display_id=True)
+    try:
+        yield from widget
+    finally:
+        place.update({"text/plain": ""}, raw=True)

@@ -49,8 +49,13 @@ def _checksum(tensors: dict, meta: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of :func:`save_weights`; InputError when they are not what it wrote."""
+def read_weights(
+    path: Path, made_as: dict | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of :func:`save_weights`; InputError when they are not what it wrote.
+
+    made_as: the encoder and the variant that they must be of.
+    """
     try:
         with safe_open(path, "pt") as file:
             kept = json.loads((file.metadata() or {})["midway"])
@@ -61,6 +66,8 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise InputError(f"{path}: cannot be read ({one_line(error)}); make it again") from None
     if not whole:
         raise InputError(f"{path}: damaged: not what was written; remove it and make it again")
+    if made_as and (found := json.loads(meta.get("midway", "{}"))) != made_as:
+        raise InputError(f"{path}: weights of {found}, not of {made_as}; make them again")
     return tensors, meta
 
 

@@ -149,7 +149,8 @@ class Run:
         point: dict = {"step": step, "fraction": step / steps if steps else 0.0}
         dose = next((d for d in self.doses if steps and step == round(d * steps)), None)
         point |= {"dose": dose} if dose else {}
-        point["metrics"] = mean | self.probes.measure()
+        found = mean | self.probes.measure()
+        point["metrics"] = {k: v for k, v in found.items() if v == v}  # few rows leave some open
         if len(each) > 1:
             point["tasks"] = {n: m["main"] for n, m in each.items()}
         self.notes.append(point)

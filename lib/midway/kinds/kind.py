@@ -71,7 +71,7 @@ class Kind:
         return features.of(examples)
 
     def targets(self, features, examples, sequences, width: int) -> dict:
-        """What the loss needs beside the logits, as arrays; ``width``: padded pieces."""
+        """Arrays that the loss needs besides the logits; ``width``: pieces with padding."""
         return {"labels": features.labels[np.asarray(examples)]}
 
     def loss(self, logits, batch: dict):

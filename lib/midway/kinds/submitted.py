@@ -10,6 +10,7 @@ from pathlib import Path
 
 from midway.evaluation import metrics
 from midway.study.errors import InputError
+from midway.study.files import once
 
 
 def _text(path: Path) -> str:
@@ -47,7 +48,9 @@ def tags_of(path: Path) -> list[list[str]]:
 
 def _json(path: Path):
     try:
-        return json.loads(_text(path))
+        return json.loads(_text(path), object_pairs_hook=once)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: broken JSON at line {error.lineno}: {error.msg}") from None
     except (RecursionError, ValueError):
@@ -60,7 +63,7 @@ def questions_of(path: Path) -> list[tuple[str, list[str]]]:
     try:
         articles = tree["data"] if isinstance(tree, dict) else tree
         pairs = [
-            (str(qa["id"]), [str(answer["text"]) for answer in qa["answers"]])
+            (str(qa["id"]), [answer["text"] for answer in qa["answers"]])
             for article in articles
             for paragraph in article["paragraphs"]
             for qa in paragraph["qas"]
@@ -69,7 +72,10 @@ def questions_of(path: Path) -> list[tuple[str, list[str]]]:
         raise InputError(
             f"{path}: not in SQuAD's schema (at {error}); data/paragraphs/qas"
         ) from None
-    if not any(text for _, texts in pairs for text in texts):
+    texts = [text for _, found in pairs for text in found]
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{path}: a gold answer is no text")
+    if not any(texts):
         raise InputError(f"{path}: has no gold answers; XTREME's preparation strips test labels")
     return pairs
 
@@ -89,11 +95,24 @@ def _same_length(predictions: Sequence, gold: Sequence, path: Path, what: str) -
         raise InputError(f"{path}: {len(predictions)} {what}, the labels have {len(gold)}")
 
 
-def _known(told: Sequence[str], known: Sequence[str], path: Path, what: str) -> None:
+def _known(told: Sequence[str], known: Sequence[str], path: Path, what: str) -> list[str]:
+    """Warning for predictions that are none of the labels; InputError where none is one."""
     names = dict.fromkeys(known)
-    if names.keys().isdisjoint(told):
+    strange = [name for name in told if name not in names]
+    if len(strange) == len(told):
         shown = ", ".join(list(names)[:9]) + (", ..." if len(names) > 9 else "")
         raise InputError(f"{path}: no {what} is one of the labels {shown}; found {told[0]!r}")
+    return [f"{what}s that are no label: {len(strange)}, e.g. {strange[0]!r}"] if strange else []
+
+
+def _labelled(gold: Sequence[str], card, path: Path) -> list[str]:
+    """Warning for a header above labels; InputError for labels that were stripped."""
+    if "" in gold:
+        line = gold.index("") + 1
+        raise InputError(f"{path}: line {line} is empty; XTREME's preparation strips test labels")
+    own = [name in card.labels for name in gold]
+    header = not own[0] and any(own) and own.count(False) == 1
+    return [f"the first of the labels, {gold[0]!r}, is none: a header?"] if header else []
 
 
 def _one_value(values, what: str) -> list[str]:
@@ -108,14 +127,15 @@ def accuracy(card, predicted: Path, expected: Path):
     """Accuracy of one label or number a line."""
     predictions, gold = lines(predicted), lines(expected)
     _same_length(predictions, gold, predicted, "lines")
+    header = _labelled(gold, card, expected)
     right = sum(p == g for p, g in zip(predictions, gold, strict=True))
-    _known(predictions, [*gold, *card.labels], predicted, "line")
+    strange = _known(predictions, [*gold, *card.labels], predicted, "line")
     from_1 = [str(int(g) + 1) if g.isdecimal() else g for g in gold]
     shifted = sum(p == g for p, g in zip(predictions, from_1, strict=True))
-    if card.kind == "parallel" and not right and shifted > len(gold) / 2:
+    if card.kind == "parallel" and not right and shifted > len(gold) / 4:
         raise InputError(f"{predicted}: counts lines from 1, the labels count from 0")
     said = _one_value(predictions, "lines") if len(set(gold)) > 1 else []
-    return {"accuracy": 100.0 * right / len(gold)}, said
+    return {"accuracy": 100.0 * right / len(gold)}, said + strange + header
 
 
 def tagging(card, predicted: Path, expected: Path):
@@ -127,9 +147,9 @@ def tagging(card, predicted: Path, expected: Path):
     except InputError as error:
         raise InputError(f"{predicted}: {error}") from None
     told, known = ([tag for tags in side for tag in tags] for side in (predictions, gold))
-    _known(told, [*known, *card.labels], predicted, "tag")
+    strange = _known(told, [*known, *card.labels], predicted, "tag")
     said = _one_value(told, "tags") if len(set(known)) > 1 else []
-    return {"f1": found.pop("f1_xtreme")} | found, said
+    return {"f1": found.pop("f1_xtreme")} | found, said + strange
 
 
 def answers_score(card, predicted: Path, expected: Path):
@@ -139,7 +159,10 @@ def answers_score(card, predicted: Path, expected: Path):
     if unanswered == len(gold):
         raise InputError(f"{predicted}: answers none of the {len(gold)} questions (other ids?)")
     lang = expected.stem.removeprefix("test-")
-    found = metrics.qa_scores(predictions, gold, lang, card.name)
+    try:
+        found = metrics.qa_scores(predictions, gold, lang, card.name)
+    except InputError as error:
+        raise InputError(f"{expected}: {error}") from None
     answers = [predictions[key].strip() for key, _ in gold if key in predictions]
     said = _one_value(answers, "answers")
     return found | {"unanswered": 100.0 * unanswered / len(gold)}, said
@@ -153,6 +176,8 @@ def pairs(predicted: Path, expected: Path):
         raise InputError(f"{expected}: has no gold pairs")
     right = len(predictions & gold)
     said = [] if predictions else ["no pair is predicted"]
+    turned = sum("\t".join(reversed(line.split("\t"))) in gold for line in predictions - gold)
+    said += [f"pairs that are gold with their columns swapped: {turned}"] if turned else []
     if predictions and not right:
         split = ([line.split("\t") for line in side] for side in (predictions, gold))
         told, known = ([set(ids) for ids in zip(*side, strict=True)] for side in split)

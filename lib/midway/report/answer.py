@@ -6,30 +6,62 @@ from midway.correlation import tables, words
 from midway.report import pictures
 
 SAID = {  # by the sign of what is shown
-    1: "a task with a better score of its own {} more",
-    0: "it is not shown that a task with a better score of its own {} more",
-    -1: "a task with a better score of its own {} less",
+    1: "Yes: {}, {} {} more ({}).",
+    0: "Not shown: {}, {} did not clearly {} more ({}).",
+    -1: "The opposite: {}, {} {} less ({}).",
 }
 
 
 def first_screen(study, cells, outcomes, made, three: dict, four: dict, complete: bool) -> dict:
     """Answer, certainty and basis, from the numbers by rules (``words``, ``taskweb``).
 
-    three, four: results of 03 and 04, {} while they are unfinished.
+    three, four: results of 03 and 04, {} while they are unfinished. ``more``: further sentences
+    about certainty, for readers who want them.
     """
+    n = len(set(outcomes["variant"]) & set(tables.tasks.INTERMEDIATE))
     said = three.get("sections") or {
         "answer": words.headline(cells),
         "between": words.family(cells, most=1)[:2] if cells["p"].notna().any() else [],
-        "limits": words.limits(study.fold(), len(set(outcomes["variant"])), len(study.seeds)),
+        "limits": words.limits(study.fold(), n, len(study.seeds)),
     }
-    sure = four.get("answer", [])[:2] + said["answer"] + _range(study, outcomes, complete)
-    sure += [
-        line for part in ("reliability", "between", "within") for line in said.get(part, [])[:1]
-    ]
+    lines = {"Published real tasks": real(made), mini(study): here(cells)}
+    more = said["answer"] + four.get("answer", [])[:2]
+    for part in ("between", "within", "reliability"):
+        more += said.get(part, [])[:1]
     return {
-        "answer": {k: v for k, v in (("Real tasks", real(made)), (mini(study), here(cells))) if v},
-        "sure": sure, "limits": said["limits"] if len(outcomes) else [],
+        "answer": {tag: line for tag, line in lines.items() if line},
+        "sure": _width(cells) + _power(three) + _pairs(cells),
+        "more": more + said.get("choice", [])[-1:] + _range(study, outcomes, complete),
+        "limits": said["limits"] if len(outcomes) else [],
     }  # fmt: skip
+
+
+def _width(cells: pd.DataFrame) -> list[str]:
+    """What the interval of the answer leaves open."""
+    row = pictures.own_score(cells)
+    if row is None or not (row["low"] < -0.3 and row["high"] > 0.3):
+        return []
+    return ["Very unsure: the interval includes clear relations in both directions."]
+
+
+def _power(three: dict) -> list[str]:
+    """How often a study like this one would find a true correlation."""
+    for row in three.get("design", []):
+        if row["design"] == "as it is" and row.get("power_between") is not None:
+            found = f"{100 * row['power_between']:.0f} of 100 cases"
+            return [f"A study of this size finds a true correlation of 0.5 in {found}."]
+    return []
+
+
+def _pairs(cells: pd.DataFrame) -> list[str]:
+    """How many of the tested pairs hold."""
+    tested = cells[cells["p"].notna()]
+    if tested.empty:
+        return []
+    alpha = cells.attrs.get("alpha", 0.05)
+    held = sum(words.holds(row, alpha) for _, row in tested.iterrows())
+    return [f"Of {len(tested)} tested pairs of a metric and an outcome, {held or 'none'} "
+            f"{'holds' if held < 2 else 'hold'} after correction for multiple tests."]  # fmt: skip
 
 
 def _range(study, outcomes, complete: bool) -> list[str]:
@@ -46,7 +78,7 @@ def _range(study, outcomes, complete: bool) -> list[str]:
 
 
 def mini(study) -> str:
-    return "Miniature" if study.data.source == "mini" else "This study"
+    return "This study, a miniature" if study.data.source == "mini" else "This study"
 
 
 def real(made: dict) -> str:
@@ -55,21 +87,30 @@ def real(made: dict) -> str:
         return ""
     row = made["taskweb_mean"][1].set_index("predictor").loc["own"]
     low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
-    said = SAID[int(low > 0) - int(high < 0)].format("helps other tasks")
-    return f"On {row['n'] / row['strata']:.0f} published tasks, {said} ({_rho(row, low, high)})."
+    sign = int(low > 0) - int(high < 0)
+    where = f"among {row['n'] / row['strata']:.0f} English tasks (English targets)"
+    who, does = "those with a better score of their own", ("help" if sign == 0 else "helped")
+    return SAID[sign].format(where, who, f"{does} other tasks", _rho(row, low, high))
 
 
 def here(cells: pd.DataFrame) -> str:
     """One plain sentence about this study."""
     row = pictures.own_score(cells)
     if row is None:
-        return "There is no answer yet: too few variants have been carried to all targets."
-    way = (1 if row["rho"] > 0 else -1) * int(words.holds(row, cells.attrs.get("alpha", 0.05)))
-    said = SAID[way].format("helps transfer to other languages")
-    what = "" if row["predictor"] == "main" else "; score: its rise in training"
-    facts = _rho(row, row["low"], row["high"])
-    return f"In {row['n']:.0f} tasks of this study, {said} ({facts}{what})."
+        return "No answer yet: too few variants have been carried to all targets."
+    verdict = words.verdict(row, cells.attrs.get("alpha", 0.05))
+    sign = (1 if row["rho"] > 0 else -1) * int(verdict == "holds")
+    where = f"among {row['n']:.0f} intermediate tasks"
+    who = "those with a better score of their own"
+    if row["predictor"] == "main_gain":
+        who = "those whose own score rose more in training"
+    does = "improve" if sign == 0 else "improved"
+    text = SAID[sign].format(where, who, f"{does} transfer to other languages",
+                             _rho(row, row["low"], row["high"]))  # fmt: skip
+    start = {"undecided": "Undecided:", "none": "Too few tasks to tell:"}.get(verdict)
+    return text.replace("Not shown:", start) if start else text
 
 
 def _rho(row, low, high) -> str:
-    return f"rho = {row['rho']:+.2f}, interval {low:+.2f} to {high:+.2f}"
+    facts = f"rank correlation {row['rho']:+.2f}"
+    return facts if pd.isna(low) else f"{facts}, 95 % interval {low:+.2f} to {high:+.2f}"

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from midway.correlation import arrays, correlate, specification, tables
-from midway.run import hashes
 from midway.run import plan as planning
 from midway.run import steps as steps_
 from midway.run.record import RUNNER
@@ -50,7 +49,7 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
     base: the way from the page to the study's folder, "" or a relative path that ends in a slash.
     """
     found = []
-    true = current(study, folder)
+    true = planning.current(study, folder, by_hand=not os.environ.get(RUNNER))
     for sid in steps_.steps(study):
         if sid.step == STEPS[4]:
             continue
@@ -74,24 +73,6 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
             "notebook": url(base, sid.path, "/notebook.ipynb"),
             "record": url(base, sid.path, "/record.json") if record else None,
         })  # fmt: skip
-    return found
-
-
-def current(study, folder: Path) -> set[str]:
-    """Folders of steps whose records are true now.
-
-    In a run, this is what the run itself goes by (midway.run.plan). By hand, a study may be of
-    another version of the library, or a sample without its files: then a record counts that was
-    made from the records that are there now.
-    """
-    if os.environ.get(RUNNER):
-        return planning.current(study, folder)
-    found = set()
-    for sid in steps_.steps(study):
-        made_from = (read(folder / sid.path / "record.json").get("hashes") or {}).get("upstream")
-        above = hashes.made_from(study, sid, folder, ignore_missing=True)
-        if made_from in (None, above):
-            found.add(sid.path)
     return found
 
 
@@ -164,7 +145,7 @@ def mean(values) -> float | None:
 
 
 def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame, str]:
-    """The cells of 03 and where they are from; of what there is so far while 03 is unfinished."""
+    """Correlations of 03 and their file; computed from finished steps if 03 is unfinished."""
     options: dict = {"alpha": study.correlation.alpha, "method": "spearman"}
     path, table = made.get("correlation", ("", pd.DataFrame()))
     if set(table.columns) >= CELL:

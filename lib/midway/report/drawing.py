@@ -1,4 +1,4 @@
-"""How every figure is drawn and kept: one style, one meaning of each colour, files and SVG.
+"""Style and files of all figures: one style, and one meaning of each colour.
 
 Blue means gain and orange loss, and nothing else; kinds of task have a colour each and tasks of a
 kind differ by marker. Figures belong to no window: a notebook shows one once, a batch job needs no
@@ -6,13 +6,14 @@ display.
 """
 
 import io
+import itertools
 import re
 from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from midway.study import tasks
+from midway.study import names, tasks
 
 GAIN, LOSS, INK, MUTED, GRID = "#5fa8de", "#eb9f58", "#1b1f24", "#57606a", "#cfd6dd"
 COLOURS = {  # none is blue or orange; all show on white and on black
@@ -28,6 +29,8 @@ STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color",
                      "ytick.color"), INK),
 }  # fmt: skip
+FARS = (5, 14, 24, 36, 50)  # points
+SIDES = ((1, 1), (1, -1), (1, 0), (-1, 1), (-1, -1), (-1, 0), (0, 1), (0, -1))
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", "#ffffff": "var(--bg)"}
 
 
@@ -82,7 +85,7 @@ def themed(text: str, name: str, label: str) -> str:
 
 
 def show(fig, what: str) -> None:
-    """Display a figure in a notebook; what it is and its note describe it where it is not seen."""
+    """Display a figure in a notebook; its alternative text is ``what`` and the figure's note."""
     from IPython.display import display
 
     alt = f"{what}. {fig.get_supxlabel()}"
@@ -123,3 +126,43 @@ def empty(text="nothing is finished yet"):
 def footnote(fig, text: str):
     fig.supxlabel(text, fontsize=7, color=MUTED, x=0.01, ha="left")
     return fig
+
+
+def label_points(ax, points, size: float = 7.5) -> None:
+    """Write each point's name (index; columns x, y) at the nearest free place; far: with a line.
+
+    From the top down, without going back: a crowd may still leave the last names on others.
+    """
+    ax.figure.draw_without_rendering()  # from here on it is known where things are
+    inside, scale = ax.get_window_extent().extents, ax.figure.dpi / 72
+    at = {name: ax.transData.transform((p.x, p.y)) for name, p in points.iterrows()}
+    taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in at.values()]
+    for name, p in points.sort_values("y", ascending=False).iterrows():
+        words_ = names.variant(name)
+        text = ax.text(p.x, p.y, words_, fontsize=size)
+        box = text.get_window_extent()
+        text.remove()
+
+        def badness(spot, name=name, width=box.width, height=box.height):
+            far, (dx, dy) = spot
+            x, y = (a + far * d * scale for a, d in zip(at[name], (dx, dy), strict=True))
+            x, y = x + (dx - 1) * width / 2, y + (dy - 1) * height / 2
+            own = (x, y, x + width, y + height)
+            return sum(_shared(own, o) for o in taken) + width * height - _shared(own, inside), own
+
+        spots = list(itertools.product(FARS, SIDES))
+        rated = [badness(spot) for spot in spots]
+        best = min(range(len(spots)), key=lambda i: round(rated[i][0]))
+        (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": MUTED, "lw": 0.6}
+        ax.annotate(
+            words_, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
+            ha=("center", "left", "right")[dx], va=("center", "bottom", "top")[dy],
+            arrowprops=line | {"shrinkA": 0, "shrinkB": 3} if far > FARS[0] else None,
+        )  # fmt: skip
+        taken.append(rated[best][1])
+
+
+def _shared(a, b) -> float:
+    """Area that two boxes (x0, y0, x1, y1) share."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0) * max(height, 0)

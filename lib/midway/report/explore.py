@@ -1,4 +1,4 @@
-"""Things to play with in a notebook: controls over a drawing, or one drawing without them.
+"""Interactive figures of notebooks: menus above a figure, or one figure without menus.
 
 Examples
 --------
@@ -9,12 +9,13 @@ Examples
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
-from midway.correlation import arrays, correlate, design, tables
+from midway.correlation import arrays, correlate, design, reliability, tables
 from midway.encoder.progress import quiet
-from midway.report import figures, lesson
+from midway.report import collect, figures, lesson
 from midway.study import names
 
 
@@ -38,7 +39,9 @@ def controls(draw, **choices) -> None:
 
 def pairs(folder) -> None:
     """Any predictor against any outcome of a study, and one task left out."""
-    X, Y, skip = arrays.wide(tables.predictors(folder), tables.outcomes(folder))
+    three = collect.read(Path(folder) / "03_correlation/record.json").get("results", {})
+    kept = reliability.without(tables.outcomes(folder), three.get("weak") or {})  # as 03 does
+    X, Y, skip = arrays.wide(tables.predictors(folder), kept)
     X, Y = X.groupby(level=0).mean().dropna(axis=1, how="all"), Y.groupby(level=0).mean()
     if len(X) < 4 or Y.empty:
         print("too few tasks are finished")
@@ -60,7 +63,8 @@ def _pair(X, Y, skip, predictor: str, outcome: str, without: str | None) -> None
         print("this predictor belongs to another target")
         return
     table = correlate.correlate(X.loc[kept, [predictor]], Y.reindex(kept)[[outcome]],
-                                permutations=1999, resamples=999)  # fmt: skip
+                                families=tables.families(kept), permutations=1999,
+                                resamples=999)  # fmt: skip
     row = table.iloc[0]
     row.attrs |= table.attrs
     points = pd.DataFrame({"x": X.loc[kept, predictor], "y": Y.reindex(kept)[outcome]})

@@ -9,8 +9,6 @@ Examples
 >>> figure = figures.heatmap(pd.DataFrame({"xnli": [1.5, -0.5]}, index=["mnli", "ccg"]))
 """
 
-import itertools
-
 import numpy as np
 import pandas as pd
 
@@ -25,6 +23,7 @@ from midway.report.drawing import (
     MUTED,
     empty,
     footnote,
+    label_points,
     look_of,
     new_axes,
     save,
@@ -33,41 +32,70 @@ from midway.report.drawing import (
 )  # fmt: skip
 from midway.study import names, tasks
 
-__all__ = ["forest", "heatmap", "panels", "regret_curve", "save", "scatter", "show",
+__all__ = ["doses", "forest", "heatmap", "panels", "regret_curve", "save", "scatter", "show",
            "trajectories"]  # fmt: skip
 
 COEFFICIENTS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
-FARS = (5, 14, 24, 36, 50)  # points
-SIDES = ((1, 1), (1, -1), (1, 0), (-1, 1), (-1, -1), (-1, 0), (0, 1), (0, -1))
 
 
 @styled
-def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", note: str = ""):
+def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", note: str = "",
+            size=(4.6, 3.8), look=look_of):  # fmt: skip
     """One predictor against one outcome (a gain or a score) with task labels.
 
     points: index variant; columns x, y, and where there are runs x_low, x_high, y_low, y_high
-    (range over runs). row: that pair's row of :func:`correlate.correlate`.
+    (range over runs). row: that pair's row of :func:`correlate.correlate`. size: inches; look:
+    name -> colour and marker.
     """
-    fig, (ax,) = new_axes(1, (4.6, 3.8))
+    fig, (ax,) = new_axes(1, size)
     method = row.attrs.get("method", "spearman")
     points = points.dropna(subset=["x", "y"])
     runs = "x_low" in points and bool((points.x_low < points.x_high).any())
     ax.axhline(0, color=GRID, lw=0.8, zorder=0)
     for name, p in points.iterrows():
-        look = look_of(str(name))
+        style = look(str(name))
         if runs:
-            ax.plot([p.x_low, p.x_high], [p.y, p.y], color=look["color"], lw=0.8, alpha=0.6)
-            ax.plot([p.x, p.x], [p.y_low, p.y_high], color=look["color"], lw=0.8, alpha=0.6)
-        title = f"title: {name}: {p.x:.3g} and {names.number(p.y, 1, True)}"
-        ax.plot(p.x, p.y, ms=6, gid=title, **look | {"ls": ""})
-    ax.margins(0.12)
-    ax.set_xlabel(names.with_unit(row["predictor"]))
-    ax.set_ylabel(f"{what} on {names.outcome(row['outcome'])} (points)")
+            ax.plot([p.x_low, p.x_high], [p.y, p.y], color=style["color"], lw=0.8, alpha=0.6)
+            ax.plot([p.x, p.x], [p.y_low, p.y_high], color=style["color"], lw=0.8, alpha=0.6)
+        title = f"title: {names.variant(str(name))}: {p.x:.3g} and {names.number(p.y, 1, True)}"
+        ax.plot(p.x, p.y, ms=6, gid=title, **style | {"ls": ""})
+    _axes(ax, row, what)
     ax.set_title(f"{COEFFICIENTS[method]} = {_number(row['rho'])} {_span(row)}")
     bars = "; bars: range over seeds" if runs else ""
     test = f"95 % interval; max-T p {names.p_value(row['p_maxt'])}"
     footnote(fig, note or f"n = {row['n']} {unit}; {method.title()}, {test}{bars}")
-    _names(ax, points)
+    label_points(ax, points)
+    return fig
+
+
+@styled
+def doses(points: pd.DataFrame, row, what: str = "gain"):
+    """While a task trains: one predictor against one outcome, a line through the doses of a task.
+
+    points: columns variant, dose, x, y in the order of doses, means over seeds (of
+    :func:`arrays.doses`); row: that pair's row of :func:`within.within`.
+    """
+    if points.empty:
+        return empty("no task was kept at two points of its training")
+    fig, (ax,) = new_axes(1, (5.4, 3.6))
+    ax.axhline(0, color=GRID, lw=0.8, zorder=0)
+    for name, part in points.groupby("variant", sort=False):
+        style = {"marker": "o", "ls": "-"} | look_of(str(name))
+        ax.plot(part.x, part.y, lw=1.2, ms=3, **style)
+        for _, p in part.iterrows():
+            value = f"{p.x:.3g} and {names.number(p.y, 1, True)}"
+            title = f"title: {names.variant(str(name))} at {100 * p.dose:.0f} %: {value}"
+            ax.plot(p.x, p.y, ms=6 if p.dose == 1 else 3, gid=title, **style | {"ls": ""})
+    _axes(ax, row, what)
+    r, partial, low, high = (
+        _number(row[c]) for c in ("r_within", "r_partial", "partial_low", "partial_high")
+    )
+    ax.set_title(f"within tasks r = {r}, without time {partial} [{low}, {high}]")
+    about = (
+        f"n = {row['tasks']:.0f} tasks; large: end of training; dotted: shuffled labels; max-T p "
+    )
+    footnote(fig, about + names.p_value(row["p_maxt"]))
+    label_points(ax, points[points["dose"] == 1].set_index("variant"))
     return fig
 
 
@@ -96,43 +124,10 @@ def panels(points: pd.DataFrame, titles: dict, x: str, y: str, note: str = ""):
     return footnote(fig, note)
 
 
-def _names(ax, points, size: float = 7.5) -> None:
-    """Write each point's name (index; columns x, y) at the nearest free place; far: with a line.
-
-    From the top down, without going back: a crowd may still leave the last names on others.
-    """
-    ax.figure.draw_without_rendering()  # from here on it is known where things are
-    inside, scale = ax.get_window_extent().extents, ax.figure.dpi / 72
-    at = {name: ax.transData.transform((p.x, p.y)) for name, p in points.iterrows()}
-    taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in at.values()]
-    for name, p in points.sort_values("y", ascending=False).iterrows():
-        text = ax.text(p.x, p.y, name, fontsize=size)
-        box = text.get_window_extent()
-        text.remove()
-
-        def badness(spot, name=name, width=box.width, height=box.height):
-            far, (dx, dy) = spot
-            x, y = (a + far * d * scale for a, d in zip(at[name], (dx, dy), strict=True))
-            x, y = x + (dx - 1) * width / 2, y + (dy - 1) * height / 2
-            own = (x, y, x + width, y + height)
-            return sum(_shared(own, o) for o in taken) + width * height - _shared(own, inside), own
-
-        spots = list(itertools.product(FARS, SIDES))
-        rated = [badness(spot) for spot in spots]
-        best = min(range(len(spots)), key=lambda i: round(rated[i][0]))
-        (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": MUTED, "lw": 0.6}
-        ax.annotate(
-            name, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
-            ha=("center", "left", "right")[dx], va=("center", "bottom", "top")[dy],
-            arrowprops=line | {"shrinkA": 0, "shrinkB": 3} if far > FARS[0] else None,
-        )  # fmt: skip
-        taken.append(rated[best][1])
-
-
-def _shared(a, b) -> float:
-    """Area that two boxes (x0, y0, x1, y1) share."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(width, 0) * max(height, 0)
+def _axes(ax, row, what: str) -> None:
+    ax.margins(0.12)
+    ax.set_xlabel(names.with_unit(row["predictor"]))
+    ax.set_ylabel(f"{what} on {names.outcome(row['outcome'])} (points)")
 
 
 @styled
@@ -172,6 +167,7 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
     matrix: of :func:`tables.gain_matrix`. Blue: gain, orange: loss.
     """
     import seaborn as sns
+    from matplotlib.patches import Rectangle
 
     rows, columns = matrix.shape
     if not matrix.size:
@@ -188,7 +184,7 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
         cbar_kws={"label": what, "fraction": 0.04, "pad": 0.02, "extend": extend},
     )  # fmt: skip
     for i, j in np.argwhere(matrix.isna().to_numpy()):
-        ax.add_patch(_rectangle((j, i), 1, 1, hatch="////", fc="none", ec=GRID, lw=0))
+        ax.add_patch(Rectangle((j, i), 1, 1, hatch="////", fc="none", ec=GRID, lw=0))
     groups = [tasks.get(c).group if c in tasks.TARGETS else c for c in matrix]
     for j in (j for j in range(1, columns) if groups[j] != groups[j - 1]):
         ax.axvline(j, color=INK, lw=1)
@@ -258,12 +254,6 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", show=(), k: int | 
     n, seeds = (int(runs[c].max()) for c in ("n", "seeds"))
     kept = f"keep {k}" if k else "mean over k kept"
     return footnote(fig, f"n = {n} tasks, mean over {seeds} seed(s), {kept}; simulated, no test")
-
-
-def _rectangle(*args, **kwargs):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(*args, **kwargs)
 
 
 def _number(value) -> str:

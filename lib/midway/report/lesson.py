@@ -1,4 +1,4 @@
-"""What the course shows and asks: figures of a training and of chance, rows to read, exercises.
+"""Parts of the course: figures of training and chance, rows to read, checks of exercises.
 
 Examples
 --------
@@ -87,7 +87,7 @@ def table(frame: pd.DataFrame):
 
 
 def evidence(rows, card, labels=()) -> pd.DataFrame:
-    """Rows as a reader wants them: labels by name, contexts around the answer, right ones bold.
+    """Rows for reading: labels by name, contexts around the answer, right answers in bold.
 
     rows: canonical rows of a task; card: its card; labels: names where the card lists none.
     """

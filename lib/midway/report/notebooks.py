@@ -1,4 +1,4 @@
-"""Executed notebooks as pages: nbconvert with a template that fetches nothing and runs nothing.
+"""Executed notebooks as HTML pages without scripts and without requests (nbconvert).
 
 Outputs are data: HTML is reduced to tables and text (bleach), everything else is escaped.
 """

@@ -107,7 +107,8 @@ def content(study, folder, into=None) -> dict:
     at = {s["path"]: s for s in steps}
     origins, four = collect.origins(steps), at["04_published"]
     three = at["03_correlation"]["results"]
-    X, Y = pictures.units(study, predictors, outcomes, three.get("weak") or {} if csv else {})
+    weak = three.get("weak") or {} if csv else {}
+    X, Y = pictures.units(study, predictors, outcomes, weak)
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
     complete = states["done"] == len(steps)
     return {
@@ -117,7 +118,9 @@ def content(study, folder, into=None) -> dict:
         "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
         **answer.first_screen(study, cells, outcomes, made, three if csv else {}, four["results"],
                               complete),
-        "pictures": pictures.all_of(folder, made, cells, predictors, X, Y),
+        "pictures": pictures.all_of(study, folder, base, made, cells, predictors, X, Y, weak),
+        "within": inside(made["within"][1]) if "within" in made and csv else [],
+        "within_csv": collect.url(made["within"][0]) if "within" in made else "",
         "gains": collect.gains(study, steps, outcomes, scores),
         "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
         **correlation_tables(cells), "explore": explore(X, Y, cells),
@@ -203,6 +206,14 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
         "forest": [r for r in rows if r["outcome"] == first],
         "matrix": {"outcomes": outcomes, "rows": matrix},
     }  # fmt: skip
+
+
+def inside(table: pd.DataFrame) -> list[dict]:
+    """The pairs within tasks that have data, primary ones first."""
+    rows = table[table["r_partial"].notna()]
+    first = rows["primary"] if "primary" in rows else pd.Series(False, rows.index)
+    rows = rows.assign(primary=first).sort_values(["primary", "p_maxt"], ascending=[False, True])
+    return rows.astype(object).where(rows.notna(), float("nan")).to_dict("records")
 
 
 def explore(X, Y, cells: pd.DataFrame) -> dict:

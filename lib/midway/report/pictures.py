@@ -1,4 +1,4 @@
-"""The report's figures: drawn once, shown in the page, and kept beside it to download."""
+"""The figures of the report, as SVG in the page and as files to download."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,20 +7,28 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
-from midway.correlation import arrays, reliability
+from midway.correlation import arrays, reliability, tables
 from midway.report import drawing, figures
 from midway.study import names
 from midway.study.files import write_atomic
 
 #: metrics whose curves are shown
 CURVES = ("main", "loss", "p_at_1")
+#: inches; two figures stand side by side on the first screen
+SIZE = (4.9, 2.75)
 
 
-#: figures that 03 leaves behind and the page shows, with what they say
+#: figures that 03 leaves behind and the page shows: what they say, and the table of their data
 TAKEN = {
-    "power": "What a study of this design can find, and what others could.",
-    "specifications_main_gain": "The same correlation under every choice that could have been made "
-    "otherwise; the large dot is the one reported.",
+    "power": (
+        "How often a study of this design, and of others, finds a true correlation.",
+        "design",
+    ),
+    "specifications_main_gain": (
+        "The same correlation under every choice that could have been made otherwise; the large "
+        "dot is the one reported.",
+        "specification",
+    ),
 }
 
 
@@ -49,11 +57,15 @@ class Picture:
         write_atomic(folder / f"{self.name}.csv", self.data.to_csv())
 
 
-def all_of(folder: Path, made: dict, cells, predictors, X, Y) -> dict[str, Picture]:
-    """Every figure that the finished steps allow, by name."""
+def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, weak) -> dict:
+    """Every figure that the finished steps allow, by name.
+
+    base: the way from the page to the study's folder; weak: as in :func:`units`.
+    """
     found: list = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
     if "correlation" in made:
-        found += [taken(folder / "03_correlation/figures" / f"{n}.svg") for n in TAKEN]
+        found += [taken(folder, base, name) for name in TAKEN]
+        found.append(doses(folder, made, weak, study.correlation.outcome))
     return {p.name: p for p in found if p is not None}
 
 
@@ -70,14 +82,20 @@ class Taken:
         """Nothing: its files are the step's."""
 
 
-def taken(path: Path) -> Taken | None:
+def taken(folder: Path, base: str, name: str) -> Taken | None:
     """A figure of 03, None where it was not drawn."""
+    step = "03_correlation"
+    (caption, table), drawn = TAKEN[name], f"{step}/figures/{name}"
     try:
-        text = path.read_text(encoding="utf-8")
-        svg = Markup(drawing.themed(text, path.stem, TAKEN[path.stem]))  # noqa: S704
+        text = (folder / f"{drawn}.svg").read_text(encoding="utf-8")
+        svg = Markup(drawing.themed(text, name, caption))  # noqa: S704
     except (OSError, TypeError):
         return None
-    return Taken(path.stem, svg, TAKEN[path.stem], [])
+    files = [(end.upper(), f"{drawn}.{end}") for end in ("svg", "png")]
+    files.append(("CSV", f"{step}/tables/{table}.csv"))
+    return Taken(
+        name, svg, caption, [(k, base + quote(f)) for k, f in files if (folder / f).exists()]
+    )
 
 
 def real(made: dict) -> Picture | None:
@@ -90,12 +108,14 @@ def real(made: dict) -> Picture | None:
     low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
     facts = {"predictor": "main", "outcome": "other tasks", "low": low, "high": high}
     note = f"n = {len(points)} English tasks, means over {row['strata']:.0f} encoders and 8 seeds; "
-    note += f"widest 95 % interval; p {names.p_value(row['p'])}, no correction"
-    fig = figures.scatter(points, pd.Series(facts | {"rho": row["rho"], "p_maxt": None}), note=note)
+    note += "widest 95 % interval (families of tasks); no test"
+    row_ = pd.Series(facts | {"rho": row["rho"], "p_maxt": None})
+    grey = {"color": drawing.MUTED, "marker": "o"}
+    fig = figures.scatter(points, row_, note=note, size=SIZE, look=lambda name: grey)
     return Picture(
         "real", fig,
-        "Published real tasks (TaskWeb): a dot for each task, its own score against what it gives "
-        "to other tasks.",
+        "Published real tasks (TaskWeb): a dot for each task, its own score against the mean gain "
+        "of other tasks after training on it.",
         f"Scatter of {len(points)} published tasks, rho {row['rho']:+.2f}.", points,
     )  # fmt: skip
 
@@ -117,11 +137,12 @@ def miniature(cells, X, Y) -> Picture | None:
         return None
     name = row["predictor"]
     points = X[[name]].join(Y["average"]).dropna().set_axis(["x", "y"], axis=1)
-    fig = figures.scatter(points, row, unit="intermediate tasks")
+    fig = figures.scatter(points, row, unit="intermediate tasks", size=SIZE)
     values = ", ".join(f"{v} {p.x:.3g} and {p.y:+.1f}" for v, p in points.iterrows())
     return Picture(
         "miniature", fig,
-        "This study: a dot for each intermediate task, mean over seeds.",
+        "This study: a dot for each intermediate task, mean over seeds. Violet: sentence pairs; "
+        "green: questions and choices; pink: tagging.",
         f"Scatter of {names.predictor(name)} against the average gain of {len(points)} tasks: "
         f"{values}.", points,
     )  # fmt: skip
@@ -137,6 +158,26 @@ def forest(cells) -> Picture | None:
         "forest", figures.forest(cells),
         "Every predictor against the gain on all targets; point at a line for its numbers.",
         f"Correlations with the gain on all targets: {values}.", part.set_index("predictor"),
+    )  # fmt: skip
+
+
+def doses(folder: Path, made: dict, weak, value: str) -> Picture | None:
+    """While a task trains: its own score against the average gain, a line for each task."""
+    table = made.get("within", ("", pd.DataFrame(columns=["predictor", "outcome", "p"])))[1]
+    rows = table[(table["predictor"] == "main") & (table["outcome"] == "average")].dropna(
+        subset="p"
+    )
+    if rows.empty:
+        return None
+    kept = reliability.without(tables.outcomes(folder, doses=True), weak)
+    points = arrays.doses(tables.predictors(folder, doses=True), kept, "main", "average", value)
+    ends = points[points["dose"] == 1]
+    values = ", ".join(f"{p.variant} {p.x:.3g} and {p.y:+.1f}" for p in ends.itertuples())
+    return Picture(
+        "within", figures.doses(points, rows.iloc[0], value),
+        "While a task trains: its own score against the average gain, a line through the measured "
+        "points of each training.",
+        f"Own score and average gain at the end of training: {values}.", points,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Figures of what a study can show and what would change its answer.
+"""Figures of power and of the specification curve.
 
 Examples
 --------
@@ -25,8 +25,11 @@ def power(curves, effect: float = 0.5, aim: float = 0.8, note: str = ""):
     if curves.empty:
         return empty("no design")
     fig, axes = new_axes(2, (3.6, 2.8))
+    shades = [INK, *COLOURS.values()]
+    colours = {d: shades[i % 5] for i, d in enumerate(dict.fromkeys(curves["design"]))}
     for ax, column in zip(axes, ("between", "within"), strict=True):
-        sns.lineplot(curves, x="rho", y=column, hue="design", ax=ax, lw=1.4, legend=ax is axes[1])
+        sns.lineplot(curves, x="rho", y=column, hue="design", style="design", ax=ax, lw=1.4,
+                     legend=ax is axes[1], palette=colours)  # fmt: skip
         ax.axhline(aim, color=MUTED, lw=0.8, ls="--")
         ax.axvline(effect, color=MUTED, lw=0.8, ls=":")
         ax.set(title=f"{column} tasks", xlabel="true correlation", ylim=(0, 1.02))
@@ -38,7 +41,7 @@ def power(curves, effect: float = 0.5, aim: float = 0.8, note: str = ""):
 
 @styled
 def specifications(table, predictor: str, outcome: str = "gain"):
-    """The specification curve of one predictor: rho in order, and which choices made it.
+    """The specification curve of one predictor: sorted rho, and the choices behind each value.
 
     table: of :func:`specification.curve`. Filled: the specification that 03 reports.
     """
@@ -47,7 +50,7 @@ def specifications(table, predictor: str, outcome: str = "gain"):
     if part.empty:
         return empty("no specification can be computed")
     choices = ["average", "multi", "targets", "layer", "method"]
-    rows = [(c, v) for c in choices for v in dict.fromkeys(part[c]) if part[c].nunique() > 1]
+    rows = [(c, v) for c in choices for v in sorted(set(part[c]), key=str) if part[c].nunique() > 1]
     fig, axes = new_axes(2, (5.6, 1.6 + 0.09 * len(rows)), across=1)
     axes[0].axhline(0, color=GRID, lw=0.8)
     axes[0].plot(part.index, part["rho"], lw=1.6, color=INK)
@@ -60,10 +63,20 @@ def specifications(table, predictor: str, outcome: str = "gain"):
         # one path for all ticks keeps the file small
         ticks = [(x, y) for k in at for x, y in ((k, i - 0.3), (k, i + 0.3), (np.nan, np.nan))]
         axes[1].plot(*zip(*ticks, strict=True), lw=0.7, color=INK, alpha=0.6)
-    said = {True: "with multi", False: "without multi"}
-    axes[1].set_yticks(range(len(rows)), [str(said.get(v, v)) for _, v in rows], fontsize=7)
+    axes[1].set_yticks(range(len(rows)), [_choice(*row) for row in rows], fontsize=7)
     axes[1].set(xlabel=f"{len(part)} specifications, in the order of rho", xticks=[])
     return footnote(fig, f"n = {_range(part['n'])} tasks; large dot: as reported; no test")
+
+
+def _choice(name: str, value) -> str:
+    """A choice of :func:`specification.curve` in words."""
+    if name == "targets":
+        group = str(value).removeprefix("without ")
+        return f"without {names.GROUPS[group]}" if group in names.GROUPS else f"{value} targets"
+    said = {"multi": {True: "with multi", False: "without multi"},
+            "layer": {"study's": "retrieval layer as set"}}  # fmt: skip
+    start = {"layer": "retrieval layer ", "average": "average of "}.get(name, "")
+    return str(said.get(name, {}).get(value) or f"{start}{value}")
 
 
 def _range(n):

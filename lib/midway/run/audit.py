@@ -12,18 +12,16 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from midway.run import hashes, inputs, missing, record, seal
+from midway.run import hashes, inputs, leftovers, missing, record, seal
 from midway.run import plan as planning
 from midway.run.record import StepRecord
 from midway.run.status import read_state
 from midway.run.step import run_step
-from midway.run.steps import STEPS, StepId, steps, upstream
+from midway.run.steps import STEPS, StepId, steps, targets_of, upstream
 from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
 
-UNNAMED = ("record.json", "state.json")  # files of a step that its record does not name
-WORK = (".lock", "states", "cache", ".ipynb_checkpoints", "__pycache__")  # and what helps making it
 PRODUCTS = ("predictions/", "scores/")  # what must come out again, with weights
 
 
@@ -53,13 +51,17 @@ def audit(study_dir: Path) -> dict:
         if item.record:
             found[sid] = item.record
             named |= {os.path.normpath(folder / f) for f in item.record.files}
-            wrong += _record(folder, item.record) + _scores(folder, item.record)
-            wrong += _notebook(folder, item.record, sid) + _unnamed(folder, item.record)
+            wrong += _record(folder, item.record)
+            own = targets_of(study, sid) if sid.step == STEPS[1] else []
+            wrong += _scores(folder, item.record, own)
+            wrong += _notebook(folder, item.record, sid) + leftovers.of_step(folder, item.record)
             if item.lost:
                 notes.append(f"{sid.path}: its weights have been removed")
         problems += [f"{sid.path}: {w}" for w in dict.fromkeys(wrong)]
-    problems += _pages(study_dir, found, named)
-    notes += _left(study, study_dir) + _differences(study, study_dir, found)
+    wrong, said = leftovers.others(study, study_dir, named)
+    problems += wrong
+    notes += said
+    notes += leftovers.steps_left(study, study_dir) + _differences(study, study_dir, found)
     notes += missing.without(study, study_dir)
     wrong, said = seal.check(study_dir)
     checked = [s.path for s in found]
@@ -84,17 +86,23 @@ def _record(folder: Path, found: StepRecord) -> list[str]:
     return wrong
 
 
-def _scores(folder: Path, found: StepRecord) -> list[str]:
+def _scores(folder: Path, found: StepRecord, own) -> list[str]:
     """Scores are whole, of their predictions, and those that the results give."""
     wrong, targets = [], found.results.get("targets") or {}
-    given = {(t, k): m for t, r in targets.items() for k, m in (r.get("languages") or {}).items()}
+    try:
+        given = {(t, k): m for t, r in targets.items() for k, m in _languages(r).items()}
+        means = [f"results.targets.{t}.{w}" for t, r in targets.items() for w in _means(t, r)]
+    except (AttributeError, TypeError, InputError) as error:
+        return [f"results.targets are no results of a transfer ({error})"]
+    all_of = {t for t, r in targets.items() if _languages(r)}
+    wrong += [f"results.targets: {t} is not the step's" for t in sorted({*targets} ^ {*own})]
     for path in sorted((folder / "scores").glob("*.json")):
         name = f"scores/{path.name}"
         if path.name.endswith(".training.json"):
             continue  # facts of a model that targets share; no score
         try:
             score = record.load_score(path)
-            if score.text() != path.read_text(encoding="utf-8"):
+            if score.text().encode() != path.read_bytes():
                 raise InputError(f"{name} was changed after it was written (self-hash)")
         except (InputError, OSError, UnicodeDecodeError) as error:
             wrong.append(str(error))
@@ -108,10 +116,13 @@ def _scores(folder: Path, found: StepRecord) -> list[str]:
         used = given.pop((score.target, score.lang), None)
         if used is not None and plain(used) != plain(score.metrics):
             wrong.append(f"results of {score.target} {score.lang} are not those of {name}")
-    wrong += [f"results of {t} {lang} have no score" for t, lang in given]
-    for target, result in targets.items():
-        wrong += [f"results.targets.{target}.{w}" for w in _means(target, result)]
-    return wrong
+        if used is None and score.metrics and score.target in all_of:
+            wrong.append(f"{name} is in no result")
+    return wrong + [f"results of {t} {lang} have no score" for t, lang in given] + means
+
+
+def _languages(result: dict) -> dict:
+    return result.get("languages") or {}
 
 
 def _means(target: str, result: dict) -> list[str]:
@@ -119,7 +130,7 @@ def _means(target: str, result: dict) -> list[str]:
     from midway.study import tasks
 
     metric = tasks.get(target).metric
-    languages = result.get("languages") or {}
+    languages = _languages(result)
     main = {k: m[metric] for k, m in languages.items() if m.get(metric) is not None}
     others = [v for k, v in main.items() if k != "en"]
     means = {"english": [main[k] for k in main if k == "en"], "zero_shot": others}
@@ -146,7 +157,7 @@ def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
         tagged = [(c["metadata"].get("tags") or [], "".join(c["source"])) for c in cells]
         code = [text for tags, text in tagged if "injected-parameters" not in tags]
         given = tree["metadata"]["papermill"]["parameters"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return [f"notebook.ipynb cannot be read ({type(error).__name__}: {error})"]
     wrong = [] if ended == "done" else [f"notebook.ipynb ended as {ended}"]
     for key in ("variant", "seed", "part"):
@@ -155,37 +166,6 @@ def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
     if digest(code) != found.hashes.get("notebook"):
         wrong.append("notebook.ipynb has other code than the record names")
     return wrong
-
-
-def _unnamed(folder: Path, found: StepRecord) -> list[str]:
-    """Files in a step's folder that its record does not name (the report might show them)."""
-    wrong = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder)
-        if name.as_posix() not in {*found.files, *UNNAMED} and not set(name.parts) & set(WORK):
-            wrong.append(f"{name.as_posix()} is not named by the record")
-    return wrong
-
-
-def _pages(study_dir: Path, found: dict, named: set[str]) -> list[str]:
-    """Pages of the report that its record does not name."""
-    if not any(sid.step == STEPS[4] for sid in found):
-        return []
-    folders = (study_dir / "pages", study_dir / "figures")
-    here = [study_dir / "index.html", *sorted(p for f in folders for p in f.rglob("*"))]
-    return [
-        f"{path.relative_to(study_dir).as_posix()} is not named by the record of {STEPS[4]}"
-        for path in here if path.is_file() and os.path.normpath(path) not in named
-    ]  # fmt: skip
-
-
-def _left(study, study_dir: Path) -> list[str]:
-    """Records of steps that the study does not have."""
-    known = {sid.path for sid in steps(study)}
-    found = sorted(study_dir.glob("0*/**/record.json"))
-    left = [p.parent.relative_to(study_dir).as_posix() for p in found]
-    what = "not a step of this study (params.yaml); it is not used"
-    return [f"{path}: {what}" for path in left if path not in known]
 
 
 def _differences(study, study_dir: Path, found: dict) -> list[str]:

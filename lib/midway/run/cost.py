@@ -51,7 +51,8 @@ MACHINES = {
     "2-core processor with bf16": 0.25,
 }  # fmt: skip
 ASSUMED = (
-    "assumed: 35 % of a card's dense peak (nothing here has run on a GPU), one run at a time; not "
+    "assumed: 35 % of a card's dense peak (nothing here has run on a GPU), one run at a time, "
+    "pieces per example as in the official English files under XLM-R's tokenizer; not "
     "counted: starts (6 to 30 s a step), measuring on the way, mining searches, queues"
 )
 USUAL = (100, 2_000)  # pieces per example, test rows per language: a task that is not above

@@ -1,4 +1,4 @@
-"""What a study reads: `midway fetch` downloads it, `midway doctor` checks it.
+"""The data and encoder of a study: `midway fetch` downloads them, `midway doctor` checks them.
 
 What a study reads follows from its settings alone (:func:`reads`), so that a machine with a network
 can fill the hub's cache (HF_HOME) for machines without one.

@@ -243,7 +243,8 @@ def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> lis
     if before.get("notebook") != current["notebook"]:
         found.append(f"notebook: {sid.step}.ipynb")
     for name in ("lib", "data", "upstream"):
-        old, new = before.get(name) or {}, current[name]
+        old, new = before.get(name), current[name]
+        old = old if isinstance(old, dict) else {}
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 how = "" if key in old and key in new else (" (new)" if key in new else " (gone)")

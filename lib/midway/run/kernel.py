@@ -69,7 +69,7 @@ def environment(root: Path, threads: int) -> dict[str, str]:
 
 
 def private_folder() -> tuple[Path, TextIO]:
-    """A folder for a kernel's sockets, short as their paths must be, and its lock, held open.
+    """Folder for a kernel's sockets (their paths must be short) and its lock, which is held open.
 
     Folders of kernels whose runner was killed are removed: nobody holds their lock.
     """

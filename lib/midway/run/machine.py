@@ -43,7 +43,7 @@ def gpus(compute) -> list[str]:
 
 @contextlib.contextmanager
 def own_gpu(compute, stop=None, wanted: bool = True):
-    """Hold a GPU as long as a step takes; gives what its kernel's environment needs.
+    """Hold a GPU while a step runs; yields the environment variables for its kernel.
 
     Waits while other steps, of whatever study of this user, hold them all. A single one (what a
     cluster gives a job) is taken as it is.

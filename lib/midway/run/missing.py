@@ -18,10 +18,10 @@ def reasons(study, folder: Path) -> Counter:
             continue
         try:
             results = load(folder / sid.path / "record.json").results
-        except InputError:
+            own = [results, *results.get("targets", {}).values()]
+            pairs = [item for part in own for item in (part.get("missing") or {}).items()]
+        except (InputError, AttributeError):  # no record of a step: plan and audit say so
             continue
-        own = [results, *results.get("targets", {}).values()]
-        pairs = [item for part in own for item in (part.get("missing") or {}).items()]
         found.update({why if ": " in why else f"{key}: {why}" for key, why in pairs})
     return found
 

@@ -27,14 +27,17 @@ def execute(
     notebook: Path, out: Path, parameters: dict, threads: int = 1,
     beat=None, stop: Stop | None = None, env: dict | None = None,
 ) -> Outcome:  # fmt: skip
-    """Run ``notebook`` into ``out``/notebook.ipynb; never raises for what happens inside it.
+    """Execute ``notebook`` into ``out``/notebook.ipynb; errors inside it are returned, not raised.
 
     ``parameters`` are injected after the cell tagged *parameters*; the kernel's folder is the
     project's root. ``beat`` is called about once a second; ``stop`` ends the notebook; ``env`` is
     added to the kernel's environment. Raises InputError for a wrong notebook or parameter.
     """
     nb = _read(notebook)
-    _check_parameters(nb, parameters)
+    try:
+        _check_parameters(nb, parameters)
+    except InputError as error:
+        raise InputError(f"{notebook}: {error}") from None
     nb.metadata["kernelspec"] = {
         "name": "python3", "display_name": "Python 3", "language": "python",
     }  # fmt: skip
@@ -71,11 +74,17 @@ def execute(
 def _read(path: Path):
     """A notebook as papermill wants it: of format 4, with tags and papermill's metadata."""
     try:
-        nb = nbformat.reads(Path(path).read_text(encoding="utf-8-sig"), as_version=4)
+        text = Path(path).read_text(encoding="utf-8-sig")
+        nb = nbformat.reads(text, as_version=4)
+        if '"nbformat"' not in text:
+            raise ValueError("it has no nbformat")
         for cell in nb.cells:
             cell.metadata["tags"] = list(cell.metadata.get("tags") or [])
             cell.metadata.setdefault("papermill", {})
-            cell.source  # noqa: B018
+            if not isinstance(cell.source, str) or not isinstance(cell.cell_type, str):
+                raise TypeError("a cell's type or source is no text")
+        if not isinstance(nb.nbformat_minor, int):
+            raise TypeError("nbformat_minor is no number")
         if not isinstance(nb.metadata.get("papermill"), dict):
             nb.metadata["papermill"] = {}
     except OSError as error:

@@ -39,14 +39,14 @@ def whole(folder: Path) -> tuple[StepRecord | None, str]:
     path = folder / "record.json"
     try:
         found = record.load(path)
-        same = found.text() == path.read_text(encoding="utf-8")
+        same = found.text().encode() == path.read_bytes()
         return (found, "") if same else (None, "record.json was changed by hand")
     except (InputError, OSError) as error:
         return None, str(error) if path.exists() else ""
 
 
 def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), needed=()) -> Item:
-    """One step, all above it being as they are; what is ``waiting`` will run and is not looked at.
+    """Judge one step, with the steps above it as they are; ``waiting`` steps are not checked.
 
     ``index`` remembers hashes of files while their size and times stay; None: all are read.
     Big weights may be removed once everything that reads them is done; ``needed`` are steps whose
@@ -60,6 +60,8 @@ def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), n
         return Item(sid, "new", _last_time(folder))
     name = StepId(found.step, found.variant, found.seed, found.part)
     why = [] if name == sid else [f"record: it is of {name.path}"]
+    if found.metric_version != record.METRIC_VERSION:
+        why.append(f"metric_version: {found.metric_version} -> {record.METRIC_VERSION}")
     current = hashes.hashes(study, sid, folder, ignore_missing=True)
     will = {f"upstream: {up.path}" for up in waiting}
     why += [r for r in hashes.reasons(found, study, sid, current) if r.split(" (")[0] not in will]
@@ -92,7 +94,7 @@ def _last_time(folder: Path) -> list[str]:
 
 
 def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> list[Item]:
-    """Every step in order with its state and reasons; nothing is started.
+    """All steps in order, with state and reasons; nothing is started.
 
     ``force``: steps, or whole stages, that run again whatever their state.
     """
@@ -117,9 +119,13 @@ def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> l
 
 def _plan(study, study_dir, forced, needed) -> dict[StepId, Item]:
     items: dict[StepId, Item] = {}
+    # what a failed transfer has read is read again: a disk can damage a file and leave its times
+    failed = (s for s in steps(study) if s.step == STEPS[1] and _failed(study_dir / s.path))
+    doubted = {up for s in failed for up in upstream(study, s)}
     for sid in steps(study):
         waiting = [up for up in upstream(study, sid) if not items[up].ready]
-        item = judge(study, study_dir, sid, study_dir / hashes.INDEX, waiting, needed)
+        index = None if sid in doubted else study_dir / hashes.INDEX
+        item = judge(study, study_dir, sid, index, waiting, needed)
         if sid in forced:
             item.why.insert(0, "forced")
         if waiting:
@@ -131,9 +137,28 @@ def _plan(study, study_dir, forced, needed) -> dict[StepId, Item]:
     return items
 
 
-def current(study: params.Study, study_dir: Path) -> set[str]:
-    """Folders, below the study's, of steps whose records are true now."""
-    return {item.sid.path for item in plan(study, study_dir) if item.ready}
+def _failed(folder: Path) -> bool:
+    return read_state(folder).get("state") == "failed"
+
+
+def current(study: params.Study, study_dir: Path, by_hand: bool = False) -> set[str]:
+    """Folders, below the study's, of steps whose records are true now.
+
+    by_hand: a study may be of another version of the library, or a sample without its files, so
+    only what contradicts a record counts: its settings, the records above it, files that differ.
+    """
+    if not by_hand:
+        return {item.sid.path for item in plan(study, study_dir) if item.ready}
+    found: set[str] = set()
+    for sid in steps(study):
+        item = judge(study, study_dir, sid, study_dir / hashes.INDEX)
+        if item.record is None or not {up.path for up in upstream(study, sid)} <= found:
+            continue
+        told = {"record", "file", *({"params", "upstream"} & item.record.hashes.keys())}
+        why = (w for w in item.why if not w.endswith(" is gone"))
+        if told.isdisjoint(w.partition(":")[0] for w in why):
+            found.add(sid.path)
+    return found
 
 
 def matching(study: params.Study, name: str) -> list[StepId]:

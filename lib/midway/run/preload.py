@@ -24,7 +24,7 @@ for name in LIBRARIES:
 
 
 def safe() -> bool:
-    """No import has started threads, which a fork would lose.
+    """True if no import has started threads, which a fork would lose.
 
     Two start theirs again: jemalloc, which pyarrow brings, and OpenBLAS, where ``compute.threads``
     is above 1.

@@ -1,18 +1,31 @@
-"""Progress of a run: one line per finished step, and an estimate of the time left."""
+"""Progress of a run: one line per finished step, and an estimate of the time left.
+
+On a terminal a last line is drawn again each second: what runs, how far the run is, time left.
+"""
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 
 from midway.run.steps import STEPS, StepId
 from midway.study.errors import one_line
 
+CLEAR = "\r\x1b[K"  # of the live line
+
+
+def live() -> bool:
+    """Whether the live line can be drawn: stderr is a terminal that can clear a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
 
 def say(text: object, to=None) -> None:
-    """A message on stderr, or on ``to``; a run goes on when nobody reads it (`run | head`)."""
+    """Print a message to stderr or ``to``; a closed pipe (`run | head`) does not stop the run."""
     stream = to or sys.stderr
     try:
+        if live():
+            print(CLEAR, end="", file=sys.stderr, flush=True)
         print("\n".join(map(one_line, str(text).split("\n"))), file=stream, flush=True)
     except (BrokenPipeError, ValueError):
         with contextlib.suppress(OSError, ValueError):
@@ -38,7 +51,7 @@ class Progress:
     def __init__(self, items, todo, slots: int):
         """``items``: the plan; ``todo``: the steps that will be run or looked at."""
         self.todo, self.total, self.slots = set(todo), len(todo), slots
-        self.start = time.monotonic()
+        self.start, self.drawn = time.monotonic(), 0.0
         self.took: dict[tuple, list[float]] = {}
         self.since: dict[StepId, float] = {}  # running step -> its start
         for item in items:
@@ -54,11 +67,26 @@ class Progress:
         if seconds is not None:
             self.took.setdefault(kind(sid), []).append(seconds)
             how += f" in {span(seconds)}"
+        say(self.line(f"{sid.path} {how}"))
+
+    def line(self, text: str) -> str:
+        """``text`` after the count of steps, before the time that has passed and that is left."""
         done, passed = self.total - len(self.todo), span(time.monotonic() - self.start)
-        say(f"[{done}/{self.total}] {sid.path} {how} ({passed}{self.left()})")
+        return f"[{done}/{self.total}] {text} ({passed}{self.left()})"
+
+    def draw(self) -> None:
+        """Draw the live line again when a second has passed."""
+        if not self.since or time.monotonic() < self.drawn + 1 or not live():
+            return
+        self.drawn = time.monotonic()
+        text = self.line("running " + ", ".join(sid.path for sid in self.since))
+        width = shutil.get_terminal_size().columns - 1
+        text = text if len(text) <= width else text[: width - 1] + "…"
+        with contextlib.suppress(OSError):
+            print(CLEAR + text, end="", file=sys.stderr, flush=True)
 
     def left(self) -> str:
-        """Estimate of the time left; "at most" while a kind of step is only known by a longer one.
+        """Estimate of the time left; "at most" while only a longer kind of step has been timed.
 
         ``none`` is transferred first and computes what others then share; ``multi`` trains longest.
         """

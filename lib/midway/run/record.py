@@ -120,7 +120,7 @@ def _load(path: str | Path, kind: Any) -> Any:
         version = tree["schema_version"]
     except FileNotFoundError:
         raise InputError(f"{path}: no such record (has the step run?)") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a whole record ({error}); run the step again") from None
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         raise InputError(

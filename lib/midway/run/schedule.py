@@ -1,4 +1,4 @@
-"""Bring a study up to date: `midway run`. Steps in order, each judged when all above it are done.
+"""`midway run`: run the steps of a study in order; a step is judged when all steps above are done.
 
 One run at a time per study. What runs the steps is an engine (midway.run.engine); a report of what
 there is so far is made early and again.
@@ -53,7 +53,7 @@ def stages(until: str | None) -> tuple[str, ...]:
     if until not in STEPS:
         raise InputError(f"--until: unknown step {until!r}; known: {', '.join(STEPS)}")
     wanted = STEPS[: STEPS.index(until) + 1]
-    return tuple(s for s in wanted if s != STEPS[3] or until == STEPS[3])
+    return tuple(s for s in wanted if s != STEPS[3] or until in STEPS[3:])
 
 
 def check(study) -> None:
@@ -93,6 +93,22 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
         engine = engines.engine(study, folder, stop, cores, settings, me())
         settle_all(study, folder, bool(settings))
         return Run(study, folder, held, engine, stop).run(stages(until), tuple(force))
+
+
+def report(folder: Path) -> int:
+    """Build the report of a study's folder again; the exit code.
+
+    It leaves a record where all steps that it shows are done, else it is a draft.
+    """
+    study = params.load(folder / "params.yaml")
+    with lock(folder):
+        items = planning.plan(study, folder)
+        draft = not all(i.ready for i in items if i.sid != REPORT)
+        (folder / REPORT.path / "record.json").unlink(missing_ok=True)
+        end = run_step(REPORT, folder / "params.yaml", draft=draft)
+    page = folder / "index.html"
+    say(end.error or page, sys.stderr if end.code else sys.stdout)
+    return end.code
 
 
 @contextlib.contextmanager
@@ -184,6 +200,7 @@ class Run:
                         self.progress.ended(sid, "unchanged")
             for future in wait(self.running, 0.3, FIRST_COMPLETED).done:
                 self._ended(self.running.pop(future), future)
+            self.progress.draw()
             self.report.look(any(s != REPORT for s in [*pending, *self.running.values()]))
 
     def _due(self, sid: StepId, above) -> bool:
@@ -233,7 +250,7 @@ class Run:
 
 
 class Report:
-    """The report of what there is so far, beside the steps; it leaves no record."""
+    """Drafts of the report while steps run; a draft leaves no record."""
 
     def __init__(self, study, folder: Path, aside: ThreadPoolExecutor, stop: Stop):
         self.study, self.folder, self.aside, self.stop = study, folder, aside, stop
@@ -241,7 +258,7 @@ class Report:
         self.began, self.pause = 0.0, REPORT_EVERY
 
     def look(self, more: bool) -> None:
-        """Begin one when it is due; ``more``: other steps are still to run."""
+        """Start a draft when it is due; ``more``: other steps still have to run."""
         if self.future and self.future.done():
             self.wait()
             self.pause = max(REPORT_EVERY, 10 * (time.monotonic() - self.began))
@@ -257,7 +274,7 @@ class Report:
         self.future = self.aside.submit(run_step, REPORT, self.folder / "params.yaml", **asked)
 
     def wait(self) -> None:
-        """Until the one that is being written is there."""
+        """Wait for the draft that is being written."""
         if not self.future:
             return
         try:
@@ -272,7 +289,7 @@ class Report:
             say(f"report (updated as results arrive): {self.folder / 'index.html'}")
 
     def last(self) -> None:
-        """The page of a study that is not finished, at the end of a run; its path is said then."""
+        """Write the page of an unfinished study at the end of a run."""
         self.wait()
         self.told = True
         self._begin(nice=False)

@@ -47,7 +47,7 @@ def me() -> dict:
 
 
 def alive(out: Path, state: dict) -> bool:
-    """Is a step that says it is running being executed? On another host: has it beaten lately?
+    """Whether a step in state ``running`` is being executed; on another host, by its heartbeat.
 
     On this host the lock tells, which the operating system frees when its process is gone.
     """
@@ -65,14 +65,14 @@ def alive(out: Path, state: dict) -> bool:
 
 
 def read_state(out: Path) -> dict:
-    """state.json of a step's folder, {} when there is none.
+    """Read state.json of a step's folder; {} if there is none.
 
     What a process that is gone has left as running is done if its record is there, else died.
     """
     out, path = Path(out), Path(out) / "state.json"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(state, dict):
         return {}
@@ -83,7 +83,11 @@ def read_state(out: Path) -> dict:
 
 
 def write_state(out: Path, state: dict) -> None:
-    write_atomic(Path(out) / "state.json", json.dumps(state, indent=1) + "\n")
+    path, text = Path(out) / "state.json", json.dumps(state, indent=1) + "\n"
+    try:
+        write_atomic(path, text)
+    except OSError:  # a full disk: the place that the old one has is enough
+        path.write_text(text, encoding="utf-8")
 
 
 def clear_temporary(out: Path) -> None:
@@ -126,7 +130,7 @@ def lock(folder: Path):
         f.seek(0)
         try:
             other = dict(json.loads(f.read() or "{}"))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             other = {}
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)

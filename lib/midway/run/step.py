@@ -1,4 +1,4 @@
-"""Execute one step of a study: its notebook, state file, record and exit code tell one story.
+"""Execute one step of a study; notebook, state file, record and exit code always agree.
 
 A step ends as exactly one of done (exit code 0), failed (1), died (138) and interrupted (130). Its
 record goes before anything of it changes, and comes back only when all is there again.
@@ -42,7 +42,7 @@ def settle(out: Path) -> dict:
 
 
 def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) -> Outcome:
-    """Execute one step of a study; its record.json appears only when all went well.
+    """Execute one step of a study; record.json is written only if the step ended without an error.
 
     A ``draft`` (the report of an unfinished study) leaves no record, so that it is made again.
     ``nice``: its kernel gives way to others.
@@ -132,7 +132,7 @@ def _relative(path: Path) -> str:
 
 
 def _beat(state_file: Path, lock: Path, owner: dict | None, stop: Stop):
-    """A sign of life, and a look whether the run that asked for this step still goes on."""
+    """Heartbeat of a step, which also checks that the run that started the step is still there."""
 
     def beat():
         try:

@@ -67,10 +67,15 @@ ESCAPES = {code: f"\\u{code:04x}" for code in CONTROLS}  # as in JSON; tabs and 
 
 
 class Visible:
-    """A text stream that shows control characters of data instead of obeying them."""
+    """A text stream that shows control characters of data instead of obeying them.
+
+    What its encoding lacks is shown as well (PYTHONIOENCODING=ascii and the like).
+    """
 
     def __init__(self, stream):
         self.stream = stream
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
         return self.stream.write(text.translate(ESCAPES))

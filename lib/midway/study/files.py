@@ -11,6 +11,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from midway.study.errors import InputError
+
 INDEX = ".hashes.json"  # sizes and times of hashed files, so that plan need not read them
 UMASK = os.umask(0)
 os.umask(UMASK)  # can only be asked by being set; here, before there are threads
@@ -57,6 +59,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def once(pairs: list) -> dict:
+    """Object of a person's JSON (``object_pairs_hook``); InputError where a name stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise InputError(f"{next(n for n in names if names.count(n) > 1)!r} stands twice")
+    return found
+
+
 def sha256(path: str | Path) -> str:
     """sha256 of a file's bytes."""
     with open(path, "rb") as f:
@@ -69,7 +80,7 @@ def file_hash(path: str | Path) -> str:
     Programs that show a notebook save metadata into it, which is no change of what it says.
     """
     if Path(path).suffix == ".ipynb":
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
             return digest([[_joined(c.get(k)) for k in CELL] for c in cells])
     return sha256(path)
@@ -150,6 +161,7 @@ def save_index(index: Path) -> None:
 @functools.cache
 def _index(path: Path) -> dict:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError):
+        known = json.loads(path.read_text(encoding="utf-8")).items()
+        return {k: v for k, v in known if isinstance(v, list) and len(v) == 2}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}

@@ -68,10 +68,10 @@ def score_folder(predictions: str | Path, labels: str | Path) -> dict:
     Returns tasks {task: score (XTREME's: QA the mean of EM and F1), metric, average {metric:
     mean over XTREME's languages}, languages {lang: {metric: value}}, absent (XTREME's languages
     that neither folder has), others (languages that are not XTREME's: in no average), notes
-    (predictions that are all the same or all empty)}, groups and overall: plain means over tasks,
-    None unless all of the group's, or all nine, are there; complete: all nine tasks in all of
-    XTREME's languages. `f1` of udpos and panx has seqeval 0.0.12's semantics, `f1_seqeval1` those
-    of seqeval >= 1.
+    (predictions that are all the same, all empty, or no label)}, groups and overall: plain means
+    over tasks, None unless all of the group's, or all nine, are there; complete: all nine tasks in
+    all of XTREME's languages; not_read: files of `predictions` whose name is no task's. `f1` of
+    udpos and panx has seqeval 0.0.12's semantics, `f1_seqeval1` those of seqeval >= 1.
 
     Raises InputError naming the file for anything that cannot be scored: a file that only one
     folder has, other row counts, broken JSON, stripped labels.
@@ -89,12 +89,15 @@ def score_folder(predictions: str | Path, labels: str | Path) -> dict:
         for group, names in GROUPS.items()
     }
     everything = len(found) == len(tasks.TARGETS)
+    used = {path_of(predictions, t, lang) for t, one in found.items() for lang in one["languages"]}
+    files = (p for p in predictions.rglob("*") if p.is_file() and not p.name.startswith("."))
     return {
         "metric_version": metrics.METRIC_VERSION,
         "overall": _mean([task["score"] for task in found.values()]) if everything else None,
         "complete": everything and not any(task["absent"] for task in found.values()),
         "groups": means,
         "tasks": found,
+        "not_read": sorted(p.relative_to(predictions).as_posix() for p in {*files} - used),
     }
 
 
@@ -120,6 +123,9 @@ def main_score(predictions: str | Path, labels: str | Path, as_json: bool = Fals
     for group, value in (result["groups"] | {"overall": result["overall"]}).items():
         shown = "     -  not all tasks" if value is None else f"{value:6.2f}"
         shown_lines.append(f"{group:<10}{shown}")
+    if strange := result["not_read"]:
+        more = f" and {len(strange) - 4} more" if strange[4:] else ""
+        shown_lines.append(f"Not read, by their names: {', '.join(strange[:4])}{more}")
     if not result["complete"]:
         shown_lines.append("Not all tasks and languages of XTREME: not comparable with its tables.")
     return "\n".join(shown_lines)

@@ -19,9 +19,9 @@ from midway.kinds.kind import by_row_kind
 from midway.kinds.tokens import texts
 from midway.study import tasks
 from midway.study.errors import MissingData, Unreachable
-from midway.study.files import plain, write_atomic
+from midway.study.files import digest, plain, write_atomic
 from midway.study.params import Study
-from midway.study.variants import LONGER
+from midway.study.variants import LONGER, split_dose
 from midway.transfer import controls, submission_files
 from midway.transfer.summary import summary
 
@@ -57,8 +57,9 @@ class Run:
         self.layer = study.encoder.retrieval_layer or self.encoded.layers
         self.bare = self._model({})
         if not variant.startswith("none"):
-            kept = snapshots.read_weights(Path(upstream) / weights_file(variant))[0]
-            snapshots.restore(self.bare.encoder, kept)
+            made_as = {"encoder": self.encoded.fingerprint, "variant": split_dose(variant)[0]}
+            path = Path(upstream) / weights_file(variant)
+            snapshots.restore(self.bare.encoder, snapshots.read_weights(path, made_as)[0])
         self.start = snapshots.trained(self.bare.encoder)
         self.refused: dict[str, None] = {}  # what the hub has but does not give us
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
@@ -147,7 +148,8 @@ class Run:
                 if named := kinds.get(card.kind).blind:
                     blinds[named[1]] = self._fit(card, blind=True)[0]
             self.tuned[key] = model, facts, blinds
-            write_atomic(known, json.dumps({"key": made_of, "facts": plain(facts)}))
+            kept = {"key": made_of, "facts": plain(facts)}
+            write_atomic(known, json.dumps(kept | {"sha256": digest(kept)}))
             self.step.keep(known)
         return self.tuned[key][1]
 
@@ -187,12 +189,8 @@ class Run:
             steps,
             training.stable_seed("transfer", card.train_key, self.seed),
             self.machine,
-            at=at,
-            save=save,
-            save_every=every,
-            log=log,
-            key=self.step.score_key(card.name),
-        )
+            at=at, save=save, save_every=every, log=log, key=self.step.score_key(card.name),
+        )  # fmt: skip
         if plan.selections:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
@@ -294,6 +292,7 @@ def _facts(path, key: str) -> dict | None:
     """What an earlier, cut-off run noted about a shared model, if all it depends on is the same."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-        return tree["facts"] if tree["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
+        whole = tree.pop("sha256") == digest(tree) and tree["key"] == key
+        return tree["facts"] if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
