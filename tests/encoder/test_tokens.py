@@ -173,6 +173,11 @@ def test_choices_stay_with_their_example(tokenizer):
     )
     f = encode(rows, "choice", (), tokenizer, 64)
     assert f.of([1, 0]) == [[3, 4], [0, 1, 2]] and f.labels.tolist() == [2, 0]
+    # the end of one epoch and the begin of the next in one batch: an example stands there twice
+    sequences = [s for group in f.of([1, 1, 0]) for s in group]
+    found = kinds.get("choice").targets(f, [1, 1, 0], sequences, 64)
+    assert found["owner"].tolist() == [0, 0, 1, 1, 2, 2, 2]
+    assert found["labels"].tolist() == [0, 0, 2]
 
 
 def test_pairs_have_both_texts(tokenizer):

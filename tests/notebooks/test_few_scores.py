@@ -189,7 +189,7 @@ def one_row_of(monkeypatch, *splits):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("splits", [(), ("dev",), ("train", "dev")])
-@pytest.mark.parametrize("variant", ["none", "mnli", "squad1", "ccg"])
+@pytest.mark.parametrize("variant", ["none", "mnli", "squad1", "ccg", "hellaswag"])
 def test_few_rows_to_train_and_measure(root, tmp_path, monkeypatch, variant, splits):
     """Two training rows are allowed, and a cell showed three; a gap of one pair divided by 0."""
     one_row_of(monkeypatch, *splits)

@@ -60,8 +60,10 @@ class Choice(Kind):
         return 1
 
     def targets(self, features, examples, sequences, width: int) -> dict:
-        place = {e: i for i, e in enumerate(examples)}
-        owner = np.array([place[e] for e in features.owner[sequences]])
+        options = [
+            len(group) for group in features.of(examples)
+        ]  # an example may stand there twice
+        owner = np.repeat(np.arange(len(options)), options)
         return {"labels": features.labels[np.asarray(examples)], "owner": owner}
 
     def loss(self, logits, batch: dict):
