@@ -25,12 +25,14 @@ TRUE = {"none": (), "between": ("between", "answer", "choice"), "within": ("with
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--draws", type=int, default=100)
-    draws = p.parse_args().draws
+    p.add_argument("--first", type=int, default=0, help="seed of the first draw")
+    args = p.parse_args()
+    draws = args.draws
     begun = time.process_time()
     print(f"{draws} draws each: claims by section (* is true), and studies without a false one")
     for kind, true in TRUE.items():
         count, clean = dict.fromkeys(truth.FALSE, 0), 0
-        for seed in range(draws):
+        for seed in range(args.first, args.first + draws):
             found = truth.sentences(kind, seed)
             claimed = {s for s in truth.FALSE if truth.said(found, s)}
             clean += not claimed - set(true)

@@ -411,3 +411,25 @@ def test_limits_word_for_word():
         "The correlation rests on 3 tasks; more seeds do not change that.",
         "One seed: how much of a difference is the noise of one training is not known.",
     ]
+
+
+def test_comparisons_at_zero_and_without_a_value():
+    row = {"outcome": "mean of outcomes", "n": 9, "difference": 0.3, "low": 0.0, "high": 0.6}
+    facts = "difference of mean rho +0.30, interval +0.00 to +0.60, n = 9 tasks"
+    table = pd.DataFrame([row])
+    assert advice.comparison(table, "a", "b") == f"a and b are not shown to differ: {facts}."
+    other = table.assign(difference=-0.3, low=-0.6, high=0.0)
+    assert "not shown to differ" in advice.comparison(other, "a", "b")
+    none = advice.comparison(table.assign(difference=np.nan), "a", "b")
+    assert none == "a and b cannot be compared: a column is constant."
+
+
+def test_specifications_word_for_word():
+    table = pd.DataFrame({"predictor": "main", "outcome": ["gain", "gain", "gain", "gap"],
+                          "rho": [0.1, 0.5, -0.2, 0.9],
+                          "default": [False, True, False, True]})  # fmt: skip
+    said = "main: over 3 specifications of rho its sign depends on the choice (in this study -0.20"
+    assert advice.specification(table) == [f"{said} to +0.50; reported: +0.50)."]
+    (line,) = advice.specification(table.assign(default=False, rho=[0.0, 0.5, 0.1, 0.9]))
+    assert line.endswith("rho its sign does not change (in this study +0.00 to +0.50).")
+    assert advice.specification(table, "english") == []

@@ -1,10 +1,10 @@
 """Sentences about results, made from the numbers by rules, so that they never claim more.
 
 README, report and 03 take their sentences from here. The rules: a correlation 'holds' only if the
-family-wise p is below alpha by more than the error of its permutations, its interval excludes zero
-and n can reach alpha at all; where that error straddles alpha the word is 'undecided'. 'Predicts'
-is said only of what was predicted out of sample. A wide interval is never called an absence. Every
-sentence names n, unit and correction.
+family-wise p is below alpha by more than the error of its permutations, its intervals (over tasks,
+and over tasks and seeds) exclude zero and n can reach alpha at all; where that error straddles
+alpha the word is 'undecided'. 'Predicts' is said only of what was predicted out of sample. A wide
+interval is never called an absence. Every sentence names n, unit and correction.
 
 Examples
 --------
@@ -36,6 +36,7 @@ def verdict(row, alpha: float = 0.05) -> str:
     if ends[0] < ends[1] and ends[0] <= alpha <= ends[1]:
         return "undecided"
     clear = row["low"] > 0 or row["high"] < 0  # False for nan
+    clear &= not row.get("run_low", 1) <= 0 <= row.get("run_high", 1)  # seeds drawn again, too
     return "holds" if row["p_maxt"] < alpha and clear else "not shown"
 
 
