@@ -169,6 +169,20 @@ def test_doses_are_apart_from_what_is_compared_between_tasks(root, tmp_path):
     assert Y.loc[False].loc["mnli", "average"].gt(0).all() and Y.loc[True, "average"].eq(0).all()
     assert X["logme:xnli"].notna().all() and ("logme:xnli", "xquad") in skip
     assert X.loc[(False, "squad1", 1), "logme:average"].is_monotonic_increasing
+    # a LogME for each dose must not enter the mean of the one at the end
+    found = tables.predictors(folder, doses=True)
+    whole, _, _ = arrays.wide(tables.predictors(folder), tables.outcomes(folder))
+    pd.testing.assert_frame_equal(arrays.wide(found, every)[0], whole)
+    points = arrays.doses(found, every, "logme:xnli", "xnli").set_index(["variant", "dose"])
+    assert list(points) == ["x", "y"] and len(points) == 3 * 3
+    for placebo, name in ((False, "mnli"), (True, "mnli+shuffled")):  # means over two seeds
+        both = X["logme:xnli"][placebo].loc["mnli", :, 0.5], Y["xnli"][placebo].loc["mnli", :, 0.5]
+        assert points.loc[name, 0.5].tolist() == pytest.approx([t.mean() for t in both])
+    alone = every[(every["variant"] != "squad1") | (every["dose"] == 1)]  # one dose is no line
+    lines = arrays.doses(found, alone, "main", "average")["variant"]
+    assert set(lines) == {"mnli", "mnli+shuffled"}
+    for pair in (("nothing", "average"), ("main", "nothing")):
+        assert arrays.doses(found, every, *pair).columns.tolist() == ["variant", "dose", "x", "y"]
 
 
 def test_columns_of_outcomes_by_hand(folder):
