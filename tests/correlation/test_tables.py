@@ -126,6 +126,21 @@ def test_predictors_and_what_belongs_to_one_target(folder):
     assert early.loc[("csqa", 1), "main"] == at[at["variant"] == "csqa"]["value"].iloc[0]
 
 
+def test_what_is_known_at_the_end_of_training_stands_there(root, tmp_path):
+    """Steps to 90 % belong to the last checkpoint, which is the encoder of dose 1."""
+    synthetic.write(root, tmp_path / "s", variants=["none", "mnli"], seeds=(1,))
+    path = tmp_path / "s/01_intermediate/mnli/seed1/record.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["results"]["summary"]["steps_to_90"] = 12
+    del record["results"]["trajectory"][-1]["dose"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    table = tables.predictors(tmp_path / "s").set_index("predictor")
+    assert table.loc[["steps_to_90"], ["fraction", "dose", "value"]].to_numpy().tolist() == [
+        [1.0, 1.0, 12.0]
+    ]
+    assert table.loc["main", "dose"].tolist()[-1] == 1
+
+
 def test_controls_and_other_recipes_are_no_units():
     """Shuffled labels or added MLM on one task are not another task: n must not grow."""
     names = ["none", "mnli", "mnli+shuffled", "mnli+mlm", "multi"]
