@@ -116,8 +116,9 @@ def test_the_answer_says_no_more_than_its_numbers():
     row = taskweb.over_encoders(permutations=199).loc["own"]
     for value in (row["rho"], row["low"], row["high"], row["family_low"], row["family_high"]):
         assert f"{value:+.2f}" in one
-    assert "is not shown to go with" in one and "I² = 0 %" in one and "English" in one
-    assert "no evidence that there is no relation" in two and "other languages" in two
+    assert "is not shown to go with" in one and "English" in one
+    assert "I²" not in one  # encoders share tasks, so it is too low to show that they agree
+    assert "in either direction remains possible" in two and "other languages" in two
     assert "predict" not in one + two
 
 
@@ -127,7 +128,7 @@ def test_a_relation_that_is_there_is_named(made, slope, words):
     own = {t: 30.0 + 3 * i for i, t in enumerate(tasks)}
     made({t: slope * v for t, v in own.items()}, dict.fromkeys(tasks, 0.0), own, noise=1.0)
     one, two = taskweb.answer()
-    assert words in one and "no relation" not in two
+    assert words in one and "possible" not in two
 
 
 def test_choosing_by_own_score_is_judged_on_other_families():

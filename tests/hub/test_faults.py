@@ -78,6 +78,16 @@ def test_what_the_user_can_change_is_not_missing_for_ever(hub, answer, told):
     assert "\n" not in str(error.value) and len(asked) == 1
 
 
+@pytest.mark.parametrize("code", [{}, {"code": "RepoNotFound"}], ids=["bare", "not found"])
+def test_a_file_refused_after_a_good_listing_is_no_unknown_dataset(hub, code):
+    """The repository is there: "mistyped?" sends the user to the wrong place, and missing lasts."""
+    hub.faults.append({"match": "/resolve/", "status": 401} | code)
+    with pytest.raises(Unreachable, match=r"is listed, but a file is refused \(401\): log in"):
+        load()
+    hub.faults.clear()
+    assert len(load()) == 12, "after a login it is read"
+
+
 def test_what_is_mistyped_on_a_card_is_said(hub, monkeypatch):
     """A configuration or split that the commit has not got is named, with the nearest."""
     original = tasks.get("mnli").hub["train"][0]

@@ -123,13 +123,13 @@ def answer() -> list[str]:
     way = "more" if low > 0 else "less" if high < 0 else ""
     known = f"goes with {way} help for" if way else "is not shown to go with the gains it gives to"
     first = (
-        f"In TaskWeb ({row['n'] // row['strata']} real English tasks, {row['strata']} encoders) a "
+        f"In TaskWeb ({row['n'] // row['strata']} real English tasks, {row['strata']} models) a "
         f"task's own score {known} other tasks: mean rho = {row['rho']:+.2f} (95 % interval "
         f"{row['low']:+.2f} to {row['high']:+.2f} with tasks as units, {row['family_low']:+.2f} to "
-        f"{row['family_high']:+.2f} with families), single encoders from {row['lowest']:+.2f} to "
-        f"{row['highest']:+.2f}, I² = {100 * row['i2']:.0f} %."
+        f"{row['family_high']:+.2f} with families), single models from {row['lowest']:+.2f} to "
+        f"{row['highest']:+.2f}."
     )
     spread = f"rho above {high:+.2f} or below {low:+.2f}"
-    second = f"The wider interval speaks only against {spread}"
-    second += "" if way else ", so this is no evidence that there is no relation"
+    second = f"The wider interval excludes only {spread}"
+    second += "" if way else ", so a relation in either direction remains possible"
     return [first, f"{second}; all targets are English, so it says nothing about other languages."]

@@ -107,7 +107,7 @@ def real(made: dict) -> Picture | None:
     points = points.set_axis(["x", "y"], axis=1)
     low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
     facts = {"predictor": "main", "outcome": "other tasks", "low": low, "high": high}
-    note = f"n = {len(points)} English tasks, means over {row['strata']:.0f} encoders and 8 seeds; "
+    note = f"n = {len(points)} English tasks, means over {row['strata']:.0f} models and 8 seeds; "
     note += "widest 95 % interval (families of tasks); no test"
     row_ = pd.Series(facts | {"rho": row["rho"], "p_maxt": None})
     grey = {"color": drawing.MUTED, "marker": "o"}

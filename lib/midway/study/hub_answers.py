@@ -73,8 +73,11 @@ def _pause(headers: Mapping[str, str]) -> float | None:
         return float(limit.reset_in_seconds) if limit and not limit.remaining else None
 
 
-def told(error: Exception, name: str, commit: str, kind: str) -> Exception:
-    """Absent, Unreachable or InputError of whatever a download has raised, with its cause."""
+def told(error: Exception, name: str, commit: str, kind: str, listed: bool = False) -> Exception:
+    """Absent, Unreachable or InputError of whatever a download has raised, with its cause.
+
+    listed: the hub has listed the files of this commit, so the repository is, or was, there.
+    """
     from huggingface_hub import constants, errors
 
     chain: list[BaseException] = []
@@ -103,6 +106,9 @@ def told(error: Exception, name: str, commit: str, kind: str) -> Exception:
     if status == 401 and re.search("credential|token|password", said):
         advice = "the token is not valid (HF_TOKEN or `hf auth login`)"
         return Unreachable(f"{what}: {advice}", final=True)
+    if listed and status == 401:
+        advice = f"log in (`hf auth login` or HF_TOKEN); see {page}"
+        return Unreachable(f"{what} is listed, but a file is refused (401): {advice}", final=True)
     if status == 403 and not first(errors.DisabledRepoError):
         return Unreachable(f"{what}: access refused (403); see {page}", final=True)
     if first(errors.RevisionNotFoundError):

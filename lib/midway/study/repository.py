@@ -148,7 +148,8 @@ def _download(name: str, commit: str, choose: Choose, kind: str) -> None:
     except Unreachable as error:
         raise Unreachable(f"{name} at {commit[:12]}: {error}", error.retry_after) from None
     except Exception as error:  # of httpx2, huggingface_hub, hf_xet, the disk
-        raise told(error, name, commit, kind) from None
+        listed = _tree(name, commit, kind) is not None
+        raise told(error, name, commit, kind, listed) from None
 
 
 @contextlib.contextmanager
