@@ -79,6 +79,13 @@ ENDS = {
     "kill -9 of the kernel": (
         "import os; os.kill(os.getpid(), 9)", "died", 138, "signal 9: most often for want of memory"
     ),
+    "stdout set to None": ("import sys; sys.stdout = None", "failed", 1, "left a sys.stdout that"),
+    "stderr without flush": (
+        "import sys; sys.stderr = object()", "failed", 1, "left a sys.stderr that"
+    ),
+    "a kernel that cannot answer": (
+        "get_ipython().kernel.session = None", "died", 138, "could not answer (AttributeError"
+    ),
     "a segmentation fault": ("import ctypes; ctypes.string_at(0)", "died", 138, "signal 11"),
 }  # fmt: skip
 

@@ -212,6 +212,8 @@ class Client(PapermillNotebookClient):
         if code < 0:
             why = ": most often for want of memory" if code == -9 else ""
             return f"the kernel was killed by signal {-code}{why}"
+        if code == kernel.UNANSWERED:
+            return f"the kernel could not answer{cast(Kernel, self.km).said()}"
         return f"the kernel ended by itself with exit code {code}"
 
     async def _async_poll_kernel_alive(self):

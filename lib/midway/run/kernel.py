@@ -27,7 +27,7 @@ LOCK = threading.Lock()  # multiprocessing looks at all children whenever it sta
 # What an ordinary kernel runs first: it ends with its runner (Linux; elsewhere ipykernel looks now
 # and then, which it cannot while native code runs) and does not import from the working directory.
 BOOT = """
-import os, runpy, sys
+import os, sys
 if os.environ.pop("MIDWAY_NICE", ""):
     os.nice(10)
 try:
@@ -38,8 +38,10 @@ except Exception:
 if os.getppid() != int(os.environ["JPY_PARENT_PID"]):
     os._exit(1)
 sys.path[:] = [p for p in sys.path if p not in ("", ".")]
-runpy.run_module("ipykernel_launcher", run_name="__main__")
+from midway.run import kernel
+kernel.serve()
 """
+UNANSWERED = 70  # exit code of a kernel that could not answer its client
 # Variables that change what a kernel computes, or which code it imports: not taken from the user.
 DECIDING = (
     "PYTHON", "IPYTHON", "JUPYTER_CONFIG", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_",
@@ -219,4 +221,44 @@ def become(arguments, cwd, env, log, path) -> None:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # as in a process of its own; random does so itself
     sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={parent}"]
+    serve()
+
+
+def serve() -> None:
+    """Run ipykernel. A cell that leaves no usable stdout fails; a kernel that cannot answer ends.
+
+    ipykernel logs an error in its own code and goes on; its client would wait for a reply for ever.
+    """
+    from ipykernel.ipkernel import IPythonKernel
+
+    streams = {}
+    execute = IPythonKernel.do_execute
+
+    async def do_execute(self, *args, **kwargs):
+        streams.update({n: streams.get(n, getattr(sys, n)) for n in ("stdout", "stderr")})
+        reply = await execute(self, *args, **kwargs)
+        for name, stream in streams.items():
+            try:
+                getattr(sys, name).flush()
+            except Exception as error:
+                setattr(sys, name, stream)
+                if reply["status"] == "ok":
+                    text = f"the cell left a sys.{name} that cannot be written to ({error})"
+                    reply = {"status": "error", "ename": "OSError", "evalue": text, "traceback": []}
+        return reply
+
+    def ending(handle):
+        async def handled(*args, **kwargs):
+            try:
+                return await handle(*args, **kwargs)
+            except Exception as error:
+                with contextlib.suppress(OSError):
+                    os.write(2, f"\n{type(error).__name__}: {error}\n".encode())
+                os._exit(UNANSWERED)
+
+        return handled
+
+    IPythonKernel.do_execute = do_execute
+    IPythonKernel.execute_request = ending(IPythonKernel.execute_request)
+    IPythonKernel.dispatch_shell = ending(IPythonKernel.dispatch_shell)
     runpy.run_module("ipykernel_launcher", run_name="__main__")
