@@ -223,6 +223,18 @@ def test_p_of_a_sample_of_deals_counts_the_study_itself():
     assert (sample * 24) == pytest.approx(round(sample * 24))
     few = choice.nested(merit, gain * 1.0, permutations=9)["p"][0]
     assert few * 10 == pytest.approx(round(few * 10)) and few >= 0.1
+    against = choice.nested(merit, -gain, permutations=23)["p"][0]  # the worst order: all deals
+    assert against == 1
+    swapped = gain[["a", "b", "d", "c"]].set_axis(gain.index)  # 4 of the 24 deals save no less
+    some = [choice.nested(merit, swapped, permutations=23, seed=s)["p"][0] for s in range(20)]
+    assert np.mean(some) == pytest.approx((23 * 4 / 24 + 1) / 24, abs=0.04)
+
+
+def test_eight_families_are_dealt_9999_times():
+    """With the study itself 10,000, so that p has four decimals."""
+    gain = pd.Series([3.0, 0, 5, 1, 4, 7, 2, 6], list("abcdefgh"))
+    p = choice.nested(pd.DataFrame({"m": np.arange(8.0)}, gain.index), gain)["p"][0]
+    assert 0.02 < p < 0.98 and p * 10_000 == pytest.approx(round(p * 10_000), abs=1e-6)
 
 
 def test_quality_needs_two_tasks_and_two_values():

@@ -211,7 +211,8 @@ def test_sign_of_a_predictor_of_which_less_is_better():
     rng = np.random.default_rng(0)
     y = rng.standard_normal(12)
     X = pd.DataFrame({"accuracy": y, "loss": -y})
-    row = compare(X, pd.DataFrame({"o": y}), "accuracy", "loss", signs=(1, -1), resamples=199)
+    Y, names = pd.DataFrame({"o": y}), {"a": "accuracy", "b": "loss"}
+    row = compare(X, Y, **names, signs=(1, -1), resamples=199)
     assert row["difference"].iloc[0] == 0
 
 

@@ -425,6 +425,21 @@ def test_permutations_of_many_units_in_families_fit_in_memory(monkeypatch):
         assert table.attrs["permutations"] == made and table["p"].notna().all()
 
 
+def test_resamples_of_many_predictors_fit_in_memory(monkeypatch):
+    """Intervals of a wide table are made some predictors at a time."""
+    held = []
+
+    def interval(boot, *rest):
+        held.append(boot.shape)
+        return iv_interval(boot, *rest)
+
+    iv_interval = iv.interval
+    monkeypatch.setattr(iv, "interval", interval)
+    monkeypatch.setattr(rs, "BLOCK", 1000)
+    correlate(*frames(n=7, p=20, o=3), permutations=99, resamples=99)
+    assert held == [(99, 6, 3)] * 3 + [(99, 2, 3)]  # each at most twice BLOCK
+
+
 def test_where_closed_forms_begin():
     for method, last in (("spearman", 100), ("pearson", 100), ("kendall", 50)):
         assert not large.many(last, method) and large.many(last + 1, method)

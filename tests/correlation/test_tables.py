@@ -126,6 +126,21 @@ def test_predictors_and_what_belongs_to_one_target(folder):
     assert early.loc[("csqa", 1), "main"] == at[at["variant"] == "csqa"]["value"].iloc[0]
 
 
+def test_what_is_known_at_the_end_of_training_stands_there(root, tmp_path):
+    """Steps to 90 % belong to the last checkpoint, which is the encoder of dose 1."""
+    synthetic.write(root, tmp_path / "s", variants=["none", "mnli"], seeds=(1,))
+    path = tmp_path / "s/01_intermediate/mnli/seed1/record.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["results"]["summary"]["steps_to_90"] = 12
+    del record["results"]["trajectory"][-1]["dose"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    table = tables.predictors(tmp_path / "s").set_index("predictor")
+    assert table.loc[["steps_to_90"], ["fraction", "dose", "value"]].to_numpy().tolist() == [
+        [1.0, 1.0, 12.0]
+    ]
+    assert table.loc["main", "dose"].tolist()[-1] == 1
+
+
 def test_controls_and_other_recipes_are_no_units():
     """Shuffled labels or added MLM on one task are not another task: n must not grow."""
     names = ["none", "mnli", "mnli+shuffled", "mnli+mlm", "multi"]
@@ -169,6 +184,20 @@ def test_doses_are_apart_from_what_is_compared_between_tasks(root, tmp_path):
     assert Y.loc[False].loc["mnli", "average"].gt(0).all() and Y.loc[True, "average"].eq(0).all()
     assert X["logme:xnli"].notna().all() and ("logme:xnli", "xquad") in skip
     assert X.loc[(False, "squad1", 1), "logme:average"].is_monotonic_increasing
+    # a LogME for each dose must not enter the mean of the one at the end
+    found = tables.predictors(folder, doses=True)
+    whole, _, _ = arrays.wide(tables.predictors(folder), tables.outcomes(folder))
+    pd.testing.assert_frame_equal(arrays.wide(found, every)[0], whole)
+    points = arrays.doses(found, every, "logme:xnli", "xnli").set_index(["variant", "dose"])
+    assert list(points) == ["x", "y"] and len(points) == 3 * 3
+    for placebo, name in ((False, "mnli"), (True, "mnli+shuffled")):  # means over two seeds
+        both = X["logme:xnli"][placebo].loc["mnli", :, 0.5], Y["xnli"][placebo].loc["mnli", :, 0.5]
+        assert points.loc[name, 0.5].tolist() == pytest.approx([t.mean() for t in both])
+    alone = every[(every["variant"] != "squad1") | (every["dose"] == 1)]  # one dose is no line
+    lines = arrays.doses(found, alone, "main", "average")["variant"]
+    assert set(lines) == {"mnli", "mnli+shuffled"}
+    for pair in (("nothing", "average"), ("main", "nothing")):
+        assert arrays.doses(found, every, *pair).columns.tolist() == ["variant", "dose", "x", "y"]
 
 
 def test_columns_of_outcomes_by_hand(folder):

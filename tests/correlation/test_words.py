@@ -71,6 +71,7 @@ def test_an_association_is_never_called_a_prediction_and_a_wide_interval_never_a
 
 def test_one_unit_that_carries_the_result_is_named():
     assert "One task carries it" in words.cell(GOOD | {"loo_low": -0.1})
+    assert "One task carries it" in words.cell(GOOD | {"loo_low": -0.1, "loo_high": 0.0})
     assert "One family of tasks carries it" in words.cell(GOOD | {"lofo_low": -0.1, "lofo_high": 1})
     assert "carries" not in words.cell(GOOD | {"lofo_low": 0.1, "lofo_high": 1})
 
