@@ -1,6 +1,7 @@
 """Notebooks where scores are missing: a sentence or an empty table, never a traceback."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import matplotlib
@@ -74,6 +75,21 @@ def test_a_study_with_few_scores(root, tmp_path, name, notebook):
     folder = tmp_path / "few"
     synthetic.write(root, folder, **{"seeds": (1,)} | options)
     keep_languages(folder, kept, targets)
+    where = {"study": str(folder / "params.yaml"), "changes": FEW}
+    run(root, notebook, **where, out=str(folder / notebook))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", ["03_correlation", "05_report"])
+@pytest.mark.parametrize("gone", ["01_intermediate", "02_transfer/none", ""])
+def test_a_study_of_which_a_part_is_not_there(root, tmp_path, notebook, gone):
+    """Nothing finished; no stage 01; no baseline: readers open 03 and 05 at any time."""
+    folder = tmp_path / "few"
+    if gone:
+        synthetic.write(root, folder, ["none", "mnli"], ["xnli"], seeds=(1,))
+        shutil.rmtree(folder / gone)
+    else:
+        synthetic.study(root, folder, seeds=(1,))
     where = {"study": str(folder / "params.yaml"), "changes": FEW}
     run(root, notebook, **where, out=str(folder / notebook))
 
