@@ -464,7 +464,8 @@ def test_family_means_are_permuted_at_most_9999_times():
 def test_permutations_of_families_are_made_in_parts(monkeypatch):
     monkeypatch.setattr(rs, "BLOCK", 700)
     orders = np.array([np.arange(7)] * 50)
-    parts = fm.null(*(t.to_numpy() for t in frames(n=7, p=3, o=2)), np.arange(7), orders, orders, "spearman")
+    x, y = (t.to_numpy() for t in frames(n=7, p=3, o=2))
+    parts = fm.null(x, y, np.arange(7), orders, orders, "spearman")
     assert [at.stop - at.start for at, _ in parts] == [20, 20, 10]  # of 7 units x (3 + 2) columns
 
 
