@@ -469,6 +469,25 @@ def test_permutations_of_families_are_made_in_parts(monkeypatch):
     assert [at.stop - at.start for at, _ in parts] == [20, 20, 10]  # of 7 units x (3 + 2) columns
 
 
+@pytest.mark.parametrize(
+    ("method", "parts"), [("pearson", [20, 20, 10]), ("kendall", [8] * 6 + [2])]
+)
+def test_resamples_are_made_in_parts(method, parts, monkeypatch):
+    """Of 6 units or 15 pairs of units x 3 columns."""
+    held, rho_of = [], rs.rho_of
+    monkeypatch.setattr(rs, "rho_of", lambda x, *rest: held.append(len(x)) or rho_of(x, *rest))
+    monkeypatch.setattr(rs, "BLOCK", 360)
+    _, x, y, _ = rs.arrays(*frames(n=6, p=2, o=1))
+    rs.bootstrap(x, y, method, 50, np.random.default_rng(0))
+    assert held == parts
+
+
+def test_of_units_that_occur_twice_the_first_is_named():
+    X, Y = frames(n=4)
+    with pytest.raises(InputError, match="'a' occurs twice"):
+        rs.arrays(X.set_axis(list("abab")), Y)
+
+
 def test_where_closed_forms_begin():
     for method, last in (("spearman", 100), ("pearson", 100), ("kendall", 50)):
         assert not large.many(last, method) and large.many(last + 1, method)
