@@ -211,6 +211,41 @@ def test_spaces_around_cells_are_trimmed_and_said(tmp_path):
     assert "no run column: up to 2 rows of one unit are taken as its runs" in problems
 
 
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        (["MNLI"], "'mnli' and 'MNLI' count as two units; are they one?"),
+        (["squad v2", "squad-v2"], "'squad v2' and 'squad-v2' count as two units; are they one?"),
+        (["squad  v2", "Squad v2", "QQP"], "units (1 more like them)"),
+        (["Average"], "'Average' counts as a unit; leave it out if it sums up the others"),
+        (["12e4", "120000", "anli2"], ""),
+    ],
+)
+def test_units_that_may_be_none_are_said(tmp_path, more, said):
+    """A row of means was a further point of the correlation, MNLI and mnli were two, unsaid."""
+    n = len(more)
+    found = run(tmp_path, text(tasks=TASKS + more, dev=DEV + DEV[:n], gain=GAIN + GAIN[:n]))
+    assert found["n"].tolist() == [len(TASKS) + n]
+    problems = " ".join(found.attrs["problems"])
+    assert said in problems and bool(said) == ("unit" in problems)
+
+
+@pytest.mark.parametrize(
+    "dev, doubt",
+    [
+        (["392.702", "9.741", "800", *DEV[3:]], False),  # others have one decimal
+        (["392.702", "9.741", "800", "163.000", "87.599", "5", "6", "7"], True),
+        (["0.702", "0.741", "1", "0.163", "0.599", "0", "1", "0"], False),
+        (["82.125", "83.000", "61.111", "74.500", "93.125", "80.250", "70.375", "77.125"], False),
+    ],
+)
+def test_points_that_may_set_thousands_apart_are_said(tmp_path, dev, doubt):
+    """9.741 rows beside 800 rows were read as fewer."""
+    problems = run(tmp_path, text(dev=dev)).attrs["problems"]
+    assert any("is read as 392.702; or do its points set" in p for p in problems) is doubt
+    assert bool(problems) is doubt
+
+
 def test_names_that_look_the_same_are_the_same(tmp_path):
     """A composed and a decomposed letter, a no-break space inside a name."""
     content = text() + "caf\u00e9 x,50,1\ncafe\u0301\xa0x,50,1\n"

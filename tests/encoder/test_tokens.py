@@ -73,6 +73,10 @@ ENDS = {
     "at the end": ("in Lima\u200b", "Lima\u200b", "Lima\u200b"),
     "before a space at the end": ("in Lima\u200b \u200b", "Lima\u200b", "Lima\u200b"),
     "decomposed accent": ("in cafe\u0301 by day", "cafe\u0301", "cafe\u0301"),
+    "a letter lost in decoding": ("in caf\ufffd by day", "caf\ufffd", "caf\ufffd"),
+    "tag characters": ("in Lima\U000e0041 by day", "Lima\U000e0041", "Lima\U000e0041"),
+    "soft hyphen": ("in Lima\xad by day", "Lima\xad", "Lima\xad"),
+    "variation selector": ("in Lima\ufe0f by day", "Lima\ufe0f", "Lima\ufe0f"),
     "no-break space": ("in Lima\xa0by day", "Lima\xa0", "Lima"),
     "next word untouched": ("in Lima by\u200b day", "Lima", "Lima"),
 }

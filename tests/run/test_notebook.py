@@ -148,10 +148,11 @@ def test_a_wrong_parameter_is_refused_before_a_kernel_starts(tmp_path, fault, mo
 
 
 def test_old_and_odd_notebooks_run(tmp_path, monkeypatch):
-    """Format 3, a byte-order mark, null tags: right, not a traceback about papermill's insides."""
+    """Format 3, a byte-order mark, null tags, one tag as text: right, as papermill reads them."""
     monkeypatch.setenv("MIDWAY_ROOT", str(tmp_path))
     path = toy.write_notebook(tmp_path, "n", ["x = None", "print(x)"])
     tree = json.loads(path.read_text())
+    tree["cells"][0]["metadata"]["tags"] = "parameters"
     tree["cells"][1]["metadata"]["tags"] = None
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(tree).encode())
     assert notebook.execute(path, tmp_path / "o", {"x": 1}).state == "done"

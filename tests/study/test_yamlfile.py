@@ -102,6 +102,24 @@ def test_names_in_cards_are_the_text_that_stands_there(tmp_path):
         assert [row["label"] for row in found] == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.parametrize("text", ["1: {title: T}", "x: 3", "x: [a]", "x: null", "true: {}"])
+def test_a_card_that_is_none_is_one_line(text):
+    with pytest.raises(InputError, match="card .*: expected 'name: {field: value"):
+        tasks.read(text)
+
+
+def test_bare_paths_are_text(tmp_path):
+    """`path: 08` was a traceback."""
+    layout = "{name: o, needs: [08], test: [{read: tsv, path: 08, columns: {text: 0}}]}"
+    facts = f"local: {{layouts: [{layout}]}}"
+    one = tasks.read(
+        "x: {title: T, role: target, kind: pair, group: pair, metric: accuracy, labels: [0, 1], "
+        f"languages: [en], {facts}}}"
+    )["x"]
+    (found,) = one.local["layouts"]
+    assert found["needs"] == ["08"] and found["test"][0]["path"] == "08"
+
+
 def test_bare_labels_are_text():
     assert card("note: x", labels="[yes, no]").labels == ("yes", "no")
     assert card("note: x", labels="[0, 01, 1e3, true, 2020-01-01]").labels == (

@@ -487,6 +487,15 @@ def test_a_header_above_both_files_is_said(folders):
     assert "the first of the labels, 'label', is none: a header?" in note
 
 
+@pytest.mark.parametrize("side, whose", [(0, "predictions"), (1, "labels")])
+def test_a_header_above_pairs_is_said(folders, side, whose):
+    """One more pair, silently wrong."""
+    path = folders[side] / "bucc2018" / "test-de.tsv"
+    path.write_text("source\ttarget\n" + path.read_text())
+    (note,) = submission.score_folder(*folders)["tasks"]["bucc2018"]["notes"]
+    assert f"first pair of the {whose}, 'source target', holds no number: a header?" in note
+
+
 def test_files_that_no_task_reads_are_said(folders):
     """A folder called bucc, or a file called test-fr.txt, was passed over in silence."""
     (folders[0] / "xnli" / "test-fr.txt").write_text("neutral\n")

@@ -8,7 +8,15 @@ import pandas as pd
 from midway.correlation import harness
 from midway.correlation.column_names import columns_of, few
 from midway.correlation.correlate import correlate
-from midway.correlation.reshape import index, long, no_other_runs, spread, wide, with_units
+from midway.correlation.reshape import (
+    doubtful,
+    index,
+    long,
+    no_other_runs,
+    spread,
+    wide,
+    with_units,
+)
 from midway.correlation.table_file import read
 from midway.study.errors import InputError, one_line
 
@@ -68,11 +76,11 @@ def correlate_table(
         if not runs and not rows_are_runs:
             no_other_runs(table, told, [c for c in rest if c not in used])
         frame, empty = wide(table, rows, used, missing, run)
-    units = frame.index.get_level_values(0).nunique()
-    if units < 3:
-        found = f"{units} unit" + "s" * (units != 1)
+    units = frame.index.unique(0)
+    if len(units) < 3:
+        found = f"{len(units)} unit" + "s" * (len(units) != 1)
         raise InputError(f"{path}: {found} by {unit!r}; a correlation needs at least 3")
-    problems = table.notes
+    problems = [*table.notes, *doubtful(units)]
     if empty:
         are = "is" if empty == 1 else "are"
         problems.append(f"{empty} of {frame.size} cells {are} missing; left out pair by pair")

@@ -15,6 +15,7 @@ MISSING = frozenset(
 ) | {""}
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _GROUPS = re.compile(r"[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")  # 392,702
+_POINTS = re.compile(r"[-+]?[1-9][0-9]{0,2}\.[0-9]{3}")  # 392.702
 _WITH_COMMA = re.compile(r"[-+]?[0-9.]*,[0-9.,]*(?:[eE][-+]?[0-9]+)?")
 _MINUS = str.maketrans({c: "-" for c in "\u2212\ufe63\uff0d"})
 _SPREAD = re.compile(r"\s*(?:±|\+/-|\+-)\s*")
@@ -57,6 +58,11 @@ def _column(table: Table, name: str, skip, comma: bool | None) -> np.ndarray:
         row = next(i for i, m in enumerate(marks) if m not in ("%", "missing"))
         shown = f"{_short(cells[row])} is no percentage, others are"
         raise table.fault(row, f"column {name!r}: {shown}")
+    points = [c for c in cells if type(c) is str and "." in c]
+    if comma is False and 0 < len(points) < len(marks) - marks.count("missing"):
+        if all(_POINTS.fullmatch(c) for c in points):
+            told = f"{_short(points[0])} is read as {float(points[0]):g}"
+            table.notes.append(f"column {name!r}: {told}; or do its points set thousands apart?")
     if "±" in kinds:
         table.notes.append(f"column {name!r}: of 'a ± b' the mean a is taken")
     for row in np.flatnonzero(np.isinf(values)):

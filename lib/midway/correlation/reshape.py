@@ -12,6 +12,7 @@ from midway.correlation.table_file import Table, count
 from midway.study.errors import InputError
 
 _NUMERIC = re.compile(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|")
+_SUMS = {"average", "avg", "avg.", "mean", "median", "total", "sum", "overall", "std", "sd"}
 _FRACTION = re.compile(r"\.[0-9]*[1-9]|[eE]-")
 
 
@@ -103,6 +104,19 @@ def wide(table: Table, index, used, missing, run) -> tuple[pd.DataFrame, int]:
         table.notes.append(f"{count(n, 'row')} {are} repeated word for word; counted once")
         frame = frame[keep]
     return frame, int(frame.isna().to_numpy().sum())
+
+
+def doubtful(names) -> list[str]:
+    """What is to be said of units that may be none: written in two ways, or sums of the others."""
+    first: dict[str, str] = {}
+    keys = [(" ".join(re.split(r"[\s_-]+", name.casefold())), name) for name in names]
+    twice = [(first[key], name) for key, name in keys if first.setdefault(key, name) != name]
+    said = [f"{name!r} counts as a unit; leave it out if it sums up the others"
+            for key, name in keys if key in _SUMS]  # fmt: skip
+    if twice:
+        more = f" ({len(twice) - 1} more like them)" if len(twice) > 1 else ""
+        said.append("{!r} and {!r} count as two units{}; are they one?".format(*twice[0], more))
+    return said
 
 
 def long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:

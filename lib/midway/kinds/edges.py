@@ -12,10 +12,10 @@ from midway.evaluation import metrics
 
 @cache
 def _class_of(char: str) -> str:
-    """ "blank", "format" (zero-width and control characters), "mark" (accents) or ""."""
+    """ "blank", "format" (zero-width and control characters), "mark" (accents, U+FFFD) or ""."""
     if char.isspace():
         return "blank"
-    category = unicodedata.category(char)
+    category = "Mn" if char == "\ufffd" else unicodedata.category(char)  # a letter lost in decoding
     return {"Cf": "format", "Cc": "format", "Mn": "mark", "Me": "mark"}.get(category, "")
 
 

@@ -170,12 +170,16 @@ def answers_score(card, predicted: Path, expected: Path):
 
 def pairs(predicted: Path, expected: Path):
     """F1, precision and recall of sentence pairs."""
-    predictions, gold = (set(lines(path, columns=2)) for path in (predicted, expected))
-    predictions, gold = predictions - {""}, gold - {""}
+    told, known = (list(filter(None, lines(path, columns=2))) for path in (predicted, expected))
+    predictions, gold = set(told), set(known)
     if not gold:
         raise InputError(f"{expected}: has no gold pairs")
     right = len(predictions & gold)
     said = [] if predictions else ["no pair is predicted"]
+    for found, whose in ((told, "predictions"), (known, "labels")):
+        if [any(map(str.isdigit, line)) for line in found[:2]] == [False, True]:
+            shown = found[0].replace("\t", " ")
+            said.append(f"the first pair of the {whose}, {shown!r}, holds no number: a header?")
     turned = sum("\t".join(reversed(line.split("\t"))) in gold for line in predictions - gold)
     said += [f"pairs that are gold with their columns swapped: {turned}"] if turned else []
     if predictions and not right:
@@ -183,7 +187,10 @@ def pairs(predicted: Path, expected: Path):
         told, known = ([set(ids) for ids in zip(*side, strict=True)] for side in split)
         strange = [i for i in (0, 1) if told[i].isdisjoint(known[i])]
         if strange and not (told[0].isdisjoint(known[1]) and told[1].isdisjoint(known[0])):
-            raise InputError(f"{predicted}: its columns are swapped; the foreign id comes first")
+            raise InputError(
+                f"{predicted}: its columns are swapped, or those of {expected}; the foreign id "
+                "comes first"
+            )
         if strange:
             where = ("first", "second")[strange[0]]
             what = f"no id of the {where} column is one of the labels' (other ids?)"

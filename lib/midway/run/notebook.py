@@ -79,7 +79,8 @@ def _read(path: Path):
         if '"nbformat"' not in text:
             raise ValueError("it has no nbformat")
         for cell in nb.cells:
-            cell.metadata["tags"] = list(cell.metadata.get("tags") or [])
+            tags = cell.metadata.get("tags") or []
+            cell.metadata["tags"] = [tags] if isinstance(tags, str) else list(tags)
             cell.metadata.setdefault("papermill", {})
             if not isinstance(cell.source, str) or not isinstance(cell.cell_type, str):
                 raise TypeError("a cell's type or source is no text")

@@ -73,6 +73,8 @@ def read(text: str) -> dict[str, Card]:
         raise InputError("cards: expected 'name: {field: value, ...}'")
     cards = {}
     for name, facts in tree.items():
+        if not isinstance(name, str) or not (isinstance(facts, dict) or name.startswith(".")):
+            raise InputError(f"card {name}: expected 'name: {{field: value, ...}}', name a text")
         if name.startswith("."):  # blocks that cards share by YAML alias
             continue
         facts = {"title": None} | facts

@@ -26,7 +26,10 @@ _CORE = {
     ),
 }
 #: keys of a card below which a bare value is the text that stands there: names in other files
-_TEXT = {"codes", "values", "drop", "where", "labels", "languages", "config", "revision"}
+_TEXT = {
+    *("codes", "values", "drop", "where", "labels", "languages", "config", "revision"),
+    *("path", "needs"),
+}
 
 
 def _scalar(kind: str):
@@ -133,8 +136,8 @@ def dump(tree) -> str:
 def parse(text: str, cards: bool = False) -> Any:
     """Parse YAML by the core schema of YAML 1.2; InputError, one line, when it is not valid.
 
-    cards: aliases and merge keys are allowed, and codes, values, drop, where, labels and languages
-    hold text as it stands there (``no``, ``010``, ``1e3``).
+    cards: aliases and merge keys are allowed, and codes, values, drop, where, labels, languages,
+    path and needs hold text as it stands there (``no``, ``010``, ``1e3``).
     """
     try:
         return yaml.load(text, Loader=_Cards if cards else _Loader)  # noqa: S506  (safe loaders)
