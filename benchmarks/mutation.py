@@ -125,7 +125,9 @@ def put(source: str, module) -> None:
     ours = [m for n, m in sys.modules.items() if n.startswith(("midway", "test_", "toy", "synth"))]
     for name, value in vars(new).items():
         old = vars(module).get(name)
-        if name.startswith("__") or getattr(value, "__module__", module.__name__) != new.__name__:
+        if value is old or name.startswith("__"):
+            continue  # imported, as SciPy's ufuncs, which name no module
+        if getattr(value, "__module__", module.__name__) != new.__name__:
             continue
         if isinstance(value, type):
             pairs = [(vars(old)[k], v) for k, v in vars(value).items() if inspect.isfunction(v)]

@@ -440,6 +440,54 @@ def test_resamples_of_many_predictors_fit_in_memory(monkeypatch):
     assert held == [(99, 6, 3)] * 3 + [(99, 2, 3)]  # each at most twice BLOCK
 
 
+def test_three_families_are_enough_and_two_are_not():
+    X, Y = frames(n=6, p=1, o=1)
+    table = correlate(X, Y, families=pd.Series(list("aabbcc"), X.index), **FEW)
+    assert table[["p", "rho_family", "p_family"]].notna().all(axis=None)
+    assert correlate(X[:0], Y[:0], families=pd.Series(dtype=object), **FEW)["p"].isna().all()
+
+
+def test_effective_number_of_units_by_hand():
+    """Two families of three copies: n + the 12 ordered pairs within families share everything."""
+    a, family = np.repeat([[1.0], [2.0]], 3, axis=0), np.repeat([0, 1], 3)
+    assert fm.effective(a, a, family) == pytest.approx(1 + 6**2 / (6 + 12))
+
+
+def test_family_means_are_permuted_at_most_9999_times():
+    """With the study itself 10,000, so that p has four decimals."""
+    X, Y = frames(n=8, p=1, o=1)
+    row = correlate(X, Y, families=pd.Series(range(8), X.index), permutations=12_000, resamples=99)
+    p = row["p_family"][0] * 10_000
+    assert 1 < p < 9999 and p == pytest.approx(round(p), abs=1e-6)
+
+
+def test_permutations_of_families_are_made_in_parts(monkeypatch):
+    monkeypatch.setattr(rs, "BLOCK", 700)
+    orders = np.array([np.arange(7)] * 50)
+    x, y = (t.to_numpy() for t in frames(n=7, p=3, o=2))
+    parts = fm.null(x, y, np.arange(7), orders, orders, "spearman")
+    assert [at.stop - at.start for at, _ in parts] == [20, 20, 10]  # of 7 units x (3 + 2) columns
+
+
+@pytest.mark.parametrize(
+    ("method", "parts"), [("pearson", [20, 20, 10]), ("kendall", [8] * 6 + [2])]
+)
+def test_resamples_are_made_in_parts(method, parts, monkeypatch):
+    """Of 6 units or 15 pairs of units x 3 columns."""
+    held, rho_of = [], rs.rho_of
+    monkeypatch.setattr(rs, "rho_of", lambda x, *rest: held.append(len(x)) or rho_of(x, *rest))
+    monkeypatch.setattr(rs, "BLOCK", 360)
+    _, x, y, _ = rs.arrays(*frames(n=6, p=2, o=1))
+    rs.bootstrap(x, y, method, 50, np.random.default_rng(0))
+    assert held == parts
+
+
+def test_of_units_that_occur_twice_the_first_is_named():
+    X, Y = frames(n=4)
+    with pytest.raises(InputError, match="'a' occurs twice"):
+        rs.arrays(X.set_axis(list("abab")), Y)
+
+
 def test_where_closed_forms_begin():
     for method, last in (("spearman", 100), ("pearson", 100), ("kendall", 50)):
         assert not large.many(last, method) and large.many(last + 1, method)

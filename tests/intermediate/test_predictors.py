@@ -190,6 +190,21 @@ def test_logme_of_tags_reads_first_pieces(folder):
     assert found == pytest.approx(retrieval.logme(x, y), abs=1e-3)
 
 
+def test_logme_of_tags_reads_whole_sentences_up_to_2000_pieces(folder):
+    """The sentence in which the 2,000th piece stands is read, the next is not."""
+    model, encoded = make(folder, "tags")
+    words = np.random.default_rng(1).choice(list("abcdef"), (300, 8)).tolist()
+    tags = [["XY"[w in "abc"] for w in line] for line in words]
+    features = encode({"tokens": words, "tags": tags}, "tags", "XY", encoded.tokenizer, 32)
+    n = int(np.searchsorted(features.lengths.cumsum(), 2000)) + 1
+    assert n < 300
+    states = hidden(encoded, features, 2)
+    x = np.concatenate([s[w[:, 0]] for s, w in zip(states, features.words, strict=True)][:n])
+    y = np.concatenate(features.tags[:n])
+    found = predictors.logme(model, Inputs(features, model, MACHINE, None), 2, MACHINE)
+    assert found == pytest.approx(retrieval.logme(x, y), abs=1e-4)
+
+
 def test_logme_of_spans_asks_which_pieces_of_the_context_answer(folder):
     """Pieces of the question are no part of it."""
     model, encoded = make(folder, "span")
