@@ -1,6 +1,7 @@
 """Fixtures that several test modules use; the suite never opens a socket off this machine."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 ROOT = Path(__file__).resolve().parents[1]
 
