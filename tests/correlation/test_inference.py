@@ -156,6 +156,10 @@ def test_runs_are_crossed_if_their_labels_are_shared():
     part = X.index[1:]  # one unit without seed 0: its other seed stands in
     some = correlate(X.loc[part], Y.loc[part], **FEW)
     assert some.attrs["crossed"] and np.isfinite(some[["run_low", "run_high"]]).all(axis=None)
+    index = pd.MultiIndex.from_tuples([("a", 1), ("b", 1), ("c", 2), ("d", 2), ("d", 3)])
+    X = pd.DataFrame({"x": np.arange(5.0)}, index=index)
+    assert rs.arrays(X.iloc[:4], X.iloc[:4])[3]  # two units a label are enough
+    assert not rs.arrays(X, X)[3]  # label 3 is of one unit alone
 
 
 # families
