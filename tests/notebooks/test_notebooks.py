@@ -79,7 +79,9 @@ def by_papermill(root, tmp_path, name, **given) -> dict:
     for key, value in given.items():
         command += ["-p", key, value]
     env = os.environ | {"PYTHONPATH": str(root / "lib")}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, cwd=tmp_path, timeout=600
+    )
     if "No such kernel" in done.stderr:
         pytest.skip("no kernel named python3 is installed here")
     assert done.returncode == 0, done.stderr[-2000:]
