@@ -471,6 +471,13 @@ def test_typed_files(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     table = correlate_table(tmp_path / "t.parquet", "task", "dev", "gain", **FEW)
     assert table["n"][0] == 7 and read(tmp_path / "t.parquet").text("task")[:2] == ["70", "7"]
+    frame["task"] = [2**53 + k for k in range(8)]
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert correlate_table(tmp_path / "t.parquet", "task", "dev", "gain", **FEW)["n"][0] == 8
+    frame["task"] = frame["task"].astype(float)  # as pandas does where one is missing: two in one
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="row 1: 'task' is 9007199254740992 as a floating-point"):
+        correlate_table(tmp_path / "t.parquet", "task", "dev", "gain", **FEW)
     records = [
         {"task": t, "dev": d, "gain": str(g)} for t, d, g in zip(TASKS, DEV, GAIN, strict=True)
     ]
