@@ -35,13 +35,17 @@ programs that open a notebook write to its metadata. The executed notebook is re
 `state.json` says how the last execution ended (`done`, `failed`, `died` or `interrupted`), also
 when there is no record.
 
-`results` of `01_intermediate` has `task`, `train_n` (training rows), `steps`, `losses`,
-`trajectory`, `controls`, `label_shuffled` and `summary`. `trajectory` is a list with one entry per
-checkpoint: `step`, `fraction`, `metrics` and, if the encoder was kept at this point, `dose`. Step 0
-is the baseline. `results` of `02_transfer` has `targets`, by name. Each target has `train_key`,
-`train_n`, `steps`, `losses`, `english`, `zero_shot`, `xtreme_mean`, `logme`, `languages`,
-`controls` and `missing`. In `variant`, the dose follows the name: `mnli@0.33`. Scores are in
-percent and losses in nats; calibration error, contrasts and gaps of cosines have no unit.
+`results` of `01_intermediate` has `task`, `tasks` (more than one for `multi`), `train_n` (training
+rows), `train_sizes`, `label_shuffled`, `steps`, `selected_step`, `losses`, `trajectory`, `summary`
+and `missing`. `trajectory` is a list with one entry per checkpoint: `step`, `fraction`, `metrics`
+and, if the encoder was kept at this point, `dose`. Step 0 is the baseline.
+
+`results` of `02_transfer` has `targets`, by name. Each target has `train_key`, `train_n`, `steps`,
+`losses`, `english`, `zero_shot`, `xtreme_mean`, `logme`, `languages`, `controls` and `missing`. In
+`variant`, the dose follows the name: `mnli@0.33`.
+
+Scores are in percent and losses in nats; calibration error, contrasts and gaps of cosines have no
+unit.
 
 ## What an audit proves and what it does not prove
 
