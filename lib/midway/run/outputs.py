@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from midway.study import params
-from midway.study.errors import InputError
 from midway.study.files import root
 
 ENOUGH = 5  # tasks below which no correlation can be significant
