@@ -168,7 +168,8 @@ def read(path: Path) -> dict:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: expected keys such as 'study:', found {type(tree).__name__}")
+        found = "nothing" if tree is None else type(tree).__name__
+        raise InputError(f"{path}: expected keys such as 'study:', found {found}")
     return tree
 
 
