@@ -45,7 +45,10 @@ def test_no_verdict_within_the_error_of_the_permutations(p):
     row = GOOD | {"p_maxt": p, "p_mc_low": p - 0.0012, "p_mc_high": p + 0.0012}
     assert words.verdict(row) == "undecided" and "undecided" in words.cell(row)
     table = pd.DataFrame([row])
-    assert "0 hold after" in words.family(table)[0] and "1 is undecided" in words.family(table)[0]
+    assert "1 predictor-outcome pair tested" in words.family(table)[0]
+    assert words.family(table)[0].endswith(": undecided.")
+    both = words.family(pd.DataFrame([row, row]))[0]
+    assert "0 hold after" in both and "2 are undecided" in both
     exact = row | {"p_mc_low": p, "p_mc_high": p}
     assert words.verdict(exact) == ("holds" if p < 0.05 else "not shown")
 
@@ -54,8 +57,10 @@ def test_pairs_named_before_training_come_first():
     """What was looked at afterwards must not pass for what was asked."""
     rows = pd.DataFrame([GOOD | {"primary": False}, GOOD | {"primary": True, "p_maxt": 0.7}])
     lines = words.family(rows)
-    assert lines[0].startswith("Of 1 primary pairs") and "0 hold" in lines[0]
-    assert any(line.startswith("Of 1 exploratory pairs") and "1 holds" in line for line in lines)
+    assert lines[0].startswith("1 primary pair tested (")
+    assert lines[0].rstrip(".").endswith(": not significant")
+    assert lines[1].startswith("No association is shown") and "many pairs" not in lines[1]
+    assert any(x.startswith("1 exploratory pair tested") and x.endswith("holds.") for x in lines)
     assert "found among many pairs" in lines[-1] and "rises" not in " ".join(lines)
     assert words.cell(GOOD | {"primary": True}).startswith("average rises with accuracy")
 
