@@ -117,6 +117,7 @@ def test_placebo_and_difference():
     few = [v[v.index.get_level_values(3) < 60] for v in two]
     open_ = within(*few, **FEW).iloc[0]
     assert (open_["placebo_low"], open_["placebo_high"]) == (-1, 1)  # four points, two lines
+    assert np.isnan(open_["difference_low"]) and np.isnan(open_["difference_high"])
 
 
 def test_seeds_are_drawn_jointly():

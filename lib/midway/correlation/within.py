@@ -172,6 +172,8 @@ def _correlations(xs, ys, px, py, family, resamples, alpha, rng):
         half = norm.ppf(1 - alpha / 2) / np.sqrt(np.maximum(free - 1, 0))
         z = np.arctanh(np.clip(out["r_placebo"], -1 + 1e-6, 1 - 1e-6))
         out["placebo_low"], out["placebo_high"] = np.tanh(z - half), np.tanh(z + half)
+    for name in ("difference_low", "difference_high"):
+        out[name] = np.where(free > 1, out[name], np.nan)
     return out
 
 
