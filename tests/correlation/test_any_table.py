@@ -609,6 +609,24 @@ def test_files_of_another_kind_are_named(tmp_path, content, name, message):
     refused(tmp_path, content, message, name=name)
 
 
+@pytest.mark.parametrize(
+    ("more", "content", "message"),
+    [
+        (["--seed", "-1"], text(), "--seed: -1; expected a whole number"),
+        ([], json.dumps([{"task": t, "dev": 1, "gain": 2} for t in ("\ud800", "b", "c")]),
+         "cannot be correlated ('utf-8' codec"),
+    ],
+)  # fmt: skip
+def test_what_only_a_library_refuses_is_one_line(tmp_path, capsys, more, content, message):
+    (tmp_path / "t.json").write_text(content)
+    (tmp_path / "t.csv").write_text(content)
+    name = str(tmp_path / ("t.csv" if more else "t.json"))
+    words = ["correlate", name, "--unit", "task", "--predictors", "dev", "--outcomes", "gain"]
+    assert cli.main([*words, *more]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+
+
 def test_objects_line_by_line_under_any_name(tmp_path):
     rows = [{"task": t, "dev": d, "gain": g} for t, d, g in zip(TASKS, DEV, GAIN, strict=True)]
     same(run(tmp_path, "\n".join(map(json.dumps, rows)), name="t.json"))
