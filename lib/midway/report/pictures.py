@@ -12,49 +12,40 @@ from midway.report import drawing, figures
 from midway.study import names, tasks
 from midway.study.files import write_atomic
 
-#: metrics whose curves are shown
-CURVES = ("main", "loss", "p_at_1")
-#: inches; two figures stand side by side on the first screen
-SIZE = (4.9, 2.75)
-
-
-#: figures that 03 leaves behind and the page shows: what they say, and the table of their data
+CURVES = ("main", "loss", "p_at_1")  # metrics whose curves are shown
+SIZE = (4.9, 2.75)  # inches; two figures stand side by side on the first screen
+#: figures that 03 leaves behind and the page shows: the table of their data, and what they say
 TAKEN = {
     "power": (
-        "How often a study of this design, and of others, finds a true correlation.",
-        "design",
-    ),
+        "design", "How often a study of this design, and of others, finds a true correlation."),
     "specifications_main_gain": (
-        "The same correlation under every choice that could have been made otherwise; the large "
-        "dot is the one reported.",
-        "specification",
-    ),
-}
+        "specification", "The same correlation under every choice that could have been made "
+        "otherwise; the large dot is the one reported."),
+}  # fmt: skip
 
 
 @dataclass
 class Picture:
-    """A figure with its caption, a description for those who do not see it, and its data."""
+    """A figure as SVG, its caption, (format, link) of its files; what they are made of, if new."""
 
     name: str
-    figure: object
+    svg: Markup
     caption: str
-    label: str
-    data: pd.DataFrame
-
-    @property
-    def svg(self) -> Markup:
-        return Markup(drawing.inline(self.figure, self.name, self.label))  # noqa: S704
-
-    @property
-    def files(self) -> list[tuple[str, str]]:
-        """(format, link) of what can be downloaded."""
-        return [(e.upper(), f"figures/{quote(self.name)}.{e}") for e in ("svg", "png", "csv")]
+    files: list[tuple[str, str]]
+    figure: object = None
+    data: pd.DataFrame | None = None
 
     def write(self, folder: Path) -> None:
-        """Write the figure as SVG and PNG, and its data as CSV."""
-        drawing.save(self.figure, folder, self.name, ("svg", "png"))
-        write_atomic(folder / f"{self.name}.csv", self.data.to_csv())
+        """Write a new figure as SVG and PNG, and its data as CSV."""
+        if self.data is not None:
+            drawing.save(self.figure, folder, self.name, ("svg", "png"))
+            write_atomic(folder / f"{self.name}.csv", self.data.to_csv())
+
+
+def new(name: str, figure, caption: str, label: str, data: pd.DataFrame) -> Picture:
+    """label: a description for those who do not see the figure."""
+    files = [(end.upper(), f"figures/{quote(name)}.{end}") for end in ("svg", "png", "csv")]
+    return Picture(name, Markup(drawing.inline(figure, name, label)), caption, files, figure, data)
 
 
 def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, weak) -> dict:
@@ -62,40 +53,25 @@ def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, 
 
     base: the way from the page to the study's folder; weak: as in :func:`units`.
     """
-    found: list = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
+    found = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
     if "correlation" in made:
         found += [taken(folder, base, name) for name in TAKEN]
         found.append(doses(folder, made, weak, study.correlation.outcome))
     return {p.name: p for p in found if p is not None}
 
 
-@dataclass
-class Taken:
-    """A figure that a step has drawn, shown as it is."""
-
-    name: str
-    svg: Markup
-    caption: str
-    files: list
-
-    def write(self, folder: Path) -> None:
-        """Nothing: its files are the step's."""
-
-
-def taken(folder: Path, base: str, name: str) -> Taken | None:
-    """A figure of 03, None where it was not drawn."""
+def taken(folder: Path, base: str, name: str) -> Picture | None:
+    """A figure of 03 as it is, None where it was not drawn."""
     step = "03_correlation"
-    (caption, table), drawn = TAKEN[name], f"{step}/figures/{name}"
+    (table, caption), drawn = TAKEN[name], f"{step}/figures/{name}"
     try:
         text = (folder / f"{drawn}.svg").read_text(encoding="utf-8")
         svg = Markup(drawing.themed(text, name, caption))  # noqa: S704
     except (OSError, TypeError):
         return None
-    files = [(end.upper(), f"{drawn}.{end}") for end in ("svg", "png")]
-    files.append(("CSV", f"{step}/tables/{table}.csv"))
-    return Taken(
-        name, svg, caption, [(k, base + quote(f)) for k, f in files if (folder / f).exists()]
-    )
+    files = [f"{drawn}.svg", f"{drawn}.png", f"{step}/tables/{table}.csv"]
+    files = [(f[-3:].upper(), base + quote(f)) for f in files if (folder / f).exists()]
+    return Picture(name, svg, caption, files)
 
 
 def real(made: dict) -> Picture | None:
@@ -103,16 +79,18 @@ def real(made: dict) -> Picture | None:
     if not {"taskweb_mean", "taskweb_tasks"} <= set(made):
         return None
     points = made["taskweb_tasks"][1].groupby("task")[["own", "given"]].mean()
-    row = made["taskweb_mean"][1].set_index("predictor").loc["own"]
     points = points.set_axis(["x", "y"], axis=1)
-    low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
-    facts = {"predictor": "main", "outcome": "other tasks", "low": low, "high": high}
+    row = made["taskweb_mean"][1].set_index("predictor").loc["own"]
+    row["low"], row["high"] = (
+        min(row["low"], row["family_low"]),
+        max(row["high"], row["family_high"]),
+    )
+    row["predictor"], row["outcome"], row["p_maxt"] = "main", "other tasks", None
     note = f"n = {len(points)} English tasks, means over {row['strata']:.0f} models and 8 seeds; "
     note += "widest 95 % interval (families of tasks); no test"
-    row_ = pd.Series(facts | {"rho": row["rho"], "p_maxt": None})
     grey = {"color": drawing.MUTED, "marker": "o"}
-    fig = figures.scatter(points, row_, note=note, size=SIZE, look=lambda name: grey)
-    return Picture(
+    fig = figures.scatter(points, row, note=note, size=SIZE, look=lambda name: grey)
+    return new(
         "real", fig,
         "Published real tasks (TaskWeb): a dot for each task, its own score against the mean gain "
         "of other tasks after training on it.",
@@ -139,7 +117,7 @@ def miniature(cells, X, Y) -> Picture | None:
     points = X[[name]].join(Y["average"]).dropna().set_axis(["x", "y"], axis=1)
     fig = figures.scatter(points, row, unit="intermediate tasks", size=SIZE)
     values = ", ".join(f"{v} {p.x:.3g} and {p.y:+.1f}" for v, p in points.iterrows())
-    return Picture(
+    return new(
         "miniature", fig,
         "This study: a dot for each intermediate task, mean over seeds; the gain is the mean over "
         f"{sum(c in tasks.TARGETS for c in Y)} targets. Violet: sentence pairs; green: questions "
@@ -155,7 +133,7 @@ def forest(cells) -> Picture | None:
     if part.empty:
         return None
     values = ", ".join(f"{names.predictor(r.predictor)} {r.rho:+.2f}" for r in part.itertuples())
-    return Picture(
+    return new(
         "forest", figures.forest(cells),
         "Every predictor against the average gain; point at a line for its numbers.",
         f"Correlations with the average gain: {values}.", part.set_index("predictor"),
@@ -164,17 +142,17 @@ def forest(cells) -> Picture | None:
 
 def doses(folder: Path, made: dict, weak, value: str) -> Picture | None:
     """While a task trains: its own score against the average gain, a line for each task."""
-    table = made.get("within", ("", pd.DataFrame(columns=["predictor", "outcome", "p"])))[1]
-    rows = table[(table["predictor"] == "main") & (table["outcome"] == "average")].dropna(
-        subset="p"
-    )
+    if "within" not in made:
+        return None
+    table = made["within"][1].dropna(subset="p")
+    rows = table[(table["predictor"] == "main") & (table["outcome"] == "average")]
     if rows.empty:
         return None
     kept = reliability.without(tables.outcomes(folder, doses=True), weak)
     points = arrays.doses(tables.predictors(folder, doses=True), kept, "main", "average", value)
     ends = points[points["dose"] == 1]
     values = ", ".join(f"{p.variant} {p.x:.3g} and {p.y:+.1f}" for p in ends.itertuples())
-    return Picture(
+    return new(
         "within", figures.doses(points, rows.iloc[0], value),
         "While a task trains: its own score against the average gain, a line through the measured "
         "points of each training.",
@@ -191,7 +169,7 @@ def curves(predictors) -> Picture | None:
     ends = part.sort_values("fraction").groupby(["variant", "predictor"])["value"].last()
     values = ", ".join(f"{v} {x:.0f}" for (v, p), x in ends.items() if p == "main")
     columns = ["variant", "seed", "fraction", "predictor", "value"]
-    return Picture(
+    return new(
         "curves", figures.trajectories(part[columns]),
         "The own score, the loss and translation retrieval while each variant is trained.",
         f"Curves over training; own score at the end: {values}.", part[columns],
