@@ -156,8 +156,8 @@ def nested(merit: pd.DataFrame, gain: pd.Series, family=None, *, rivals=None, fi
 
 def _preferences(merit: pd.DataFrame, i, j) -> np.ndarray:
     """Rules x pairs: 1 where a rule takes the first of a pair, -1 the second, 0 a coin."""
-    merit = merit.to_numpy().T
-    return np.sign(merit[:, i] - merit[:, j])
+    values = merit.to_numpy().T
+    return np.sign(values[:, i] - values[:, j])
 
 
 def _deals(n: int, most: int, seed: int):

@@ -179,11 +179,12 @@ def no_name_twice(path: Path, names) -> None:
 def _rows(text: str, separator: str) -> tuple[list[tuple[int, list[str]]], list[int], str]:
     """(line, cells) of each row, the lines that are empty, and what stopped the reading."""
     found, empty, begin = [], [], 1
-    if separator == "\t":
-        look: dict = {"quoting": csv.QUOTE_NONE}
-    else:
-        look = {"skipinitialspace": re.search(rf'{re.escape(separator)} +"', text) is not None}
-    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=separator, strict=True, **look)
+    tabs = separator == "\t"
+    reader = csv.reader(
+        io.StringIO(text, newline="\n"), delimiter=separator, strict=True,
+        quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+        skipinitialspace=not tabs and bool(re.search(rf'{re.escape(separator)} +"', text)),
+    )  # fmt: skip
     try:
         for cells in reader:
             if len(cells) > 1 or (cells and cells[0].strip()):

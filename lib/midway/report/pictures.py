@@ -31,7 +31,7 @@ class Picture:
     name: str
     svg: Markup
     caption: str
-    files: list[tuple[str, str]]
+    files: list
     figure: object = None
     data: pd.DataFrame | None = None
 
