@@ -7,20 +7,20 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
-from midway.correlation import arrays, reliability, tables
+from midway.correlation import arrays, reliability, tables, taskweb
 from midway.report import drawing, figures
 from midway.study import names, tasks
 from midway.study.files import write_atomic
 
 CURVES = ("main", "loss", "p_at_1")  # metrics whose curves are shown
 SIZE = (4.9, 2.75)  # inches; two figures stand side by side on the first screen
-#: figures that 03 leaves behind and the page shows: the table of their data, and what they say
+#: figures of 03 that the page shows: the table with their data, and the caption
 TAKEN = {
     "power": (
         "design", "How often a study of this design, and of others, finds a true correlation."),
     "specifications_main_gain": (
-        "specification", "The same correlation under every choice that could have been made "
-        "otherwise; the large dot is the one reported."),
+        "specification", "The same correlation for every combination of analysis choices; the "
+        "large dot is the reported one."),
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def new(name: str, figure, caption: str, label: str, data: pd.DataFrame) -> Pict
 def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, weak) -> dict:
     """Every figure that the finished steps allow, by name.
 
-    base: the way from the page to the study's folder; weak: as in :func:`units`.
+    base: relative path from the page to the study's folder; weak: see :func:`units`.
     """
     found = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
     if "correlation" in made:
@@ -61,7 +61,7 @@ def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, 
 
 
 def taken(folder: Path, base: str, name: str) -> Picture | None:
-    """A figure of 03 as it is, None where it was not drawn."""
+    """A figure that 03 has drawn, unchanged; None if it has not."""
     step = "03_correlation"
     (table, caption), drawn = TAKEN[name], f"{step}/figures/{name}"
     try:
@@ -75,16 +75,14 @@ def taken(folder: Path, base: str, name: str) -> Picture | None:
 
 
 def real(made: dict) -> Picture | None:
-    """Published tasks: own score against what the task gives to others (from 04)."""
+    """Published tasks: own score against the gain of other tasks (from 04)."""
     if not {"taskweb_mean", "taskweb_tasks"} <= set(made):
         return None
     points = made["taskweb_tasks"][1].groupby("task")[["own", "given"]].mean()
-    points = points.set_axis(["x", "y"], axis=1)
+    points = points.set_axis(["x", "y"], axis=1).join(taskweb.cards()["title"])
     row = made["taskweb_mean"][1].set_index("predictor").loc["own"]
-    row["low"], row["high"] = (
-        min(row["low"], row["family_low"]),
-        max(row["high"], row["family_high"]),
-    )
+    row["low"] = row[["low", "family_low"]].min()
+    row["high"] = row[["high", "family_high"]].max()
     row["predictor"], row["outcome"], row["p_maxt"] = "main", "other tasks", None
     note = f"n = {len(points)} English tasks, means over {row['strata']:.0f} models and 8 seeds; "
     note += "widest 95 % interval (families of tasks); no test"
@@ -92,14 +90,14 @@ def real(made: dict) -> Picture | None:
     fig = figures.scatter(points, row, note=note, size=SIZE, look=lambda name: grey)
     return new(
         "real", fig,
-        "Published real tasks (TaskWeb): a dot for each task, its own score against the mean gain "
-        "of other tasks after training on it.",
+        "Published real tasks (TaskWeb): a dot for each task. Its own score is compared with the "
+        "mean gain of other tasks after training on it.",
         f"Scatter of {len(points)} published tasks, rho {row['rho']:+.2f}.", points,
     )  # fmt: skip
 
 
 def own_score(cells) -> pd.Series | None:
-    """The row of the own score (its rise, where that is known) against the average gain."""
+    """The correlation of the own score (its rise, if known) with the average gain."""
     rows = cells[(cells["outcome"] == "average") & cells["rho"].notna()]
     for name in ("main_gain", "main"):
         for _, row in rows[rows["predictor"] == name].iterrows():
@@ -128,20 +126,21 @@ def miniature(cells, X, Y) -> Picture | None:
 
 
 def forest(cells) -> Picture | None:
-    """Every predictor against the average gain."""
+    """Correlations of every predictor with the average gain."""
     part = cells[(cells["outcome"] == "average") & cells["rho"].notna()]
     if part.empty:
         return None
     values = ", ".join(f"{names.predictor(r.predictor)} {r.rho:+.2f}" for r in part.itertuples())
     return new(
         "forest", figures.forest(cells),
-        "Every predictor against the average gain; point at a line for its numbers.",
+        "The correlation of every predictor with the average gain; point at a line to see its "
+        "numbers.",
         f"Correlations with the average gain: {values}.", part.set_index("predictor"),
     )  # fmt: skip
 
 
 def doses(folder: Path, made: dict, weak, value: str) -> Picture | None:
-    """While a task trains: its own score against the average gain, a line for each task."""
+    """Own score against average gain while a task is trained, one line per task."""
     if "within" not in made:
         return None
     table = made["within"][1].dropna(subset="p")
@@ -154,14 +153,14 @@ def doses(folder: Path, made: dict, weak, value: str) -> Picture | None:
     values = ", ".join(f"{p.variant} {p.x:.3g} and {p.y:+.1f}" for p in ends.itertuples())
     return new(
         "within", figures.doses(points, rows.iloc[0], value),
-        "While a task trains: its own score against the average gain, a line through the measured "
-        "points of each training.",
+        "Own score and average gain while a task is trained: one line for each task, through the "
+        "points where both were measured.",
         f"Own score and average gain at the end of training: {values}.", points,
     )  # fmt: skip
 
 
 def curves(predictors) -> Picture | None:
-    """Metrics over training, a line for each variant."""
+    """Metrics during training, one line per variant."""
     part = predictors[predictors["predictor"].isin(CURVES) & predictors["target"].isna()]
     part = part[part.groupby("variant")["fraction"].transform("nunique") > 1]
     if part.empty:
@@ -177,9 +176,9 @@ def curves(predictors) -> Picture | None:
 
 
 def units(study, predictors, outcomes, weak) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is correlated: units x predictors and units x outcomes, means over seeds.
+    """The two correlated tables, means over seeds: units x predictors and units x outcomes.
 
-    weak: targets that 03 leaves out of the average, as they are not reliable enough.
+    weak: targets that 03 leaves out of the average because they are not reliable enough.
     """
     kept = reliability.without(outcomes, weak)
     X, Y, _ = arrays.wide(predictors, kept, value=study.correlation.outcome)
