@@ -45,7 +45,10 @@ def test_no_verdict_within_the_error_of_the_permutations(p):
     row = GOOD | {"p_maxt": p, "p_mc_low": p - 0.0012, "p_mc_high": p + 0.0012}
     assert words.verdict(row) == "undecided" and "undecided" in words.cell(row)
     table = pd.DataFrame([row])
-    assert "0 hold after" in words.family(table)[0] and "1 is undecided" in words.family(table)[0]
+    assert "1 predictor-outcome pair tested" in words.family(table)[0]
+    assert words.family(table)[0].endswith(": undecided.")
+    both = words.family(pd.DataFrame([row, row]))[0]
+    assert "0 hold after" in both and "2 are undecided" in both
     exact = row | {"p_mc_low": p, "p_mc_high": p}
     assert words.verdict(exact) == ("holds" if p < 0.05 else "not shown")
 
@@ -54,8 +57,10 @@ def test_pairs_named_before_training_come_first():
     """What was looked at afterwards must not pass for what was asked."""
     rows = pd.DataFrame([GOOD | {"primary": False}, GOOD | {"primary": True, "p_maxt": 0.7}])
     lines = words.family(rows)
-    assert lines[0].startswith("Of 1 primary pairs") and "0 hold" in lines[0]
-    assert any(line.startswith("Of 1 exploratory pairs") and "1 holds" in line for line in lines)
+    assert lines[0].startswith("1 primary pair tested (")
+    assert lines[0].rstrip(".").endswith(": not significant")
+    assert lines[1].startswith("No association is shown") and "many pairs" not in lines[1]
+    assert any(x.startswith("1 exploratory pair tested") and x.endswith("holds.") for x in lines)
     assert "found among many pairs" in lines[-1] and "rises" not in " ".join(lines)
     assert words.cell(GOOD | {"primary": True}).startswith("average rises with accuracy")
 
@@ -239,8 +244,8 @@ def test_readme_says_what_03_says(root):
 
 WITHIN = {"predictor": "main", "outcome": "average", "tasks": 9, "r_within": 0.9, "r_partial": 0.8,
           "partial_low": 0.5, "partial_high": 0.9, "p": 0.001, "p_maxt": 0.01, "p_mc_low": 0.008,
-          "p_mc_high": 0.012, "placebos": 9, "r_placebo": 0.4, "difference_low": 0.1,
-          "difference_high": 0.7}  # fmt: skip
+          "p_mc_high": 0.012, "placebos": 9, "r_placebo": 0.4, "placebo_low": 0.1,
+          "placebo_high": 0.6, "difference_low": 0.1, "difference_high": 0.7}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -257,7 +262,7 @@ WITHIN = {"predictor": "main", "outcome": "average", "tasks": 9, "r_within": 0.9
 )
 def test_within_a_task_only_what_is_beyond_time(change, says):
     lines = words.within(pd.DataFrame([WITHIN | change]))
-    assert says in lines[-1] and "r = +0.40 with shuffled labels" in lines[-1]
+    assert says in lines[-1] and "r = +0.40 (+0.10 to +0.60) with shuffled labels" in lines[-1]
     assert ("needs correct labels" in lines[-1]) == (change == {"difference_low": -0.1})
     assert "three tasks" in words.within(pd.DataFrame([WITHIN | {"p": np.nan}]))[0]
 
@@ -397,7 +402,7 @@ def test_within_tasks_word_for_word():
     assert lines[1] == (
         "c and average within tasks rise together, with training time removed: r = +0.90 while 9 "
         "tasks train, +0.80 (+0.50 to +0.90) with time removed, family-wise p = 0.030; r = +0.40 "
-        "with shuffled labels."
+        "(+0.10 to +0.60) with shuffled labels."
     )
     assert lines[2].startswith("Within tasks, of 4 exploratory pairs 3 hold after")
     assert (

@@ -1,5 +1,7 @@
 """Verbs of a study: run, plan, status, report, clean, audit, seal, doctor, fetch."""
 
+import os
+
 from midway.cli.group import (
     a_folder,
     a_study,
@@ -105,8 +107,9 @@ def report(folder):
     """Build a study's report (index.html) again from what is finished; nothing else runs."""
     folder = folder_of(folder)
     in_project("report")
-    from midway.run import schedule
+    from midway.run import record, schedule
 
+    os.environ[record.BY_HAND] = "1"
     return schedule.report(folder)
 
 

@@ -112,10 +112,9 @@ def _family(known, unit, most, name) -> list[str]:
     able = int(known["critical"].notna().sum())
     if not able:
         return [f"With n = {n} no correlation at all could reach p < {alpha:g}."]
-    first = (
-        f"Of {len(known)} {name} pairs (n = {n} {unit}, {known.attrs.get('method', 'rho')}), "
-        f"{good} {_hold(good)} after max-T correction over all of them"
-    )
+    how = f"(n = {n} {unit}, {known.attrs.get('method', 'rho')})"
+    first = f"Of {len(known)} {name} pairs {how}, {good} {_hold(good)} after max-T correction over "
+    first += "all of them"
     if open_:
         first += f", {open_} {'is' if open_ == 1 else 'are'} undecided"
     found = int((known["q_bh"] < alpha).sum())
@@ -123,11 +122,17 @@ def _family(known, unit, most, name) -> list[str]:
         f"; {found} at a false discovery rate of {alpha:g} (uncorrected, by chance alone up to "
         f"{alpha * able:.1f} of the {able} that can reach {alpha:g} are expected)."
     )
+    many = " and so many pairs"
+    if len(known) == 1:
+        weak = "not significant" if known["p_maxt"].iloc[0] >= alpha else "not shown"
+        word = "it holds" if good else "undecided" if open_ else weak
+        first = f"1 {name} pair tested {how}: {word}."
+        many = ""
     out = [first]
     if not good:
         out.append(
-            "No association is shown, and none is excluded: with so few tasks and so many pairs a "
-            "study can miss even a strong one."
+            f"No association is shown, and none is excluded: with so few tasks{many} a study can "
+            "miss even a strong one."
         )
     told = _told(known.assign(size=known["rho"].abs()), said, name)
     order = told.sort_values(["p_maxt", "p", "size"], ascending=[True, True, False])
@@ -202,7 +207,8 @@ def _within(row, alpha) -> str:
     )
     said, placebo = _within_verdict(row, alpha), ""
     if row["placebos"] > 0 and pd.notna(row["r_placebo"]):
-        facts += f"; r = {row['r_placebo']:+.2f} with shuffled labels"
+        facts += (f"; r = {row['r_placebo']:+.2f} ({row['placebo_low']:+.2f} to "
+                  f"{row['placebo_high']:+.2f}) with shuffled labels")  # fmt: skip
         if not (row["difference_low"] > 0 or row["difference_high"] < 0):
             placebo = " It is not shown that this needs correct labels."
     if said == "undecided":

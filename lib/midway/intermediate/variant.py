@@ -120,7 +120,7 @@ class Run:
         n = len(english) // len(parts)
         if not n:
             raise InputError(
-                f"{card.name}+translated: {len(english)} training rows for {len(parts)} languages"
+                f"{card.name}+translated: only {len(english)} rows for {len(parts)} languages"
             )
         picked = [p.select(range(i * n, min((i + 1) * n, len(p)))) for i, p in enumerate(parts)]
         return concatenate_datasets(picked)

@@ -47,7 +47,7 @@ def profile(name: str | None) -> dict:
         if not isinstance(value, dict):
             raise InputError(f"{path}: steps: {stage}: found {value!r}, expected settings")
     if "executor" not in settings:
-        raise InputError(f"{path}: executor is missing: slurm, or a Python class by its full name")
+        raise InputError(f"{path}: executor is missing: write slurm or a Python class's full name")
     return settings
 
 

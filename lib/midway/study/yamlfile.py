@@ -69,7 +69,7 @@ class _Core(SafeConstructor):
         for key in own:
             name = repr(self.construct_object(key, deep=True))
             if name in seen:
-                raise InputError(f"line {key.start_mark.line + 1}: key {name} stands twice")
+                raise InputError(f"line {key.start_mark.line + 1}: key {name} occurs twice")
             seen.add(name)
         return super().construct_mapping(node, deep)
 
