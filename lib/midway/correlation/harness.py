@@ -25,6 +25,9 @@ KEYS = ("model", "task", "split", "subset", "metric")
 def read(path: Path) -> Table:
     """A table from a JSON file or from all those in a folder. Raises InputError, one line."""
     if path.is_dir():
+        if (path / "params.yaml").is_file():
+            there = path / "03_correlation/tables/correlation.csv"
+            raise InputError(f"{path}: a study's outputs, not a table; its correlations: {there}")
         files = sorted(p for p in path.rglob("*.json") if p.name != "model_meta.json")
         facts = [fact for file in files for fact in _facts(_load(file), file, path)]
         if not facts:
