@@ -215,7 +215,7 @@ def become(arguments, cwd, env, log, path) -> None:
         os.nice(10)
     os.environ.clear()
     os.environ.update(env)
-    sys.path[:] = path
+    sys.path[:] = [os.fsdecode(os.fsencode(p)) for p in path]  # the run may have another encoding
     for name in [n for n in sys.modules if n.partition(".")[0] in ("midway", "__mp_main__")]:
         del sys.modules[name]
     if "numpy" in sys.modules:
