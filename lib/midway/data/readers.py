@@ -73,7 +73,7 @@ def _tsv(part: dict, path: Path, shown: str) -> Rows:
                 have = ", ".join(names)[:120]
                 raise Broken(f"{shown}: line 1: no column {column!r} (found: {have})")
     elif len(first := found[0].split("\t")) in width:
-        width = {len(first)}  # all lines as the first: a last line cut short is seen
+        width = {len(first)}  # as wide as the first line, so an incomplete last line is seen
     left = part.get("broken", 0)
     for number, line in enumerate(found[1:] if names else found, 2 if names else 1):
         fields = line.split("\t")

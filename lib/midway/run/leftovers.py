@@ -29,7 +29,7 @@ def others(study, study_dir: Path, named: set[str]) -> tuple[list[str], list[str
     A file among the steps, or one that looks like a page or figure of the report, is a problem.
     """
     own = {study_dir / sid.path for sid in steps(study)}
-    own |= {path.parent for path in study_dir.glob("0*/**/record.json")}  # told by steps_left
+    own |= {path.parent for path in study_dir.glob("0*/**/record.json")}  # steps_left reports them
     report = (study_dir / STEPS[4] / "record.json").exists()
     wrong, notes = [], []
     for path in sorted(p for p in study_dir.rglob("*") if p.is_file()):

@@ -158,6 +158,6 @@ def on_signals(stop: Stop, more: dict | None = None) -> dict:
 def job(sid, study_file: Path, owner: dict):
     """Execute a step in a process of an executor; signals of a scheduler interrupt it."""
     stop = Stop()
-    with contextlib.suppress(ValueError):  # not the main thread: the owner's lock is all there is
+    with contextlib.suppress(ValueError):  # not the main thread: only the owner's lock can end it
         on_signals(stop, {signal.SIGUSR2: "the time limit is near"})  # as submitit asks Slurm to
     return run_step(sid, study_file, stop=stop, owner=owner)

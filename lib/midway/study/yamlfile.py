@@ -151,7 +151,7 @@ def parse(text: str, cards: bool = False) -> Any:
 
 
 def read(path: Path) -> dict:
-    """The keys and values of a params file; InputError when it is none."""
+    """The keys and values of a params file; InputError if it is not one."""
     try:
         if not path.is_file():
             what = "a folder, not a" if path.is_dir() else "no such"
