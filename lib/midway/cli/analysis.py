@@ -14,6 +14,7 @@ from midway.cli.group import (
     folder_of,
     in_project,
     option,
+    outputs,
     verb,
 )
 from midway.study.errors import InputError
@@ -74,7 +75,6 @@ def correlate(table, **options):
 @as_json
 def recommend(folder, target, predictor, budget, as_json):
     """Say which intermediate task is expected to help most, and how sure that is."""
-    folder = folder_of(folder)
     from midway.correlation import recommend as choosing
 
     if find_spec("datasets") is None:
@@ -105,16 +105,15 @@ def design(folder, effect, power, tests, alpha, as_json):
 
 @verb("compare outputs/mini outputs/other")
 @a_folder
-@argument("other", type=FILE)
+@outputs("other")
 def compare(folder, other):
     """Put two studies side by side: settings, gains, correlations."""
-    first, other = folder_of(folder), folder_of(other)
     from midway.report import compare as side
 
-    found = side.compare(first, other)
+    found = side.compare(folder, other)
     print(side.text(found))
-    path = first.parent / f"compare_{first.name}_{other.name}.html"
-    print(side.write(found, first, other, path))
+    path = folder.parent / f"compare_{folder.name}_{other.name}.html"
+    print(side.write(found, folder, other, path))
 
 
 @verb("list tasks", "list encoders", "list params", name="list")

@@ -22,7 +22,7 @@ examples:
 \b
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
-IN_PROJECT = (*"run plan status report audit seal crate doctor fetch".split(), "list params")
+IN_PROJECT = (*"run plan status report audit seal doctor fetch".split(), "list params")
 ORDER = (  # in which they are needed
     *("run", "plan", "status", "report", "clean", "audit", "seal", "crate", "doctor", "fetch"),
     *("recommend", "design", "compare", "correlate", "score", "list", "completion"),
@@ -62,10 +62,20 @@ def verb(*examples, name=None):
     return lambda function: verbs.command(name, epilog=text)(function)
 
 
+def outputs(name: str = "folder"):
+    """An argument: a study's outputs folder, checked."""
+
+    def checked(ctx, _param, value):
+        found = folder_of(value)
+        in_project(ctx.info_name)
+        return found
+
+    return argument(name, type=FILE, callback=checked)
+
+
 option, argument = click.option, click.argument
 as_json = option("--json", "as_json", is_flag=True, help="As JSON.")
-a_study = argument("params", type=FILE)
-a_folder = argument("folder", type=FILE)
+a_study, a_folder = argument("params", type=FILE), outputs()
 changed = option(
     "--set",
     "changes_",

@@ -5,9 +5,7 @@ from midway.cli.group import (
     a_study,
     as_json,
     changed,
-    folder_of,
     forced,
-    in_project,
     option,
     say_json,
     study_of,
@@ -83,28 +81,20 @@ def show_plan(study, force, stages=None, as_json=False, summary=False):
 @as_json
 def status(folder, as_json):
     """Show how every step of a study ended."""
-    folder = folder_of(folder)
-    in_project("status")
-    from midway.run import missing
     from midway.run import plan as planning
-    from midway.study import params
+    from midway.study.params import load
 
     rows = planning.status(folder)
     if as_json:
         return say_json(rows)
-    print(
-        planning.matrix(rows),
-        *missing.without(params.load(folder / "params.yaml"), folder),
-        sep="\n",
-    )
+    missing = planning.without(load(folder / "params.yaml"), folder)
+    print(planning.matrix(rows), *missing, sep="\n")
 
 
 @verb("report outputs/mini")
 @a_folder
 def report(folder):
     """Build a study's report (index.html) again from what is finished; nothing else runs."""
-    folder = folder_of(folder)
-    in_project("report")
     from midway.run import schedule
 
     return schedule.report(folder)
@@ -114,7 +104,6 @@ def report(folder):
 @a_folder
 def clean(folder):
     """Delete a study's cache, which a later run makes again; results and weights stay."""
-    folder = folder_of(folder)
     import shutil
 
     from midway.run.status import lock
@@ -133,8 +122,6 @@ def clean(folder):
 @as_json
 def audit(folder, rerun, as_json):
     """Check that records, notebooks, files and params agree."""
-    folder = folder_of(folder)
-    in_project("audit")
     from midway.run import audit as auditing
 
     found = auditing.rerun(folder, rerun) if rerun else auditing.audit(folder)
@@ -147,8 +134,6 @@ def audit(folder, rerun, as_json):
 @option("--key", required=True, help="Your private SSH key, as git signs with.")
 def seal(folder, key):
     """Sign a study whose audit finds no problem; audit then checks the signature."""
-    folder = folder_of(folder)
-    in_project("seal")
     from pathlib import Path
 
     from midway.run import audit as auditing
@@ -166,7 +151,6 @@ def seal(folder, key):
 @a_folder
 def crate(folder):
     """Describe a study's records as an RO-Crate (workflow run profile), for other tools."""
-    folder = folder_of(folder)
     from midway.run import crate as crates
 
     print(crates.write(folder))

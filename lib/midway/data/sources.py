@@ -26,14 +26,7 @@ from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.tasks import SPLITS, Card
 
 
-def load(
-    task: str,
-    split: str,
-    lang: str,
-    data: params.Data,
-    size: int | None = None,
-    seed: int = 0,
-):
+def load(task: str, split: str, lang: str, data: params.Data, size: int | None = None, seed=0):
     """One split of a task in one language as a ``datasets.Dataset`` (schema above).
 
     size: train: a random subset that depends on ``seed`` only; dev: a fixed one; test: the first
@@ -160,10 +153,8 @@ def refuse(study: params.Study) -> None:
         local.folder(study.data.folder)
     if study.data.source == "local":
         return
-    asked = {
-        "intermediate.variants": [params.split_variant(v)[0] for v in study.intermediate.variants]
-    }
-    asked["transfer.targets"] = study.transfer.targets
+    bases = [params.split_variant(v)[0] for v in study.intermediate.variants]
+    asked = {"intermediate.variants": bases, "transfer.targets": study.transfer.targets}
     for key, names in asked.items():
         for card in (tasks.get(n) for n in names if n not in ("none", "multi")):
             if not card.hub and source(card, study.data) == "hub":

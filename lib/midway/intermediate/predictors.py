@@ -25,16 +25,7 @@ class Development:
     """Rows of a task, tokenised once for a model; measured at every checkpoint of training."""
 
     def __init__(
-        self,
-        task: str,
-        rows,
-        labels,
-        model: Model,
-        tokenizer,
-        plan,
-        machine: Machine,
-        cache,
-        head: str | None = None,
+        self, task: str, rows, labels, model, tokenizer, plan, machine, cache, head: str = ""
     ):
         self.card, self.rows, self.labels, self.machine = tasks.get(task), rows, labels, machine
         features = encode(rows, self.card.kind, labels, tokenizer, plan.max_length, plan.stride)
@@ -42,26 +33,17 @@ class Development:
         self.head = head or task  # XNLI is answered by MNLI's head
 
     def answers(self) -> Answers:
-        return predict.answer(
-            self.model,
-            self.head,
-            self.inputs,
-            self.rows,
-            self.labels,
-            self.machine,
-            null=self.card.name == "squad2",
-        )
+        given = self.inputs, self.rows, self.labels, self.machine
+        return predict.answer(self.model, self.head, *given, null=self.card.name == "squad2")
 
     def measure(self) -> dict[str, float]:
         """Every predictor that the task's kind allows."""
-        a, card, rows = self.answers(), self.card, self.rows
-        out = {"loss": a.loss, "contrast": float(np.nanmean(a.margin))}
-        scores = kinds.get(card.kind).measure(card, a, rows)
-        out |= scores
+        a, kind = self.answers(), kinds.get(self.card.kind)
+        scores = kind.measure(self.card, a, self.rows)
+        out = {"loss": a.loss, "contrast": float(np.nanmean(a.margin))} | scores
         # One column, the chosen answer's probability; label 0 says that it was right.
         out["ece"] = metrics.ece(a.confidence[:, None], ~np.asarray(a.right))
-        out["main"] = kinds.get(card.kind).main(card, scores)
-        return out
+        return out | {"main": kind.main(self.card, scores)}
 
 
 class Probes:

@@ -149,17 +149,15 @@ class Client(PapermillNotebookClient):
                 self.start_new_kernel(**kwargs)
                 self.start_new_kernel_client()
                 break
-            except (RuntimeError, OSError) as error:
+            except BaseException as error:
                 said = manager.said()
                 self._stop()
                 manager.clear()
+                if not isinstance(error, (RuntimeError, OSError)):
+                    raise
                 if attempt == 2 or self.nb_man.stop:
                     text = f"no kernel could be started, twice: {error}{said}"
                     raise RuntimeError(text) from error
-            except BaseException:
-                self._stop()
-                manager.clear()
-                raise
         try:
             self.papermill_execute_cells()
             self.set_widgets_metadata()

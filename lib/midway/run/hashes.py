@@ -1,22 +1,23 @@
 """The inputs of each step as named hashes, from which the reasons of a rerun follow.
 
 A step depends on the settings it reads, on its notebook's code cells, on the library files that the
-notebook imports (directly or not), on encoder, data and the records of earlier steps.
+notebook imports (directly or not), on encoder, data (both by content, but files are read only when
+they changed) and the records of earlier steps.
 """
 
 import ast
 import copy
 import functools
 import json
+import sys
 from pathlib import Path
 
 import midway
-from midway.run.inputs import data_hashes, encoder_hash
 from midway.run.record import StepRecord, content, load
 from midway.run.steps import STEPS, StepId, targets_of, trained_on, upstream
 from midway.study import tasks
 from midway.study.errors import InputError
-from midway.study.files import INDEX, digest, sha256
+from midway.study.files import INDEX, digest, file_hashes, sha256
 from midway.study.params import Study
 from midway.study.variants import LONGER, split_variant
 
@@ -26,7 +27,7 @@ PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes eve
 BOOKKEEPING = {
     *(
         f"run/{n}.py"
-        for n in "__init__ record recording hashes inputs steps machine status outputs".split()
+        for n in "__init__ record recording hashes steps machine status outputs".split()
     ),
     "study/errors.py",
     "__init__.py",
@@ -177,6 +178,44 @@ def data_names(study: Study, sid: StepId) -> list[str]:
     return []
 
 
+def _packs() -> list[str]:
+    """Installed language packs, which mini's retrieval tasks are made of."""
+    here = (Path(p).glob("jupyterlab_language_pack_*.dist-info") for p in sys.path if p)
+    return sorted({p.name for found in here for p in found})
+
+
+def encoder_hash(study: Study, index: Path | None = None) -> str:
+    """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
+    enc = study.encoder
+    if enc.kind != "path":
+        return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
+    if not enc.folder.is_dir():
+        raise InputError(f"encoder.path: {enc.folder} is not a folder")
+    kinds = (".json", ".safetensors", ".txt", ".model")  # the last two: vocabularies
+    files = {p.name: p for p in enc.folder.iterdir() if p.suffix in kinds}
+    return digest(file_hashes(files, index))
+
+
+def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
+    """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
+    from midway.data import local, sources
+
+    base, found = study.data.folder, {}
+    for name in names:
+        card = None if name == "mlm" else tasks.get(name)
+        where = sources.source(card, study.data) if card else study.data.source
+        if where == "mini":
+            packs = _packs() if name in ("tatoeba", "bucc2018") else None
+            found[name] = digest(["mini", study.data.seed, packs])
+        elif card and where == "hub":
+            found[name] = digest({k: v for k, v in (card.hub or {}).items() if k != "note"})
+        else:
+            own = local.files(name, base) if card else (base / "download/mlm").glob("*.txt")
+            kept = file_hashes({p.relative_to(base).as_posix(): p for p in own}, index)
+            found[name] = digest(kept) if kept else "absent"
+    return found
+
+
 def hashes(
     study: Study, sid: StepId, out: Path, *, ignore_missing=False, reads: Path | None = None
 ) -> dict:
@@ -239,7 +278,7 @@ def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> lis
         old, new = _flat(record.params), _flat(relevant(study, sid))
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
-                found.append(f"params: {key} {_short(old.get(key))} -> {_short(new.get(key))}")
+                found.append(f"params: {key} {short(old.get(key))} -> {short(new.get(key))}")
     if before.get("notebook") != current["notebook"]:
         found.append(f"notebook: {sid.step}.ipynb")
     for name in ("lib", "data", "upstream"):
@@ -254,6 +293,7 @@ def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> lis
     return found or ["inputs: recorded differently"]
 
 
-def _short(value: object) -> str:
+def short(value: object, most: int = 40) -> str:
+    """A value as JSON for a message."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."

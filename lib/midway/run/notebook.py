@@ -81,7 +81,6 @@ def _read(path: Path):
         for cell in nb.cells:
             tags = cell.metadata.get("tags") or []
             cell.metadata["tags"] = [tags] if isinstance(tags, str) else list(tags)
-            cell.metadata.setdefault("papermill", {})
             if not isinstance(cell.source, str) or not isinstance(cell.cell_type, str):
                 raise TypeError("a cell's type or source is no text")
         if not isinstance(nb.nbformat_minor, int):
