@@ -6,64 +6,76 @@ from midway.run import record
 
 HEAD = """# Records
 
-A finished step leaves `record.json` in its folder. The record is written last and atomically: if it
-exists, all files that it names exist. Each language of a target leaves
-`scores/<target>.<lang>.json` as soon as it is known. Unknown fields are refused; a record of a
-newer schema is refused by its version; older ones are upgraded when read (`records.UPGRADES`).
+Each finished step has a file `record.json` in its folder. The record says what the step measured
+and names everything that the measurement depends on. Midway writes the record last and atomically:
+if it exists, all files that it names exist, too. Each language of a target has its own record,
+`scores/<target>.<lang>.json`, which is written as soon as the language is scored. Midway refuses a
+record with an unknown field or of a newer schema version, and upgrades an older one when it reads
+it (`UPGRADES` in `lib/midway/run/record.py`).
 
-`sha256` is the hash of the record's canonical JSON with `sha256` empty, so an edit shows.
-`hashes` names everything the step depends on; `midway plan` compares them with the present state:
+`sha256` is the hash of the record's canonical JSON with an empty `sha256`. If somebody edits the
+record, the hash no longer agrees. `hashes` covers everything that the step depends on:
 
-| in `hashes` | what is hashed |
+| key in `hashes` | what is hashed |
 |---|---|
-| `params` | the settings that the step reads, as they stand in `params` |
-| `lib` | each library file that the notebook imports, directly or not |
+| `params` | the settings that the step reads, as the field `params` shows them |
+| `lib` | each file of the library that the notebook imports, directly or indirectly |
 | `notebook` | the source of the notebook's code cells |
-| `encoder` | pinned revision, or the files of a local folder |
-| `data` | task -> its files' bytes (local), revision (hub), world and language packs (mini) |
-| `upstream` | step read -> its results and files, without times and cost |
+| `encoder` | the pinned revision, or the files of a local folder |
+| `data` | per task: its files (local), its revision (hub), or the language files (mini) |
+| `upstream` | for each step that this step reads: its results and files, without times and cost |
 
-The record is deleted before a step runs again. A record is valid (for `plan`, `run`, `status`,
-`audit` and the report alike) while it is complete, its `hashes` equal those of the present inputs,
-and every file in `files` has its hash. The hash of an executed notebook is that of its
-cells and outputs, without metadata, which programs that show a notebook save into it; the file is
-read-only. `state.json` says how the last execution ended (done, failed, died, interrupted), also
+`midway plan` compares these hashes with the present state. A record is valid as long as it is
+complete, its `hashes` equal those of the present state, and every file in `files` has its recorded
+hash. `plan`, `run`, `status`, `audit` and the report all use this definition. When a step runs
+again, Midway first deletes its record.
+
+The hash of an executed notebook covers its cells and outputs, but not its metadata, because
+programs that open a notebook write to its metadata. The executed notebook is read-only.
+`state.json` says how the last execution ended (`done`, `failed`, `died` or `interrupted`), also
 when there is no record.
 
-`results` of `01_intermediate`: `task`, `train_n`, `steps`, `trajectory` (a list of `step`,
-`fraction`, `metrics` and, where the encoder was kept, `dose`; step 0 is the baseline), `controls`,
-`label_shuffled`, `summary`. The `variant` of `02_transfer` has its dose behind it: `mnli@0.33`.
-`results` of `02_transfer`: `targets`, by name: `train_key`, `train_n`, `steps`, `english`,
-`zero_shot`, `xtreme_mean`, `logme`, `languages`, `controls`, `missing`.
-Scores are in percent; loss is in nats; calibration error, contrasts and gaps in natural units.
+`results` of `01_intermediate` has `task`, `tasks` (more than one for `multi`), `train_n` (training
+rows), `train_sizes`, `label_shuffled`, `steps`, `selected_step`, `losses`, `trajectory`, `summary`
+and `missing`. `trajectory` is a list with one entry per checkpoint: `step`, `fraction`, `metrics`
+and, if the encoder was kept at this point, `dose`. Step 0 is the baseline.
+
+`results` of `02_transfer` has `targets`, by name. Each target has `train_key`, `train_n`, `steps`,
+`losses`, `english`, `zero_shot`, `xtreme_mean`, `logme`, `languages`, `controls` and `missing`. In
+`variant`, the dose follows the name: `mnli@0.33`.
+
+Scores are in percent and losses in nats; calibration error, contrasts and gaps of cosines have no
+unit.
 
 ## What an audit proves and what it does not prove
 
-`midway audit` proves that a folder agrees with itself and with this library, these notebooks and
-these data: nobody has changed, removed, added or swapped a file by accident or halfway. It proves
-nothing against somebody who changes a score and then makes every hash anew: hashes are no
+`midway audit` proves that a folder agrees with itself and with the present library, notebooks and
+data: nobody has changed, removed, added or swapped a file by accident or halfway. It proves nothing
+against somebody who changes a score and then computes all hashes again, because a hash is not a
 signature. `midway audit --rerun STEP` runs a step again and compares its numbers, predictions and
-weights; that finds such a forgery in the step that was forged, on a machine that gives the same
-bits.
+weights. On a machine that computes the same bits, it finds such a forgery in this step.
 
-Who wants proof signs: `midway seal outputs/x --key ~/.ssh/id_ed25519` writes the list of the
-records' hashes and its signature (`seal.txt`, `seal.txt.sig`), made by `ssh-keygen` as git signs
-commits. `audit` then says with which key the study was signed, and names what has changed since.
-It cannot know whose key that is: publish the key, or compare with
-`https://github.com/<name>.keys`; `ssh-keygen -Y verify` does so against a list of signers.
+If you want proof, sign the study. `midway seal outputs/x --key ~/.ssh/id_ed25519` writes the list
+of the records' hashes and its signature (`seal.txt` and `seal.txt.sig`), with `ssh-keygen`, as git
+signs commits. After that, `audit` says with which key the study was signed, and names what has
+changed since. It cannot know who owns the key: publish the key, or compare it with
+`https://github.com/<name>.keys`. `ssh-keygen -Y verify` checks the signature against a list of
+allowed signers.
 
-`midway crate outputs/x` writes `ro-crate-metadata.json`, which describes the same records as an
-[RO-Crate](https://w3id.org/ro/wfrun/workflow) of the workflow run profile, for archives and
-other tools.
+`midway crate outputs/x` writes `ro-crate-metadata.json`. It describes the same records as an
+[RO-Crate](https://w3id.org/ro/wfrun/workflow) of the workflow run profile, for archives and other
+tools.
 
 ## What records say about you
 
-No user name, host name, home folder or environment value. `environment` has the versions of
-Python and of nine packages, operating system, processor, number of cores, the commit and whether
-the tree had changes; 01 and 02 add threads and the GPU's name. `state.json` and `.lock`, which
-are not needed to read a study, have host name and process id: leave them out of what you publish.
-Notebooks show paths below the project's folder, the traceback of a failed one whole paths; a
-study or data folder elsewhere is shown as you gave it.
+A record has no user name, host name, home folder or environment variable. `environment` has the
+versions of Python and nine packages, the operating system, the processor, the number of cores, the
+commit, and whether the working tree had uncommitted changes. 01 and 02 add the number of threads,
+the name of the GPU and, with hub data, the files that were read. `state.json` and `.lock` have the
+host name and a process id. Nobody needs these two files to read a study: leave them out when you
+publish it. Notebooks show paths relative to the project's folder, but the traceback of a failed
+notebook shows absolute paths. If your study or data is in another folder, its path is shown as you
+gave it.
 """
 
 

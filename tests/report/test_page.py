@@ -495,7 +495,7 @@ def test_the_choosers_rho_is_ours(chromium, full):
     chromium.js(f"document.querySelector('#chooser [data-unit={first}]').onclick()")
     said = chromium.js("document.querySelector('#chooser p').textContent")
     rho = spearmanr([x[u] for u in kept], [y[u] for u in kept]).statistic
-    assert f"Without {first}: rho {names.number(rho, 2, True)}" in said
+    assert f"Without {names.variant(first)}: rho {names.number(rho, 2, True)}" in said
 
 
 @pytest.mark.slow

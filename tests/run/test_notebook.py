@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import nbclient.output_widget
 import nbformat
 import pytest
 
@@ -380,6 +381,28 @@ def test_the_record_decides_how_a_killed_step_had_ended(tmp_path):
     (tmp_path / "record.json").write_text("{}")
     assert step.settle(tmp_path)["state"] == "done"
     assert json.loads((tmp_path / "state.json").read_text())["state"] == "done"
+
+
+@pytest.mark.slow
+def test_a_reply_that_comes_while_a_widget_is_answered_is_not_lost(execute, monkeypatch):
+    """nbclient sends to an output widget past its own poller (its issue 312): the wake-up of a
+    reply that arrives just then was gone, and the cell waited for ever."""
+    send = nbclient.output_widget.OutputWidget.send
+
+    def late(self, *args, **kwargs):
+        time.sleep(1)  # the cell ends, and its reply is here
+        send(self, *args, **kwargs)
+
+    monkeypatch.setattr(nbclient.output_widget.OutputWidget, "send", late)
+    stop, started = status.Stop(), time.monotonic()
+
+    def beat():
+        if time.monotonic() - started > 30:
+            stop.reason = stop.reason or "it never ended"
+
+    cell = "import ipywidgets\nwith ipywidgets.Output(): print(1)"
+    outcome, _ = execute(cell, "y = 2", beat=beat, stop=stop)
+    assert outcome.state == "done", outcome.error
 
 
 @pytest.mark.parametrize("content", ["[]", "7", "null", '{"pid', "{}", '{"state": "running"}'])

@@ -38,7 +38,7 @@ def runs() -> pd.DataFrame:
 
 @lru_cache
 def cards() -> pd.DataFrame:
-    """Family, kind of score and score of a guess (percent) of each task; the grouping is ours."""
+    """Title, family, kind of score and score of a guess (percent) per task; families are ours."""
     return published.read("taskweb_tasks").set_index("task")
 
 

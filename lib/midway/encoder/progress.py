@@ -12,10 +12,19 @@ import sys
 
 
 def quiet() -> bool:
-    """True in a run, which has its own progress line, and in a pipe."""
-    shell = sys.modules.get("IPython")
-    in_notebook = shell is not None and shell.get_ipython() is not None
-    return bool(os.environ.get("MIDWAY_RUNNER")) or not (in_notebook or sys.stderr.isatty())
+    """True where nobody looks: in a run, under papermill or nbconvert, and in a pipe.
+
+    Their client, nbclient, can wait for ever for a cell with an output widget (nbclient issue 312).
+    It is known by what it tells the kernel: that nobody can answer ``input``.
+    """
+    if os.environ.get("MIDWAY_RUNNER"):
+        return True
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    if shell is None:
+        return not sys.stderr.isatty()
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return not parent.get("content", {}).get("allow_stdin", True)
 
 
 def bar(things, what: str, total: int | None = None, done: int = 0):

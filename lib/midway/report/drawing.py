@@ -128,18 +128,22 @@ def footnote(fig, text: str):
     return fig
 
 
-def label_points(ax, points, size: float = 7.5) -> None:
-    """Write each point's name (index; columns x, y) at the nearest free place; far: with a line.
+def titled(points):
+    """Points with a column ``title``: the one that they have, else the variant in words."""
+    return points if "title" in points else points.assign(title=points.index.map(names.variant))
 
-    From the top down, without going back: a crowd may still leave the last names on others.
+
+def label_points(ax, points, size: float = 7.5) -> None:
+    """Write each point's title (columns x, y, title) at the nearest free place; far: with a line.
+
+    Points are labelled from the top down, once: in a crowd the last labels may cover others.
     """
     ax.figure.draw_without_rendering()  # from here on it is known where things are
     inside, scale = ax.get_window_extent().extents, ax.figure.dpi / 72
     at = {name: ax.transData.transform((p.x, p.y)) for name, p in points.iterrows()}
     taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in at.values()]
     for name, p in points.sort_values("y", ascending=False).iterrows():
-        words_ = names.variant(name)
-        text = ax.text(p.x, p.y, words_, fontsize=size)
+        text = ax.text(p.x, p.y, p.title, fontsize=size)
         box = text.get_window_extent()
         text.remove()
 
@@ -155,7 +159,7 @@ def label_points(ax, points, size: float = 7.5) -> None:
         best = min(range(len(spots)), key=lambda i: round(rated[i][0]))
         (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": MUTED, "lw": 0.6}
         ax.annotate(
-            words_, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
+            p.title, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
             ha=("center", "left", "right")[dx], va=("center", "bottom", "top")[dy],
             arrowprops=line | {"shrinkA": 0, "shrinkB": 3} if far > FARS[0] else None,
         )  # fmt: skip

@@ -29,6 +29,7 @@ from midway.report.drawing import (
     save,
     show,
     styled,
+    titled,
 )  # fmt: skip
 from midway.study import names, tasks
 
@@ -43,13 +44,13 @@ def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", 
             size=(4.6, 3.8), look=look_of):  # fmt: skip
     """One predictor against one outcome (a gain or a score) with task labels.
 
-    points: index variant; columns x, y, and where there are runs x_low, x_high, y_low, y_high
-    (range over runs). row: that pair's row of :func:`correlate.correlate`. size: inches; look:
-    name -> colour and marker.
+    points: index variant; columns x, y; optional x_low, x_high, y_low, y_high (range over runs)
+    and title (label of a point). row: the pair's row of :func:`correlate.correlate`. size: inches;
+    look: name -> colour and marker.
     """
     fig, (ax,) = new_axes(1, size)
     method = row.attrs.get("method", "spearman")
-    points = points.dropna(subset=["x", "y"])
+    points = titled(points.dropna(subset=["x", "y"]))
     runs = "x_low" in points and bool((points.x_low < points.x_high).any())
     ax.axhline(0, color=GRID, lw=0.8, zorder=0)
     for name, p in points.iterrows():
@@ -57,7 +58,7 @@ def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", 
         if runs:
             ax.plot([p.x_low, p.x_high], [p.y, p.y], color=style["color"], lw=0.8, alpha=0.6)
             ax.plot([p.x, p.x], [p.y_low, p.y_high], color=style["color"], lw=0.8, alpha=0.6)
-        title = f"title: {names.variant(str(name))}: {p.x:.3g} and {names.number(p.y, 1, True)}"
+        title = f"title: {p.title} ({name}): {p.x:.3g} and {names.number(p.y, 1, True)}"
         ax.plot(p.x, p.y, ms=6, gid=title, **style | {"ls": ""})
     _axes(ax, row, what)
     ax.set_title(f"{COEFFICIENTS[method]} = {_number(row['rho'])} {_span(row)}")
@@ -70,7 +71,7 @@ def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", 
 
 @styled
 def doses(points: pd.DataFrame, row, what: str = "gain"):
-    """While a task trains: one predictor against one outcome, a line through the doses of a task.
+    """One predictor against one outcome while a task is trained: one line through its doses.
 
     points: columns variant, dose, x, y in the order of doses, means over seeds (of
     :func:`arrays.doses`); row: that pair's row of :func:`within.within`.
@@ -95,7 +96,7 @@ def doses(points: pd.DataFrame, row, what: str = "gain"):
         f"n = {row['tasks']:.0f} tasks; large: end of training; dotted: shuffled labels; max-T p "
     )
     footnote(fig, about + names.p_value(row["p_maxt"]))
-    label_points(ax, points[points["dose"] == 1].set_index("variant"))
+    label_points(ax, titled(points[points["dose"] == 1].set_index("variant")))
     return fig
 
 

@@ -96,21 +96,21 @@ if (place) {
     }
     for (const t of ticks(x0, x1)) made("text", {x: at(t, y0)[0], y: H - B + 16, "text-anchor": "middle"}, svg, String(t).replace("-", "−"));
     made("text", {x: (L + W - 70) / 2, y: H - 6, "text-anchor": "middle"}, svg, data.names[p]);
-    made("text", {x: 12, y: (H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(H - B) / 2})`}, svg, `gain on ${data.names[o]} (points)`);
+    made("text", {x: 12, y: (H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(H - B) / 2})`}, svg, `${data.axes[o]}`);
     const spots = all.map((u, i) => at(x[i], y[i])), taken = spots.map(([a, b]) => [a - 6, b - 6, a + 6, b + 6]);
     const free = (u, a, b) => {  // the first place beside its dot where a name covers nothing
-      const w = 6.2 * u.length, places = [[8, 4], [-8 - w, 4], [-w / 2, -9], [-w / 2, 17]];
+      const w = 6.2 * data.names[u].length, places = [[8, 4], [-8 - w, 4], [-w / 2, -9], [-w / 2, 17]];
       const boxes = places.map(([dx, dy]) => [a + dx, b + dy - 10, a + dx + w, b + dy + 2]);
-      const clear = boxes.findIndex((m) => m[0] > L && !taken.some((t) => m[0] < t[2] && t[0] < m[2] && m[1] < t[3] && t[1] < m[3]));
+      const clear = boxes.findIndex((m) => m[0] > L && m[2] < W && !taken.some((t) => m[0] < t[2] && t[0] < m[2] && m[1] < t[3] && t[1] < m[3]));
       taken.push(boxes[Math.max(clear, 0)]);
       return places[Math.max(clear, 0)];
     };
     all.forEach((u, i) => {
       const [a, b] = spots[i], [dx, dy] = free(u, a, b);
-      const dot = made("g", {class: "dot", tabindex: 0, role: "button", "aria-pressed": left.has(u), "data-unit": u, "aria-label": `${u}: ${num(x[i])} and ${num(y[i], true)} points`}, svg);
-      made("title", {}, dot, `${u}: ${num(x[i])} and ${num(y[i], true)} points`);
+      const dot = made("g", {class: "dot", tabindex: 0, role: "button", "aria-pressed": left.has(u), "data-unit": u, "aria-label": `${data.names[u]}: ${num(x[i])} and ${num(y[i], true)} points`}, svg);
+      made("title", {}, dot, `${data.names[u]} (${u}): ${num(x[i])} and ${num(y[i], true)} points`);
       made("circle", {cx: a, cy: b, r: 5.5}, dot);
-      made("text", {x: a + dx, y: b + dy}, dot, u);
+      made("text", {x: a + dx, y: b + dy}, dot, data.names[u]);
       dot.onclick = () => { left.has(u) ? left.delete(u) : left.add(u); draw(); svg.querySelector(`[data-unit="${u}"]`).focus(); };
       dot.onkeydown = (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); dot.onclick(); } };
     });
@@ -119,7 +119,7 @@ if (place) {
       : "This pair was not tested: the predictor belongs to another target.";
     if (kept.length < all.length) {
       const v = kept.length > 2 ? rho(kept.map((u) => data.x[p][u]), kept.map((u) => data.y[o][u])) : null;
-      text += ` Without ${all.filter((u) => left.has(u)).join(", ")}: rho ${num(v, true)}, n = ${kept.length}, not tested.`;
+      text += ` Without ${all.filter((u) => left.has(u)).map((u) => data.names[u]).join(", ")}: rho ${num(v, true)}, n = ${kept.length}, not tested.`;
     }
     said.textContent = text;
   }

@@ -52,14 +52,14 @@ SECTIONS = [
 ]  # fmt: skip
 # Tables of 03 and 04 in the section on published evidence, in this order; others are not shown.
 PUBLISHED = {
-    "taskweb_mean": "TaskWeb: own score and what a task gives to others, mean over encoders",
-    "taskweb": "TaskWeb: the same by encoder",
-    "taskweb_choice": "TaskWeb: what choosing by the own score costs",
-    "units": "Probing scores and targets: what is left when the task, not the run, is the unit",
-    "claims": "Claims of the literature, beside this study",
+    "taskweb_mean": "TaskWeb: own score and gain of other tasks, mean over encoders",
+    "taskweb": "TaskWeb: own score and gain of other tasks, by encoder",
+    "taskweb_choice": "TaskWeb: cost of choosing by the own score",
+    "units": "Probing scores and targets: significant pairs with runs and with tasks as the unit",
+    "claims": "Claims of the literature and this study",
     "beside": "X-STILTs version 1 and this study, cell by cell",
     "averages": "X-STILTs version 1: the printed averages, recomputed",
-    "rules": "X-STILTs version 1: what a simple rule would have said",
+    "rules": "X-STILTs version 1: choices of a simple rule",
     "probes": "Mean correlation of every probe, by unit",
     "probing_tasks": "All probe-target cells with the task as the unit",
 }
@@ -123,7 +123,7 @@ def content(study, folder, into=None) -> dict:
         "within_csv": collect.url(made["within"][0]) if "within" in made else "",
         "gains": collect.gains(study, steps, outcomes, scores),
         "source": {**at["03_correlation"], "csv": collect.url(csv)} if csv else None,
-        **correlation_tables(cells), "explore": explore(X, Y, cells),
+        **correlation_tables(cells), "explore": explore(X, Y, cells, study.correlation.outcome),
         "languages": collect.languages(study, scores, steps),
         "layers": collect.layers(study, folder, stale),
         "choice": chosen(*made["choice"]) if "choice" in made else None,
@@ -216,8 +216,11 @@ def inside(table: pd.DataFrame) -> list[dict]:
     return rows.astype(object).where(rows.notna(), float("nan")).to_dict("records")
 
 
-def explore(X, Y, cells: pd.DataFrame) -> dict:
-    """What the page's chooser needs: values of the units, names, and the tested pairs."""
+def explore(X, Y, cells: pd.DataFrame, what: str) -> dict:
+    """Data of the chooser: values of the units, names, and the tested pairs.
+
+    what: the outcome, gain or score.
+    """
     pairs = cells.dropna(subset=["rho"])
     columns = ["predictor", "outcome", "n", "rho", "low", "high", "p", "p_maxt"]
     rows = pairs[columns].astype(object).where(pairs[columns].notna(), None)
@@ -227,7 +230,9 @@ def explore(X, Y, cells: pd.DataFrame) -> dict:
 
     return {
         "x": values(X), "y": values(Y), "pairs": rows.to_numpy().tolist(),
-        "names": {c: names.with_unit(c) for c in X} | {c: names.outcome(c) for c in Y},
+        "names": {c: names.with_unit(c) for c in X} | {c: names.outcome(c) for c in Y}
+        | {u: names.variant(u) for u in X.index},
+        "axes": {c: f"{names.effect(what, c)} (points)" for c in Y},
     }  # fmt: skip
 
 

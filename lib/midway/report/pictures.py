@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
-from midway.correlation import arrays, reliability, tables
+from midway.correlation import arrays, reliability, tables, taskweb
 from midway.report import drawing, figures
 from midway.study import names, tasks
 from midway.study.files import write_atomic
@@ -18,15 +18,15 @@ CURVES = ("main", "loss", "p_at_1")
 SIZE = (4.9, 2.75)
 
 
-#: figures that 03 leaves behind and the page shows: what they say, and the table of their data
+#: figures of 03 that the page shows: caption, and the table with their data
 TAKEN = {
     "power": (
         "How often a study of this design, and of others, finds a true correlation.",
         "design",
     ),
     "specifications_main_gain": (
-        "The same correlation under every choice that could have been made otherwise; the large "
-        "dot is the one reported.",
+        "The same correlation for every combination of analysis choices; the large dot is the "
+        "reported one.",
         "specification",
     ),
 }
@@ -34,7 +34,7 @@ TAKEN = {
 
 @dataclass
 class Picture:
-    """A figure with its caption, a description for those who do not see it, and its data."""
+    """A figure with its caption, its description for screen readers, and its data."""
 
     name: str
     figure: object
@@ -60,7 +60,7 @@ class Picture:
 def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, weak) -> dict:
     """Every figure that the finished steps allow, by name.
 
-    base: the way from the page to the study's folder; weak: as in :func:`units`.
+    base: relative path from the page to the study's folder; weak: see :func:`units`.
     """
     found: list = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
     if "correlation" in made:
@@ -71,7 +71,7 @@ def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, 
 
 @dataclass
 class Taken:
-    """A figure that a step has drawn, shown as it is."""
+    """A figure that 03 has drawn; the page shows it unchanged."""
 
     name: str
     svg: Markup
@@ -79,11 +79,11 @@ class Taken:
     files: list
 
     def write(self, folder: Path) -> None:
-        """Nothing: its files are the step's."""
+        """Write nothing: the step has written the files."""
 
 
 def taken(folder: Path, base: str, name: str) -> Taken | None:
-    """A figure of 03, None where it was not drawn."""
+    """A figure of 03; None if 03 has not drawn it."""
     step = "03_correlation"
     (caption, table), drawn = TAKEN[name], f"{step}/figures/{name}"
     try:
@@ -99,12 +99,12 @@ def taken(folder: Path, base: str, name: str) -> Taken | None:
 
 
 def real(made: dict) -> Picture | None:
-    """Published tasks: own score against what the task gives to others (from 04)."""
+    """Published tasks: own score against the gain of other tasks (from 04)."""
     if not {"taskweb_mean", "taskweb_tasks"} <= set(made):
         return None
     points = made["taskweb_tasks"][1].groupby("task")[["own", "given"]].mean()
     row = made["taskweb_mean"][1].set_index("predictor").loc["own"]
-    points = points.set_axis(["x", "y"], axis=1)
+    points = points.set_axis(["x", "y"], axis=1).join(taskweb.cards()["title"])
     low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
     facts = {"predictor": "main", "outcome": "other tasks", "low": low, "high": high}
     note = f"n = {len(points)} English tasks, means over {row['strata']:.0f} models and 8 seeds; "
@@ -114,14 +114,14 @@ def real(made: dict) -> Picture | None:
     fig = figures.scatter(points, row_, note=note, size=SIZE, look=lambda name: grey)
     return Picture(
         "real", fig,
-        "Published real tasks (TaskWeb): a dot for each task, its own score against the mean gain "
-        "of other tasks after training on it.",
+        "Published real tasks (TaskWeb): a dot for each task. Its own score is compared with the "
+        "mean gain of other tasks after training on it.",
         f"Scatter of {len(points)} published tasks, rho {row['rho']:+.2f}.", points,
     )  # fmt: skip
 
 
 def own_score(cells) -> pd.Series | None:
-    """The row of the own score (its rise, where that is known) against the average gain."""
+    """The correlation of the own score (its rise, if known) with the average gain."""
     rows = cells[(cells["outcome"] == "average") & cells["rho"].notna()]
     for name in ("main_gain", "main"):
         for _, row in rows[rows["predictor"] == name].iterrows():
@@ -150,20 +150,21 @@ def miniature(cells, X, Y) -> Picture | None:
 
 
 def forest(cells) -> Picture | None:
-    """Every predictor against the average gain."""
+    """Correlations of every predictor with the average gain."""
     part = cells[(cells["outcome"] == "average") & cells["rho"].notna()]
     if part.empty:
         return None
     values = ", ".join(f"{names.predictor(r.predictor)} {r.rho:+.2f}" for r in part.itertuples())
     return Picture(
         "forest", figures.forest(cells),
-        "Every predictor against the average gain; point at a line for its numbers.",
+        "The correlation of every predictor with the average gain; point at a line to see its "
+        "numbers.",
         f"Correlations with the average gain: {values}.", part.set_index("predictor"),
     )  # fmt: skip
 
 
 def doses(folder: Path, made: dict, weak, value: str) -> Picture | None:
-    """While a task trains: its own score against the average gain, a line for each task."""
+    """Own score against average gain while a task is trained, one line per task."""
     table = made.get("within", ("", pd.DataFrame(columns=["predictor", "outcome", "p"])))[1]
     rows = table[(table["predictor"] == "main") & (table["outcome"] == "average")].dropna(
         subset="p"
@@ -176,14 +177,14 @@ def doses(folder: Path, made: dict, weak, value: str) -> Picture | None:
     values = ", ".join(f"{p.variant} {p.x:.3g} and {p.y:+.1f}" for p in ends.itertuples())
     return Picture(
         "within", figures.doses(points, rows.iloc[0], value),
-        "While a task trains: its own score against the average gain, a line through the measured "
-        "points of each training.",
+        "Own score and average gain while a task is trained: one line for each task, through the "
+        "points where both were measured.",
         f"Own score and average gain at the end of training: {values}.", points,
     )  # fmt: skip
 
 
 def curves(predictors) -> Picture | None:
-    """Metrics over training, a line for each variant."""
+    """Metrics during training, one line per variant."""
     part = predictors[predictors["predictor"].isin(CURVES) & predictors["target"].isna()]
     part = part[part.groupby("variant")["fraction"].transform("nunique") > 1]
     if part.empty:
@@ -199,9 +200,9 @@ def curves(predictors) -> Picture | None:
 
 
 def units(study, predictors, outcomes, weak) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is correlated: units x predictors and units x outcomes, means over seeds.
+    """The two correlated tables, means over seeds: units x predictors and units x outcomes.
 
-    weak: targets that 03 leaves out of the average, as they are not reliable enough.
+    weak: targets that 03 leaves out of the average because they are not reliable enough.
     """
     kept = reliability.without(outcomes, weak)
     X, Y, _ = arrays.wide(predictors, kept, value=study.correlation.outcome)

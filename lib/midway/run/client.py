@@ -37,6 +37,7 @@ def _formats():
 
 nbformat = _formats()
 
+import zmq  # noqa: E402
 from jupyter_client.kernelspec import KernelSpec  # noqa: E402
 from jupyter_client.manager import AsyncKernelManager  # noqa: E402
 from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
@@ -218,6 +219,9 @@ class Client(PapermillNotebookClient):
         while True:
             await asyncio.sleep(0.5)
             self.nb_man.tick()
+            # What nbclient sends for an output widget can take the wake-up of a reply that arrives
+            # meanwhile, and the cell would never end; asking for events wakes whoever waits.
+            cast(Any, self.kc).shell_channel.socket.get(zmq.EVENTS)
             try:
                 await self._async_check_alive()
                 dead = False

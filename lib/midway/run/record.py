@@ -1,7 +1,7 @@
 """Record of a finished step: schema-checked JSON, written atomically.
 
-A record is written last, so its presence means that everything it names is there. Times, cost and
-environment are for the reader; :func:`content` is what later steps depend on.
+A record is written last: if it exists, everything that it names exists. Times, cost and environment
+are information for the reader; later steps depend on :func:`content` only.
 """
 
 import json
@@ -26,12 +26,14 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    schema_version: int = Field(SCHEMA_VERSION, description="layout of this file")
-    metric_version: int = Field(METRIC_VERSION, description="definition of the scores")
-    sha256: str = Field("", description="of this record with an empty sha256")
+    schema_version: int = Field(SCHEMA_VERSION, description="version of the layout of this file")
+    metric_version: int = Field(
+        METRIC_VERSION, description="version of the definition of the scores"
+    )
+    sha256: str = Field("", description="hash of this record with an empty sha256")
 
     def text(self) -> str:
-        """The record as it stands in its file, self-hash included."""
+        """The record as JSON, with its own hash: the content of its file."""
         tree = plain(self.model_dump()) | {"sha256": ""}
         tree["sha256"] = digest(tree)
         return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -42,52 +44,50 @@ class Record(BaseModel):
 
 
 class Cost(BaseModel):
-    """What a step took."""
+    """Time and memory that a step used."""
 
-    wall_s: float = Field(description="seconds from begin to finish")
-    cpu_s: float = Field(description="seconds of all cores, children included")
-    tokens: int | None = Field(None, description="pieces seen in training, padding left out")
-    tokens_per_s: float | None = None
-    peak_rss_mb: float = Field(description="largest resident memory of the kernel")
+    wall_s: float = Field(description="seconds from started to finished")
+    cpu_s: float = Field(description="processor seconds, all cores and child processes")
+    tokens: int | None = Field(None, description="subword pieces in training, without padding")
+    tokens_per_s: float | None = Field(None, description="tokens / wall_s")
+    peak_rss_mb: float = Field(description="largest memory of the kernel, in MB")
 
 
 class StepRecord(Record):
     """One executed notebook: `record.json` in the step's folder."""
 
-    step: str = Field(description="notebook, e.g. 01_intermediate")
-    study: str
-    variant: str | None = None
-    seed: int | None = None
-    part: str | None = None
-    state: Literal["done"] = "done"
-    started: str = Field(description="ISO 8601, UTC")
-    finished: str
+    step: str = Field(description="name of the notebook, e.g. 01_intermediate")
+    study: str = Field(description="name of the study")
+    variant: str | None = Field(None, description="variant of 01 and 02, e.g. mnli or mnli@0.33")
+    seed: int | None = Field(None, description="seed of 01 and 02")
+    part: str | None = Field(None, description="group of targets of 02, e.g. part1")
+    state: Literal["done"] = Field("done", description="always done: only such steps have a record")
+    started: str = Field(description="time when the notebook began, ISO 8601, UTC")
+    finished: str = Field(description="time when this record was written, ISO 8601, UTC")
     params: dict[str, Any] = Field(description="the settings that this step depends on")
-    hashes: dict[str, Any] = Field(description="params lib notebook encoder data upstream")
-    key: str = Field(description="sha256 of hashes")
-    results: dict[str, Any] = Field(description="by step, see docs/records.md")
-    files: dict[str, str] = Field(description="path below the step's folder -> sha256")
-    determinism: str = Field("seeded", description="none, seeded or full")
+    hashes: dict[str, Any] = Field(description="what the step depends on: see above")
+    key: str = Field(description="hash of hashes")
+    results: dict[str, Any] = Field(description="the numbers of the step: see above")
+    files: dict[str, str] = Field(description="path in the step's folder -> sha256")
+    determinism: str = Field("seeded", description="seeded: the seed fixes all random choices")
     environment: dict[str, Any] = Field(description="python, packages, commit, hardware")
-    cost: Cost
+    cost: Cost = Field(description="time and memory, see below")
 
 
 class ScoreRecord(Record):
     """One target and language: `scores/<target>.<lang>.json`, written as soon as it is known."""
 
-    target: str
-    lang: str
-    split: str = "test"
-    n: int = Field(0, description="examples scored")
-    metrics: dict[str, float | None] = Field({}, description="percent; empty when missing")
+    target: str = Field(description="name of the target task")
+    lang: str = Field(description="language code")
+    split: str = Field("test", description="split that is scored")
+    n: int = Field(0, description="number of examples scored")
+    metrics: dict[str, float | None] = Field({}, description="scores in percent, {} if missing")
     main: str | None = Field(None, description="name of the main metric")
-    controls: dict[str, dict[str, float | None]] = {}
-    missing: str | None = Field(
-        None, description="why there is no score, and where to get the data"
-    )
-    predictions: str | None = Field(None, description="path below the step's folder")
-    predictions_sha256: str | None = None
-    key: str = Field("", description="sha256 of what this score depends on")
+    controls: dict[str, dict[str, float | None]] = Field({}, description="control -> its scores")
+    missing: str | None = Field(None, description="why there is no score; where to get the data")
+    predictions: str | None = Field(None, description="path in the step's folder")
+    predictions_sha256: str | None = Field(None, description="hash of that file")
+    key: str = Field("", description="hash of everything that this score depends on")
     extra: dict[str, Any] = Field({}, description="e.g. scores of every layer")
 
 
@@ -98,7 +98,8 @@ def now() -> str:
 def load(path: str | Path) -> StepRecord:
     """Read a step's record of any known schema version.
 
-    Raises InputError when it is missing, torn, a score's, or newer than this program.
+    Raises InputError if the record is missing or incomplete, is that of a score, or is of a newer
+    schema version than this program reads.
 
     Examples
     --------
@@ -109,7 +110,7 @@ def load(path: str | Path) -> StepRecord:
 
 
 def load_score(path: str | Path) -> ScoreRecord:
-    """Read a score's record, as :func:`load` a step's."""
+    """Read the record of a score; see :func:`load`."""
     return _load(path, ScoreRecord)
 
 
