@@ -18,6 +18,7 @@ from midway.cli.group import (
     verb,
 )
 from midway.study.errors import InputError
+from midway.study.files import root
 
 
 @verb("score predictions labels")
@@ -130,8 +131,6 @@ def list_(what):
 
         rows = [(name, shape.cls) for name, shape in architectures.SHAPES.items()]
     else:
-        from midway.study.files import root
-
         in_project("list params")
         rows = []
         for file in sorted((root() / "params").glob("*.yaml")):

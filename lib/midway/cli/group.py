@@ -7,6 +7,7 @@ import click
 
 from midway import __version__
 from midway.study.errors import InputError, meant
+from midway.study.files import root
 
 EPILOG = """\b
 examples:
@@ -114,8 +115,6 @@ def changes(pairs) -> dict[str, object]:
 
 def in_project(name: str) -> None:
     """InputError where a verb needs the project's notebooks and there are none."""
-    from midway.study.files import root
-
     if name in IN_PROJECT and not (root() / "notebooks").is_dir():
         raise InputError(
             f"{name} needs the project's folder (notebooks/, params/), which {root()} is not: use "
@@ -136,7 +135,6 @@ def folder_of(folder: Path) -> Path:
     """A study's outputs folder; InputError when it is none."""
     if not (folder / "params.yaml").is_file():
         from midway.study import yamlfile
-        from midway.study.files import root
 
         found = (root() / "outputs").glob("*/params.yaml")
         newest = sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)[:6]

@@ -1,5 +1,8 @@
 """Verbs of a study: run, plan, status, report, clean, audit, seal, doctor, fetch."""
 
+import shutil
+from pathlib import Path
+
 from midway.cli.group import (
     a_folder,
     a_study,
@@ -104,8 +107,6 @@ def report(folder):
 @a_folder
 def clean(folder):
     """Delete a study's cache, which a later run makes again; results and weights stay."""
-    import shutil
-
     from midway.run.status import lock
 
     freed = 0
@@ -134,8 +135,6 @@ def audit(folder, rerun, as_json):
 @option("--key", required=True, help="Your private SSH key, as git signs with.")
 def seal(folder, key):
     """Sign a study whose audit finds no problem; audit then checks the signature."""
-    from pathlib import Path
-
     from midway.run import audit as auditing
     from midway.run import seal as sealing
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from midway.data import canonical, readers
 from midway.kinds.raw import Broken
+from midway.study import tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.tasks import Card
 
@@ -76,8 +77,6 @@ def folder(root: str | Path) -> Path:
 
 def files(task: str, root: str | Path) -> list[Path]:
     """Every file under root that this task's rows may come from, in any language (for hashes)."""
-    from midway.study import tasks
-
     card, found = tasks.get(task), set()
     for lay in card.local.get("layouts", ()):
         for split in ("train", "dev", "test"):

@@ -8,18 +8,15 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from safetensors import safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from midway.encoder import architectures, checkpoints, packaged
+from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import cache_folder, digest, file_hashes
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-    from midway.study import params
 
 WORDS = "embeddings.word_embeddings.weight"
 DIGESTS = "digests.json"  # in the cache: large files are hashed once, not at each start
@@ -34,8 +31,8 @@ class Encoded:
     sequence, specials included.
     """
 
-    model: "PreTrainedModel"
-    tokenizer: "PreTrainedTokenizerFast"
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
     fingerprint: str
     name: str
     layers: int
@@ -43,7 +40,7 @@ class Encoded:
     max_length: int
 
 
-def load(enc: "params.Encoder") -> Encoded:
+def load(enc: params.Encoder) -> Encoded:
     """Load the encoder that the settings name, with its whole vocabulary.
 
     A relative ``enc.path`` counts from the project's root, wherever a notebook runs. The packaged
@@ -83,7 +80,7 @@ def load(enc: "params.Encoder") -> Encoded:
 
 
 def hidden_states(
-    model: "PreTrainedModel",
+    model: PreTrainedModel,
     input_ids: torch.Tensor | None = None,
     attention_mask: torch.Tensor | None = None,
     start: torch.Tensor | None = None,
@@ -108,9 +105,6 @@ def hidden_states(
 
 def _load_mapped(folder: Path, settings: dict):
     """Model and tokenizer of a folder that Midway wrote; only the layers' weights are copied."""
-    from safetensors import safe_open
-    from transformers import PreTrainedTokenizerFast
-
     layers = settings["num_hidden_layers"]
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         state = {

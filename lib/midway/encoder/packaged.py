@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import xxhash
+from filelock import FileLock, Timeout
 
 from midway.study.errors import InputError
 from midway.study.files import cache_folder, sha256
@@ -65,8 +66,6 @@ def model_folder() -> Path:
     folder = cache / f"e5-small-{SHA256[:12]}-v{FORMAT}"
     if intact(folder):
         return folder
-    from filelock import FileLock, Timeout
-
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / "packaged.lock", timeout=LOCK_SECONDS):

@@ -8,7 +8,7 @@ import shutil
 from importlib import metadata
 
 from midway.data import sources
-from midway.encoder import checkpoints
+from midway.encoder import checkpoints, packaged
 from midway.run import cost, fetch, hashes, machine
 from midway.study import params, repository, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
@@ -66,8 +66,6 @@ def _versions(study) -> list[dict]:
 def _encoder(study, ask: bool) -> list[dict]:
     enc = study.encoder
     if enc.kind == "packaged":
-        from midway.encoder import packaged
-
         folder = packaged.cache_folder() / f"e5-small-{packaged.SHA256[:12]}-v{packaged.FORMAT}"
         if packaged.intact(folder):
             return [_row("encoder", True, f"decoded: {folder}")]

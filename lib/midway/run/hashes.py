@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import midway
+from midway.data import local, sources
 from midway.run.record import StepRecord, content, load
 from midway.run.steps import STEPS, StepId, targets_of, trained_on, upstream
 from midway.study import tasks
@@ -198,8 +199,6 @@ def encoder_hash(study: Study, index: Path | None = None) -> str:
 
 def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
     """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
-    from midway.data import local, sources
-
     base, found = study.data.folder, {}
     for name in names:
         card = None if name == "mlm" else tasks.get(name)

@@ -11,12 +11,13 @@ Examples
 'outputs/by_hand/smoke/01_intermediate/mnli'
 """
 
-import json
+import contextlib
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from midway.study import params, yamlfile
+from midway.run.record import load
+from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import root
 
@@ -78,19 +79,17 @@ def latest(study: str | Path | None = None, changes: dict | None = None) -> Sour
 def _tasks(folder: Path) -> int:
     """How many intermediate tasks a study trains, controls and other recipes left out."""
     try:
-        tree = yamlfile.parse((folder / "params.yaml").read_text(encoding="utf-8"))
-        variants = {v.partition("@")[0] for v in tree["intermediate"]["variants"]}
-    except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
+        variants = params.load(folder / "params.yaml").intermediate.variants
+    except InputError:
         return 0
     return sum(v not in ("none", "multi") and "+" not in v for v in variants)
 
 
 def _finished(record: Path) -> str:
     """When a step was finished (ISO 8601), "" if it was not."""
-    try:
-        return str(json.loads(record.read_text(encoding="utf-8"))["finished"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    with contextlib.suppress(InputError):
+        return load(record).finished
+    return ""
 
 
 def unpack(archive: Path) -> Path:

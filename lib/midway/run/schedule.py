@@ -11,6 +11,8 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from midway.data import sources
+from midway.encoder import checkpoints
 from midway.run import engine as engines
 from midway.run import plan as planning
 from midway.run.hashes import INDEX
@@ -55,16 +57,11 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 def check(study) -> None:
     """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task."""
-    if study.encoder.kind != "packaged":
-        from midway.encoder import checkpoints
-
-        if study.encoder.kind == "hub":
-            checkpoints.check_cached(*study.encoder.place)
-        else:
-            checkpoints.check_folder(study.encoder.folder, "encoder.path")
+    if study.encoder.kind == "hub":
+        checkpoints.check_cached(*study.encoder.place)
+    elif study.encoder.kind == "path":
+        checkpoints.check_folder(study.encoder.folder, "encoder.path")
     if study.data.source != "mini":
-        from midway.data import sources
-
         sources.refuse(study)
 
 
