@@ -50,11 +50,9 @@ def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
             absent.append(str(error))
         except Unlabelled as error:
             stripped.append(str(error))
-        except Broken as error:
-            raise MissingData(card.name, lang, split, str(error), card.get) from None
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}"
-            raise MissingData(card.name, lang, split, reason, card.get) from None
+        except (Broken, OSError) as error:
+            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+            raise MissingData(card.name, lang, split, str(why), card.get) from None
     if stripped:
         reason = "; ".join(stripped)
     elif absent:

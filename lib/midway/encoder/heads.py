@@ -73,7 +73,7 @@ class Model(nn.Module):
 
     def __init__(self, encoded, options, outputs: dict[str, tuple[str, int]], seed: int):
         super().__init__()
-        self.encoder, self.options, self.outputs = encoded.model, options, outputs
+        self.encoder, self.options = encoded.model, options
         self.fingerprint = encoded.fingerprint
         self.pad = encoded.tokenizer.pad_token_id
         self.depth = encoded.layers

@@ -104,9 +104,9 @@ class Probes:
             both = predict.vectors(self.model, inputs, self.machine, [self.layer])[self.layer]
             left, right = both[:n], both[n:]
             if name == "nli":
-                out["probe_entailment_contrast"] = metrics.entailment_contrast(
-                    _cosines(left, right), entailed
-                )
+                lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+                cosines = (left * right).sum(1) / lengths
+                out["probe_entailment_contrast"] = metrics.entailment_contrast(cosines, entailed)
             elif name == "paraphrase":
                 out["retrieval_probe"] = retrieval.precision_at_1(left, right)
             else:
@@ -115,10 +115,6 @@ class Probes:
         if gaps:
             out |= {"cosine_gap": float(np.mean(gaps)), "p_at_1": float(np.mean(hits))}
         return out
-
-
-def _cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x * y).sum(1) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1))
 
 
 @torch.inference_mode()

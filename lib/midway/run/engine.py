@@ -11,6 +11,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -28,11 +29,11 @@ from midway.study.refusals import explain
 class Profile(Strict):
     """Settings of an engine other than this machine."""
 
-    executor: str  # slurm, or a Python class by its full name
+    executor: str = ""  # slurm, or a Python class by its full name
     jobs: int = Field(50, ge=1)  # steps at a time
     tries: int = Field(2, ge=1)  # of a step whose job was killed or ran out of time
     options: dict = {}
-    steps: dict[str, dict] = {}  # what single steps need instead, by their names
+    steps: dict[Any, dict] = {}  # what single steps need instead, by their names
 
 
 def profile(name: str | None) -> Profile | None:
@@ -48,6 +49,8 @@ def profile(name: str | None) -> Profile | None:
         found = Profile(**{str(k): v for k, v in yamlfile.read(path).items()})
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, Profile)}") from None
+    if not found.executor:
+        raise InputError(f"{path}: executor is missing: slurm, or a Python class by its full name")
     for stage in found.steps:
         if stage not in STEPS:
             raise InputError(f"{path}: steps: unknown step {stage!r}; {meant(stage, STEPS)}")

@@ -21,6 +21,8 @@ from midway.study.errors import InputError, meant
 from midway.study.files import root, write_atomic
 
 BANNER = "midway-banner"
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|MemoryError|bad_alloc")
+ADVICE = " [memory: halve batch_size and double accumulation, or lower compute.eval_tokens]"
 
 
 def execute(
@@ -56,7 +58,7 @@ def execute(
         outcome = Outcome("done")
     except CellExecutionError as error:
         text = errors.one_line(f"{error.ename}: {error.evalue}")[:300]
-        outcome = Outcome("failed", text + _advice(str(error)))
+        outcome = Outcome("failed", text + ADVICE * bool(OUT_OF_MEMORY.search(str(error))))
     except (DeadKernelError, Stopped) as error:
         outcome = Outcome("died", errors.one_line(error))
     except Exception as error:  # the kernel did not start, or the engine itself is at fault
@@ -149,10 +151,3 @@ def restate(out: Path, outcome: Outcome) -> None:
         nb = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
         _mark(nb, outcome, 0)
         write_atomic(path, nbformat.writes(nb), client.READ_ONLY)
-
-
-def _advice(text: str) -> str:
-    """What to try when memory ran out."""
-    if re.search(r"out of memory|can't allocate memory|MemoryError|bad_alloc", text):
-        return " [memory: halve batch_size and double accumulation, or lower compute.eval_tokens]"
-    return ""
