@@ -152,9 +152,14 @@ def test_what_is_unknown_or_missing_is_named(args, capsys):
 
 
 def test_lists_name_what_may_be_asked_for(capsys):
-    for what, name in (("tasks", "xquad"), ("encoders", "xlm-roberta"), ("params", "params/mini")):
+    for what, name in (
+        ("tasks", "xquad"), ("encoders", "xlm-roberta  XLMRobertaModel"), ("params", "params/mini"),
+    ):  # fmt: skip
         assert cli.main(["list", what]) == 0
-        assert name in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert name in out
+        assert cli.main(["list"]) == 0 and f"{what}:\n{out}" in capsys.readouterr().out
+    assert "(Phang et al. 2020, arXiv 2005.13013, version 1)" in out
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys):

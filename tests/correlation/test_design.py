@@ -102,9 +102,9 @@ def test_words_on_power_and_the_verb(capsys):
     table = design.table(replace(CLEAN, tasks=9, families=9), effect=0.5, studies=300)
     first, second, third, fourth, source = advice.power(table)
     assert first.startswith("Between tasks, with 9 tasks in 9 families")
-    assert "Of the alternatives 32 tasks would do" in second or "64 tasks" in second
+    assert "alternative that reaches it: 32 tasks" in second or "64 tasks" in second
     assert third.startswith("Within tasks, with 3 doses each") and "Simulated from" in source
-    assert fourth.startswith("Of the alternatives") and "would do, at" in fourth
+    assert fourth.startswith("The cheapest alternative") and "core-s (now " in fourth
     assert cli.main(["design", "--json", "--effect", "0.6"]) == 0
     tree = json.loads(capsys.readouterr().out)
     assert tree["designs"][0]["design"] == "as it is" and tree["parts"]["outcome"] == 0.91
@@ -165,7 +165,7 @@ def test_another_layer_changes_the_average(curve):
 
 def test_words_on_specifications(curve):
     lines = advice.specification(curve)
-    assert len(lines) == 2 and "specifications of rho its sign " in lines[0]
+    assert len(lines) == 2 and "the sign of rho " in lines[0]
     assert "in this study" in lines[0] and "reported: +" in lines[0]
 
 

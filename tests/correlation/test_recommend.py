@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 import synthetic
 from midway.correlation import advice, recommend, tables, words
@@ -133,6 +134,14 @@ def test_the_verb(folder, capsys):
     assert {"gains", "facts", "words"} <= set(found) and found["gains"][0]["low"] is not None
 
 
+def test_what_a_repetition_would_find():
+    """Normal draws of mean m, sd 1: P(draw > 1.96), the repetition's half interval."""
+    draws = np.random.default_rng(0).standard_normal(200_000)
+    for mean in (0.0, 2.0, 3.3):
+        expected = norm.sf(1.96 - mean)
+        assert recommend._found(pd.Series(draws + mean), 0.05) == pytest.approx(expected, abs=0.005)
+
+
 ROW = {"variant": "mnli", "gain": 2.0, "expected": 1.5, "low": 0.5, "high": 3.0, "p_best": 0.99,
        "p_helps": 0.99, "source": "measured", "seeds": 2}  # fmt: skip
 
@@ -141,14 +150,16 @@ ROW = {"variant": "mnli", "gain": 2.0, "expected": 1.5, "low": 0.5, "high": 3.0,
     ("change", "says"),
     [
         ({}, "Take mnli for xnli"),
-        ({"p_best": 0.9}, "Cannot tell which task is best for xnli: it may be mnli, qqp"),
-        ({"p_helps": 0.9}, "Cannot tell whether any intermediate task helps xnli"),
-        ({"p_helps": 0.01, "expected": -1.5}, "Take none for xnli"),
+        ({"repeat_best": 0.89}, "Cannot tell which task is best for xnli: it may be mnli, qqp"),
+        ({"repeat_helps": 0.89}, "Cannot tell whether any intermediate task helps xnli"),
+        ({"repeat_helps": 0, "repeat_hurts": 0.9}, "Take none for xnli"),
     ],
 )
 def test_advice_is_cannot_tell_unless_it_is_sure(change, says):
-    table = pd.DataFrame([ROW | change, ROW | {"variant": "qqp", "expected": -2, "p_best": 0.06}])
-    facts = {"expected": 0.2, "random": 1.0, "noise": {"seeds": 0.5}, "seed_noise": "measured"}
+    """A sentence names a task only if a repetition with other seeds would most likely say so."""
+    table = pd.DataFrame([ROW, ROW | {"variant": "qqp", "expected": -2, "p_best": 0.06}])
+    facts = {"expected": 0.2, "random": 1.0, "noise": {"seeds": 0.5}, "seed_noise": "measured",
+             "repeat_helps": 0.9, "repeat_best": 0.9, "repeat_hurts": 0.0} | change  # fmt: skip
     (line, noise) = advice.advice(table, "xnli", facts)
     assert line.startswith(says) and "with other seeds and test items +0.5 to +3.0" in line
     assert noise == "Noise of one gain: seeds 0.5; seed noise measured."

@@ -81,7 +81,32 @@ def test_items_lower_reliability_and_are_all_that_one_seed_knows():
     both = reliability.with_items(parts, error, seen)
     assert both["total"].tolist() == pytest.approx([0.7, 0.75])
     assert both["item"].tolist() == [1.0, 1.0]
-    assert reliability.best_known(parts.assign(total=np.nan))["a"] == 0.8
+    assert reliability.best_known(parts.assign(total_high=np.nan))["a"] == 0.8
+
+
+def test_a_number_is_told_only_where_it_is_known():
+    """An estimate with a wide interval is another one with other seeds; the interval stays."""
+    parts = pd.DataFrame(np.nan, list("abc"), reliability.COLUMNS)
+    parts["one_seed"] = parts["reliability"] = parts["total"] = 0.9
+    parts["low"], parts["high"] = [0.76, 0.74, np.nan], [0.95, 0.95, np.nan]
+    parts["total_low"], parts["total_high"] = [0.7, 0.7, np.nan], [0.95, 0.95, np.nan]
+    out = reliability.told(parts)
+    assert out["reliability"].isna().tolist() == out["one_seed"].isna().tolist() == [0, 1, 1]
+    assert out["total"].isna().all() and (out["low"].isna() == parts["low"].isna()).all()
+    assert reliability.best_known(out).isna().all()  # not that without the items' error instead
+    assert reliability.weak(parts.assign(total_high=0.4)) == dict.fromkeys("abc", 0.9)
+
+
+@pytest.mark.parametrize("true", [0.0, 0.3, 0.6, 0.8, 0.9, 0.97])
+def test_a_told_number_is_hardly_ever_wrong(true):
+    """A number that is off by more than .15 is told in at most one of twenty studies."""
+    rng, told = np.random.default_rng(5), []
+    for _ in range(400):
+        values = np.sqrt(true) * rng.standard_normal(9)
+        parts = reliability.components(crossed(rng, values, 2, np.sqrt(2 * (1 - true))))
+        told.append(reliability.told(parts)["reliability"].iloc[0])
+    assert np.mean(np.abs(np.array(told) - true) > 0.15) < 0.05
+    assert np.isfinite(told).mean() > 0.6 or true < 0.95  # and known numbers are told
 
 
 @pytest.mark.parametrize("items", [0.0, 0.5])
@@ -102,6 +127,32 @@ def test_printed_reliability_is_neither_too_high_nor_too_low(true, items):
     assert 0.92 < np.mean(held) <= 0.99
 
 
+def test_errors_of_predictors_come_from_the_rows_that_were_left_out(tmp_path):
+    """Own rows are independent between tasks; what probes share cancels."""
+    rng, groups = np.random.default_rng(0), 10
+    common = rng.standard_normal(groups)
+    write = {"params.yaml": "seeds: [1, 2]\n"}
+    means: dict = {}
+    for variant in ("mnli", "qqp", "ccg"):
+        for seed in (1, 2):
+            own = rng.standard_normal(groups)
+            means.setdefault(variant, []).append(own)
+            points = [{"metrics": {}, "step": 0, "fraction": 0,
+                       "jackknife": {"main": [50.0] * groups}},
+                      {"metrics": {}, "step": 9, "fraction": 1,
+                       "jackknife": {"main": list(50 + own), "p_at_1": list(common)}}]  # fmt: skip
+            record = {"variant": variant, "seed": seed, "state": "done",
+                      "results": {"trajectory": points}}  # fmt: skip
+            write[f"01_intermediate/{variant}/seed{seed}/record.json"] = json.dumps(record)
+    for name, text in write.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = items.predictor_errors(tmp_path, ["mnli", "qqp", "ccg"])
+    assert found["p_at_1"] == pytest.approx(0, abs=1e-12)
+    spread = [np.var(np.mean(v, axis=0)) * (groups - 1) for v in means.values()]
+    assert found["main"] == found["main_gain"] == pytest.approx(np.mean(spread))
+
+
 def test_a_target_is_weak_only_where_that_is_certain():
     """By its estimate alone it would be left out with some seeds and not with others."""
     rng = np.random.default_rng(3)
@@ -116,6 +167,7 @@ def test_disattenuation_restores_the_true_correlation():
     """rho / sqrt(r_x r_y), and nothing where the noise would be divided by noise."""
     x = pd.DataFrame({"total": np.nan, "reliability": [0.64]}, ["m"])
     y = pd.DataFrame({"total": np.nan, "reliability": [0.81, 0.4, np.nan]}, ["t", "weak", "new"])
+    x, y = x.assign(total_high=np.nan), y.assign(total_high=np.nan)
     table = pd.DataFrame({"predictor": "m", "outcome": list(y.index), "rho": [0.36, 0.36, 0.36]})
     out = reliability.disattenuate(table, x, y)
     assert out["ceiling"].iloc[0] == pytest.approx(0.72)

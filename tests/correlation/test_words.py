@@ -45,7 +45,10 @@ def test_no_verdict_within_the_error_of_the_permutations(p):
     row = GOOD | {"p_maxt": p, "p_mc_low": p - 0.0012, "p_mc_high": p + 0.0012}
     assert words.verdict(row) == "undecided" and "undecided" in words.cell(row)
     table = pd.DataFrame([row])
-    assert "0 hold after" in words.family(table)[0] and "1 is undecided" in words.family(table)[0]
+    assert "1 predictor-outcome pair tested" in words.family(table)[0]
+    assert words.family(table)[0].endswith(": undecided.")
+    both = words.family(pd.DataFrame([row, row]))[0]
+    assert "0 hold after" in both and "2 are undecided" in both
     exact = row | {"p_mc_low": p, "p_mc_high": p}
     assert words.verdict(exact) == ("holds" if p < 0.05 else "not shown")
 
@@ -54,9 +57,11 @@ def test_pairs_named_before_training_come_first():
     """What was looked at afterwards must not pass for what was asked."""
     rows = pd.DataFrame([GOOD | {"primary": False}, GOOD | {"primary": True, "p_maxt": 0.7}])
     lines = words.family(rows)
-    assert lines[0].startswith("Of 1 primary pairs") and "0 hold" in lines[0]
-    assert any(line.startswith("Of 1 exploratory pairs") and "1 holds" in line for line in lines)
-    assert "found by looking" in lines[-1] and "rises" not in " ".join(lines)
+    assert lines[0].startswith("1 primary pair tested (")
+    assert lines[0].rstrip(".").endswith(": not significant")
+    assert lines[1].startswith("No association is shown") and "many pairs" not in lines[1]
+    assert any(x.startswith("1 exploratory pair tested") and x.endswith("holds.") for x in lines)
+    assert "found among many pairs" in lines[-1] and "rises" not in " ".join(lines)
     assert words.cell(GOOD | {"primary": True}).startswith("average rises with accuracy")
 
 
@@ -70,10 +75,12 @@ def test_an_association_is_never_called_a_prediction_and_a_wide_interval_never_a
 
 
 def test_one_unit_that_carries_the_result_is_named():
-    assert "One task carries it" in words.cell(GOOD | {"loo_low": -0.1})
-    assert "One task carries it" in words.cell(GOOD | {"loo_low": -0.1, "loo_high": 0.0})
-    assert "One family of tasks carries it" in words.cell(GOOD | {"lofo_low": -0.1, "lofo_high": 1})
-    assert "carries" not in words.cell(GOOD | {"lofo_low": 0.1, "lofo_high": 1})
+    assert "It depends on one task" in words.cell(GOOD | {"loo_low": -0.1})
+    assert "It depends on one task" in words.cell(GOOD | {"loo_low": -0.1, "loo_high": 0.0})
+    assert "It depends on one family of tasks" in words.cell(
+        GOOD | {"lofo_low": -0.1, "lofo_high": 1}
+    )
+    assert "depends on" not in words.cell(GOOD | {"lofo_low": 0.1, "lofo_high": 1})
 
 
 def test_nothing_shown_is_not_excluded():
@@ -102,7 +109,7 @@ HEADLINES = [
 def test_the_title_of_the_report_is_answered_in_one_sentence(change, start):
     (line,) = words.headline(pd.DataFrame([GOOD | {"predictor": "main_gain"} | change]))
     assert line.startswith(start) and "rho = +0.90" in line and "n = 9 tasks" in line
-    assert ("one to one" in line or "anything from" in line) == (change.get("low", 0) == -0.5)
+    assert ("in both directions" in line) == (change.get("low", 0) == -0.5)
 
 
 def test_no_headline_without_a_correlation_of_the_tasks_own_score():
@@ -140,7 +147,7 @@ def test_of_exploratory_pairs_only_those_are_told_that_hold():
         False
     ] * 5
     lines = words.family(pd.DataFrame([*some, GOOD | {"predictor": "lead", "primary": False}]))
-    assert sum("a lead, found by looking" in line for line in lines) == 1
+    assert sum("exploratory, found among many pairs" in line for line in lines) == 1
 
 
 def test_cells_that_cannot_reach_alpha_are_not_expected_by_chance():
@@ -182,7 +189,10 @@ def test_choice_has_no_verdict_from_the_data_it_was_chosen_on():
     few = [ROWS[0] | {"n": 4}, ROWS[1] | {"n": 4}]
     assert "too few to judge" in advice.choice(pd.DataFrame(few))[0]
     harm = [*ROWS, ROWS[0] | {"kind": "none", "regret_1": -1.0}]
-    assert "No intermediate task was measured above none" in advice.choice(pd.DataFrame(harm))[-1]
+    assert (
+        "no intermediate task had a measured gain above zero"
+        in advice.choice(pd.DataFrame(harm))[-1]
+    )
     assert "fewer than two tasks" in advice.choice(pd.DataFrame(ROWS), "xnli")[0]
     assert "No predictor covers" in advice.choice(pd.DataFrame(ROWS[:1]))[0]
 
@@ -201,7 +211,7 @@ def test_a_budget_names_the_rules_tried_and_what_luck_gives():
     runs = pd.DataFrame({"predictor": ["main", "em", "random choice"], "k": [1, 2, 1],
                          "n": [10, 10, 10], "regret": [0.0, 1.0, 3.0]})  # fmt: skip
     lines = advice.budget(runs, pd.DataFrame([NESTED | {"p": 0.4}]), 0.4)
-    assert "40% of the compute: 2 rules tried" in lines[0] and "by luck alone 0.3" in lines[0]
+    assert "40% of the compute: 2 rules were tried" in lines[0] and "by luck alone 0.3" in lines[0]
     assert "1 of them keep" in lines[0] and lines[-1].startswith("No rule is recommended")
     assert not advice.budget(runs, pd.DataFrame([NESTED]), 0.4)[-1].startswith("No rule")
 
@@ -241,34 +251,35 @@ WITHIN = {"predictor": "main", "outcome": "average", "tasks": 9, "r_within": 0.9
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({}, "main and average within tasks rise together beyond time"),
+        ({}, "main and average within tasks rise together, with training time removed"),
         ({"r_partial": -0.8, "partial_low": -0.9, "partial_high": -0.5}, "go opposite ways"),
-        ({"difference_low": -0.1}, "That it takes the right labels is not shown"),
+        ({"difference_low": -0.1}, "It is not shown that this needs correct labels"),
         ({"p_maxt": 0.5, "p_mc_low": 0.4, "p_mc_high": 0.6}, "not shown, and not excluded"),
         ({"p_maxt": 0.05, "p_mc_low": 0.04, "p_mc_high": 0.06}, "undecided"),
         ({"partial_low": -0.1}, "not shown, and not excluded"),
-        ({"primary": False}, "a lead, found by looking"),
+        ({"primary": False}, "exploratory, found among many pairs"),
     ],
 )
 def test_within_a_task_only_what_is_beyond_time(change, says):
     lines = words.within(pd.DataFrame([WITHIN | change]))
     assert says in lines[-1] and "r = +0.40 with shuffled labels" in lines[-1]
-    assert ("labels is not shown" in lines[-1]) == (change == {"difference_low": -0.1})
+    assert ("needs correct labels" in lines[-1]) == (change == {"difference_low": -0.1})
     assert "three tasks" in words.within(pd.DataFrame([WITHIN | {"p": np.nan}]))[0]
 
 
 def test_words_on_reliability_and_floors():
-    values = {"reliability": [0.4, 0.95], "low": [0, 0.8], "high": [0.6, 1]}
-    values |= {"total": [0.3, np.nan], "total_low": 0, "total_high": 0.45}
+    values = {"reliability": [np.nan, 0.95], "low": [0, 0.8], "high": [0.6, 1]}
+    values |= {"total": [0.3, np.nan], "total_low": [0, np.nan], "total_high": [0.45, np.nan]}
     parts = pd.DataFrame(values, ["xnli", "average"])
-    first, second, third = words.reliability(parts, {"xnli": 0.3}, 0.5)
-    assert "xnli 0.40 (0.00 to 0.60), average 0.95 (0.80 to 1.00)" in first
+    rule, first, second, third = words.reliability(parts, {"xnli": 0.3}, 0.5)
+    assert "only where the study knows it to +-0.15" in rule
+    assert first == "With other seeds: xnli 0.00 to 0.60, average 0.95 (0.80 to 1.00)."
     assert second.endswith("other test items: xnli 0.30 (0.00 to 0.45).")
     assert third.startswith("Below 0.5 for certain, and left out of the average")
     open_ = words.reliability(parts.assign(total_high=0.8), {}, 0.5)[-1]
     assert open_.startswith("Where an interval reaches below 0.5") and "in the average" in open_
-    one = words.reliability(parts.assign(reliability=np.nan), {}, 0.5)
-    assert "With one seed" in one[0] and "from above: xnli 0.30" in one[1]
+    one = words.reliability(parts.assign(low=np.nan, high=np.nan), {}, 0.5)
+    assert "With one seed" in one[0] and "at most xnli 0.30" in one[1]
     below = pd.DataFrame({"target": ["xquad", "xnli"], "control": "window", "score": 11.0,
                           "below": ["none, ccg", ""]})  # fmt: skip
     idle = pd.DataFrame({"variant": ["anli"], "score": [39.0], "floor": [33.3]})
@@ -322,11 +333,11 @@ def test_a_table_word_for_word():
         "average falls with loss: tau = -0.90, n = 8 tasks, 90 % interval -1.00 to -0.60, "
         "family-wise p = 0.040.",
         f"average rises with accuracy: tau = +0.90, n = 9 tasks, {sure}, family-wise p = 0.040. "
-        "One task carries it: without it the sign is open.",
+        "It depends on one task: without that task the sign may change.",
         "main and average: not shown, and not excluded (tau = +0.90, n = 9 tasks, 90 % interval "
         "-0.10 to +0.98, family-wise p = 0.090, if taken alone p = 0.050).",
-        "f1 and average: undecided, p is as near to 0.1 as its own error (tau = +0.90, n = 9 "
-        f"tasks, {sure}, family-wise p = 0.100).",
+        "f1 and average: undecided, p is closer to 0.1 than its Monte-Carlo error (tau = +0.90, "
+        f"n = 9 tasks, {sure}, family-wise p = 0.100).",
         f"em and average: not shown, and not excluded (tau = +0.95, n = 9 tasks, {sure}, "
         "family-wise p = 0.300, if taken alone p = 0.050).",
     ]
@@ -356,7 +367,7 @@ def test_a_headline_says_when_anything_fits(low, high, open_):
     row |= {"p_mc_low": 0.9, "p_mc_high": 0.9}
     (line,) = words.headline(pd.DataFrame([row]))
     ends = f" ({low:+.2f} to {high:+.2f})" if low == low else ""
-    more = "; anything from a clear relation one way to one the other way fits" if open_ else ""
+    more = ". The interval includes clear relations in both directions" if open_ else ""
     facts = f"a task's own score (main) and the average gain have rho = +0.10{ends}, n = 9 tasks"
     assert line == f"Cannot tell: {facts}{more}."
 
@@ -385,24 +396,27 @@ def test_within_tasks_word_for_word():
     lines = words.within(pd.DataFrame(rows))
     assert [line.split(" and ")[0] for line in lines[1:2] + lines[3:]] == ["c", "b", "d", "a"]
     assert lines[0] == (
-        "Within tasks, of 1 primary pairs 1 holds beyond what time does to all tasks (max-T over "
-        "them)."
+        "Within tasks, of 1 primary pairs 1 holds after the mean effect of training time is "
+        "removed (max-T correction over them)."
     )
     assert lines[1] == (
-        "c and average within tasks rise together beyond time: r = +0.90 while 9 tasks train, "
-        "+0.80 (+0.50 to +0.90) with time removed, family-wise p = 0.030; r = +0.40 with shuffled "
-        "labels."
+        "c and average within tasks rise together, with training time removed: r = +0.90 while 9 "
+        "tasks train, +0.80 (+0.50 to +0.90) with time removed, family-wise p = 0.030; r = +0.40 "
+        "with shuffled labels."
     )
-    assert lines[2].startswith("Within tasks, of 4 exploratory pairs 3 hold beyond")
-    assert "a lead, found by looking" in lines[3] and len(words.within(pd.DataFrame(rows), 1)) == 4
+    assert lines[2].startswith("Within tasks, of 4 exploratory pairs 3 hold after")
+    assert (
+        "exploratory, found among many pairs" in lines[3]
+        and len(words.within(pd.DataFrame(rows), 1)) == 4
+    )
     bare = words.within(pd.DataFrame([WITHIN | {"placebos": 0}, WITHIN | {"r_placebo": np.nan}]))
     assert len(bare) == 3 and "shuffled" not in " ".join(bare)
     edge = words.within(pd.DataFrame([WITHIN | {"difference_low": 0.0}]))
-    assert edge[1].endswith(" That it takes the right labels is not shown.")
+    assert edge[1].endswith(" It is not shown that this needs correct labels.")
     less = WITHIN | {"difference_low": -0.7, "difference_high": -0.1}
-    assert "right labels" not in words.within(pd.DataFrame([less]))[1]
+    assert "correct labels" not in words.within(pd.DataFrame([less]))[1]
     open_ = pd.DataFrame([WITHIN | {"p_mc_high": 0.06}])
-    assert words.within(open_)[0].endswith("(max-T over them), 1 undecided.")
+    assert words.within(open_)[0].endswith("(max-T correction over them), 1 undecided.")
 
 
 def test_limits_word_for_word():
@@ -429,8 +443,12 @@ def test_specifications_word_for_word():
     table = pd.DataFrame({"predictor": "main", "outcome": ["gain", "gain", "gain", "gap"],
                           "rho": [0.1, 0.5, -0.2, 0.9],
                           "default": [False, True, False, True]})  # fmt: skip
-    said = "main: over 3 specifications of rho its sign depends on the choice (in this study -0.20"
+    said = (
+        "main: the sign of rho depends on the specification (3 specifications, in this study -0.20"
+    )
     assert advice.specification(table) == [f"{said} to +0.50; reported: +0.50)."]
     (line,) = advice.specification(table.assign(default=False, rho=[0.0, 0.5, 0.1, 0.9]))
-    assert line.endswith("rho its sign does not change (in this study +0.00 to +0.50).")
+    assert line.endswith(
+        "the sign of rho is always the same (3 specifications, in this study +0.00 to +0.50)."
+    )
     assert advice.specification(table, "english") == []

@@ -48,7 +48,7 @@ def test_correlation_of_a_whole_study(root, tmp_path, capsys):
     for section in ("answer", "reliability", "between", "within", "choice", "limits"):
         assert record.results["sections"][section], section
     assert any("predicts better than chance" in line for line in space["sentences"])
-    assert any(line.startswith("Of 1 primary pairs") for line in space["sentences"])
+    assert any(line.startswith("1 primary pair tested") for line in space["sentences"])
     for name in ("tables/correlation.csv", "tables/gains.tex", "figures/forest.pdf"):
         assert name in record.files
 

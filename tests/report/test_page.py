@@ -19,7 +19,7 @@ from midway.correlation import arrays, correlate, export, tables
 from midway.report import collect, notebooks
 from midway.report import page as report
 from midway.run import hashes, plan
-from midway.run.record import ScoreRecord, StepRecord
+from midway.run.record import BY_HAND, RUNNER, ScoreRecord, StepRecord
 from midway.run.steps import StepId
 from midway.study import names, params, tasks
 from midway.study.files import write_atomic
@@ -163,6 +163,18 @@ def test_an_interrupted_step_is_no_failure(root, tmp_path):
     assert "1 interrupted" in text and "What failed" not in text
     (folder / "state.json").write_text(json.dumps(end | {"state": "failed"}))
     assert "What failed" in report.build(study, tmp_path / "s").read_text(encoding="utf-8")
+
+
+def test_a_study_of_another_version_keeps_its_page(full, tmp_path, monkeypatch):
+    """`midway report` after an update of Midway wrote an empty page; a run makes all again."""
+    page, study = tmp_path / "index.html", params.load(full / "params.yaml")
+    monkeypatch.setenv(RUNNER, "1")
+    report.build(study, full, into=tmp_path)
+    assert "No answer yet" in page.read_text(encoding="utf-8")
+    monkeypatch.setenv(BY_HAND, "1")
+    report.build(study, full, into=tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "No answer yet" not in text and "are from another version of Midway" in text
 
 
 @pytest.mark.slow

@@ -146,6 +146,8 @@ def test_a_new_task_is_one_card_and_no_code(tmp_path, root):
     header = "first,second,relation\n"
     (data / "train-en.csv").write_text(header + "A,B,sequel\nC,D,unrelated\n" * 2, encoding="utf-8")
     (data / "test-fr.csv").write_text(header + '"Le chat, noir",B,sequel\n', encoding="utf-8")
+    page = (root / "docs/adding-a-task.md").read_text(encoding="utf-8")
+    look = page.partition('python -c "\n')[2].partition('"\n.venv')[0].replace("films", "plays")
     code = f"""
         from midway.data import sources
         from midway.study import params, tasks
@@ -167,14 +169,19 @@ def test_a_new_task_is_one_card_and_no_code(tmp_path, root):
         print(params.Study(study="x", intermediate=dict(steps=1), transfer=transfer).parts())
     """
     shown = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", f"{look}\n{textwrap.dedent(code)}"],
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": str(tmp_path / "lib"), "HF_HUB_OFFLINE": "1", "PATH": ""},
-    )
+        env={
+            "PYTHONPATH": str(tmp_path / "lib"), "HF_HUB_OFFLINE": "1", "PATH": "",
+            "MIDWAY_ROOT": str(tmp_path),
+        },
+    )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.splitlines()[1:] == ["Le chat, noir", "{'part1': ['plays']}"]
-    assert "[1, 0, 1, 0]" in shown.stdout.splitlines()[0]
+    row, *files, labels, text, parts = shown.stdout.splitlines()
+    assert "'text_a': 'Le chat, noir'" in row and labels == "Column([1, 0, 1, 0])"
+    assert files == [str(data / "test-fr.csv"), str(data / "train-en.csv")]
+    assert (text, parts) == ("Le chat, noir", "{'part1': ['plays']}")
 
 
 def test_the_documentation_shows_that_card(root):

@@ -1,5 +1,6 @@
 """Verbs that read results: recommend, design, compare, correlate, score, list."""
 
+import re
 import sys
 from importlib.util import find_spec
 from itertools import takewhile
@@ -19,6 +20,8 @@ from midway.cli.group import (
 )
 from midway.study.errors import InputError
 from midway.study.files import root
+
+LISTS = ("tasks", "encoders", "params")
 
 
 @verb("score predictions labels")
@@ -118,25 +121,30 @@ def compare(folder, other):
 
 
 @verb("list tasks", "list encoders", "list params", name="list")
-@argument("what", type=click.Choice(["tasks", "encoders", "params"]))
+@argument("what", type=click.Choice(LISTS), required=False)
 def list_(what):
-    """List the tasks, the encoders that were tried, or the params files."""
-    if what == "tasks":
-        from midway.study import tasks
+    """List the tasks, the encoders that were tried, or the params files; by default all three."""
+    for each in [what] if what else LISTS:
+        if not what:
+            print(f"{each}:")
+        if each == "tasks":
+            from midway.study import tasks
 
-        cards = [*tasks.INTERMEDIATE.values(), *tasks.TARGETS.values()]
-        rows = [(c.name, c.role, c.kind, c.title) for c in cards]
-    elif what == "encoders":
-        from midway.encoder import architectures
+            cards = [*tasks.INTERMEDIATE.values(), *tasks.TARGETS.values()]
+            rows = [(c.name, c.role, c.kind, c.title) for c in cards]
+        elif each == "encoders":
+            from midway.encoder import architectures
 
-        rows = [(name, shape.cls) for name, shape in architectures.SHAPES.items()]
-    else:
-        in_project("list params")
-        rows = []
-        for file in sorted((root() / "params").glob("*.yaml")):
-            lines = takewhile(lambda x: x.startswith("#"), file.read_text("utf-8").split("\n"))
-            about = " ".join(line.strip("# ") for line in lines).partition(". ")[0]
-            rows.append((f"params/{file.name}", about))
-    width = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(f"{cell:<{w}}" for cell, w in zip(row, width, strict=True)).rstrip())
+            shapes = architectures.SHAPES.items()
+            rows = [(name, shape.cls.rpartition(".")[2]) for name, shape in shapes]
+        else:
+            in_project("list params")
+            rows = []
+            for file in sorted((root() / "params").glob("*.yaml")):
+                lines = takewhile(lambda x: x.startswith("#"), file.read_text("utf-8").split("\n"))
+                about = " ".join(line.strip("# ") for line in lines)
+                first = re.split(r"(?<!al\.)(?<=[.?]) ", about)[0]
+                rows.append((f"params/{file.name}", first))
+        width = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            print("  ".join(f"{cell:<{w}}" for cell, w in zip(row, width, strict=True)).rstrip())

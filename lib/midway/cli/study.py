@@ -1,5 +1,6 @@
 """Verbs of a study: run, plan, status, report, clean, audit, seal, doctor, fetch."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -98,8 +99,9 @@ def status(folder, as_json):
 @a_folder
 def report(folder):
     """Build a study's report (index.html) again from what is finished; nothing else runs."""
-    from midway.run import schedule
+    from midway.run import record, schedule
 
+    os.environ[record.BY_HAND] = "1"
     return schedule.report(folder)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from midway.correlation.words import p_of
 
 ENOUGH = 5  # candidates below which any metric finds the best one by luck
-SURE = 0.975  # probability from which one task is called better than none, or the best
+SURE = 0.9  # a task helps, hurts or is best only if a repetition would find so, this probably
 
 
 def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05) -> list[str]:
@@ -34,7 +34,7 @@ def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05
         "by luck alone."
     ]
     if (rows.loc[rows["kind"] == "none", "regret_1"] < 0).any():
-        out.append(f"No intermediate task was measured above none at all for {target}.")
+        out.append(f"For {target} no intermediate task had a measured gain above zero.")
     return out + nested_choice(nested, target, alpha)
 
 
@@ -47,9 +47,9 @@ def nested_choice(nested, target: str = "the average", alpha: float = 0.05) -> l
                 "families of tasks and a metric that all have."]  # fmt: skip
     row = nested[nested["kind"] == "nested"].iloc[0]
     facts = (
-        f"{row['tried']:.0f} rules tried, a choice between two unseen tasks of different families "
-        f"costs {row['regret']:.1f} points, a coin {row['random']:.1f}; saved {row['saved']:+.1f}, "
-        f"by chance {row['low']:+.1f} to {row['high']:+.1f}, {p_of(row['p'])}"
+        f"{row['tried']:.0f} rules tried; a choice between two unseen tasks of different families "
+        f"loses {row['regret']:.1f} points on average, a coin flip {row['random']:.1f}; difference "
+        f"{row['saved']:+.1f}, by chance {row['low']:+.1f} to {row['high']:+.1f}, {p_of(row['p'])}"
     )
     if row["p"] < alpha / 4:  # one-sided, and one of several verdicts on the same data
         return [f"Choosing by metric predicts better than chance on unseen tasks ({facts})."]
@@ -69,12 +69,12 @@ def advice(table: pd.DataFrame, target: str, facts: dict) -> list[str]:
     if first["source"] != "measured":
         gain = gain.replace(f"measured {first['gain']:+.1f}; ", "not measured; ")
     noise = f"Noise of one gain: {_noise(facts['noise'])}; seed noise {facts['seed_noise']}."
-    if first["p_helps"] < 1 - SURE:
+    if facts["repeat_hurts"] >= SURE:
         return [f"Take none for {target}: no intermediate task is expected to help; {gain}.", noise]
-    if first["p_helps"] < SURE:
+    if facts["repeat_helps"] < SURE:
         return [f"Cannot tell whether any intermediate task helps {target}: {gain}.", noise]
     cost = f"expected regret {facts['expected']:.1f} points, of a random task {facts['random']:.1f}"
-    if first["p_best"] >= SURE:
+    if facts["repeat_best"] >= SURE:
         return [f"Take {first['variant']} for {target}: {gain}; {cost}.", noise]
     if len(known) == 1:
         return [f"Take {first['variant']} for {target}, the only one finished: {gain}.", noise]
@@ -106,12 +106,12 @@ def specification(table: pd.DataFrame, outcome: str = "gain") -> list[str]:
     part = table[(table["outcome"] == outcome) & table["rho"].notna()]
     for name, rows in part.groupby("predictor", sort=False):
         low, high = rows["rho"].min(), rows["rho"].max()
-        sign = "its sign depends on the choice" if low < 0 < high else "its sign does not change"
+        changes = "depends on the specification" if low < 0 < high else "is always the same"
         usual = rows.loc[rows["default"], "rho"]
         here = f"; reported: {usual.iloc[0]:+.2f}" if len(usual) else ""
         out.append(
-            f"{name}: over {len(rows)} specifications of rho {sign} (in this study {low:+.2f} to "
-            f"{high:+.2f}{here})."
+            f"{name}: the sign of rho {changes} ({len(rows)} specifications, in this study "
+            f"{low:+.2f} to {high:+.2f}{here})."
         )
     return out
 
@@ -122,8 +122,8 @@ def budget(runs: pd.DataFrame, nested: pd.DataFrame, share: float) -> list[str]:
     luck = float((rules["k"] / rules["n"]).sum())
     found = int((rules["regret"] <= 1e-9).sum())
     out = [
-        f"Early choice within {share:.0%} of the compute: {len(rules)} rules tried on the runs "
-        f"recorded; {found} of them keep the best task, by luck alone {luck:.1f} would.",
+        f"Early choice within {share:.0%} of the compute: {len(rules)} rules were tried on the "
+        f"recorded runs. {found} of them keep the best task; by luck alone {luck:.1f} would.",
         *nested_choice(nested),
     ]
     if not len(nested) or not nested["p"].iloc[0] < 0.0125:
@@ -148,13 +148,13 @@ def power(table: pd.DataFrame) -> list[str]:
         if seen < aim and len(enough):
             best = enough.sort_values("core_s").iloc[0]
             price = f"{best['core_s']:,.0f} core-s (now {row['core_s']:,.0f})"
-            out.append(f"Of the alternatives {best['design']} would do, at {price}.")
+            out.append(f"The cheapest alternative that reaches it: {best['design']}, {price}.")
         elif seen < aim:
-            out.append("None of the alternatives would do.")
+            out.append("None of the alternatives reaches it.")
     return [*out, f"Simulated from: {table.attrs['source']}."]
 
 
 def _needs(rho, aim) -> str:
     if pd.isna(rho):
-        return f"no correlation reaches {aim:.0%}"
-    return f"{aim:.0%} are reached from {rho:.2f} on"
+        return f"no true correlation is found in {aim:.0%} of studies"
+    return f"{aim:.0%} need a true correlation of {rho:.2f} or more"

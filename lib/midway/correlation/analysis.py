@@ -65,24 +65,19 @@ def read(folder, setting, floor: float = reliability.FLOOR) -> Data:
     ends = tables.predictors(folder), tables.outcomes(folder)
     dosed = tables.predictors(folder, doses=True), tables.outcomes(folder, doses=True)
     units = sorted(set(ends[1]["variant"]) & set(tables.tasks.INTERMEDIATE))
-    error = {}
+    error, own = {}, {}
     if len(units) >= LEAST:
         for target, influence in items.influences(folder).items():
             error[target] = items.between_units(items.covariance(influence), units)
-    known = tables.settings(folder)
-    rows = [
-        known.get(a, {}).get(b) for a, b in (("intermediate", "eval_size"), ("data", "dev_size"))
-    ]
-    rows = min((n for n in rows if n), default=None)
-    return assemble(*ends, setting, dosed=dosed, error=error, rows=rows, floor=floor)
+        own = items.predictor_errors(folder, units)
+    return assemble(*ends, setting, dosed=dosed, error=error, own=own, floor=floor)
 
 
-def assemble(predictors, outcomes, setting, *, dosed, error=None, rows=None,
+def assemble(predictors, outcomes, setting, *, dosed, error=None, own=None,
              floor=reliability.FLOOR) -> Data:  # fmt: skip
     """Tables -> Data.
 
-    error: variance that other test items would put between tasks, by target; rows: development
-    rows that a task's own scores are measured on.
+    error, own: variance that other test items would put between tasks, by target and by predictor.
     """
     names, value, error = list(setting.predictors), setting.outcome, error or {}
     X, Y, _ = arrays.wide(predictors, outcomes, names=names, value=value)
@@ -95,14 +90,14 @@ def assemble(predictors, outcomes, setting, *, dosed, error=None, rows=None,
     X, Y, skip = arrays.wide(predictors, rest, names=names, value=value)
     if weak and "average" in Y:
         y_parts.loc["average"] = _with_items(Y, error).loc["average"]
-    x_error = items.own_scores(X, rows) if rows else {}
     x_parts = reliability.with_items(
-        reliability.components(X), x_error, X.groupby(level=0).mean().var()
+        reliability.components(X), own or {}, X.groupby(level=0).mean().var()
     )
     everyone = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
     primary = sorted(p for p in map(tuple, setting.primary) if p[0] in X and p[1] in Y)
     return Data(predictors, rest, dosed, X, Y, skip, tables.families(everyone),
-                x_parts, y_parts, weak, tuple(primary))  # fmt: skip
+                reliability.told(x_parts), reliability.told(y_parts), weak, tuple(primary)
+                )  # fmt: skip
 
 
 def _with_items(Y, error) -> pd.DataFrame:

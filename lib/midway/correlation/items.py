@@ -1,4 +1,7 @@
-"""Error from test items: the contribution of each item to a score, from 02's predictions.
+"""Error from test items: the contribution of each item to a score or a predictor.
+
+Outcomes are computed again from 02's predictions; for predictors 01 records their values without
+each of ten groups of rows (jackknife).
 
 A score is a mean or an F1; ``influence`` is an item's share of its deviation, so that the squares
 of all influences add up to the score's sampling variance (infinitesimal jackknife, Efron 1982).
@@ -17,6 +20,8 @@ from midway.correlation import tables
 from midway.data import sources
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
+
+PROBES = ("probe_entailment_contrast", "retrieval_probe", "cosine_gap", "p_at_1")
 
 
 def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFrame]:
@@ -71,20 +76,27 @@ def between_units(cov: pd.DataFrame, units) -> float:
     return float((np.trace(c) - c.sum() / n) / (n - 1)) if n > 1 else np.nan
 
 
-def own_scores(X: pd.DataFrame, rows: int) -> dict[str, float]:
-    """Variance that other development rows would put between tasks, of shares of right answers.
+def predictor_errors(folder, units) -> dict[str, float]:
+    """Variance that other development rows would put between tasks, by predictor of 01.
 
-    X: units x predictors, percent. A mean of values from 0 to 100 over n rows has variance
-    p (100 - p) / n at most; each task has its own rows, the same for all seeds. F1 over classes or
-    tags, loss and contrast need values by row, which records of 01 do not keep.
+    A task's own scores rest on its own rows; the probes on the same sentences for all tasks. Seeds
+    share the rows. Predictors that are computed from training rows (LogME) vary with the seed.
     """
-    mean = X.groupby(level=0).mean().clip(0, 100)
-    found = {k: mean[k] for k in ("accuracy", "em", "f1", "main") if k in mean}
-    out = {k: float((p * (100 - p) / rows).mean()) for k, p in found.items()}
-    if {"main", "main_gain"} <= set(mean):
-        start = (mean["main"] - mean["main_gain"]).clip(0, 100)
-        out["main_gain"] = out["main"] + float((start * (100 - start) / rows).mean())
-    return out
+    shares: dict[str, dict] = {}
+    for _, record in tables.read_records(Path(folder), "01_intermediate")[0]:
+        points = record["results"].get("trajectory", [])
+        ends = [p.get("jackknife", {}) for p in points[:1] + points[-1:]]
+        if record["variant"] not in units or not all(ends):
+            continue
+        first, last = ({k: np.array(v) for k, v in end.items()} for end in ends)
+        for name, left_out in (last | {"main_gain": last["main"] - first["main"]}).items():
+            n = len(left_out)
+            share = np.sqrt((n - 1) / n) * (left_out - left_out.mean())
+            rows = "" if name in PROBES else record["variant"]
+            at = pd.MultiIndex.from_product([[rows], range(n)])
+            shares.setdefault(name, {})[record["variant"], record["seed"]] = pd.Series(share, at)
+    made = {k: covariance(pd.DataFrame(v).fillna(0.0)) for k, v in shares.items()}
+    return {k: between_units(c, units) for k, c in made.items() if len(c) == len(units)}
 
 
 def _influence(card, lang, gold: dict, record: Path) -> pd.Series | None:

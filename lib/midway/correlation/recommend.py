@@ -36,8 +36,10 @@ def recommend(study_dir, target: str = "average", *, predictor: str = "main", dr
     p_helps: probability that it is the best of them, and better than none; source; seeds. Where
     02 is not finished but 01 is, a gain is predicted by a line through the finished variants'
     (predictor, gain), if that line beats their mean when each is left out. facts: dict expected,
-    low, high, random (regret of the first and of a random choice, points), noise (standard
-    deviation from seeds, items, languages, baseline), seed_noise ('measured' or 'assumed').
+    low, high, random (regret of the first and of a random choice, points), repeat_helps,
+    repeat_hurts, repeat_best (probability that a repetition would find that the first task helps,
+    that it hurts, that it is the best), noise (standard deviation from seeds, items, languages,
+    baseline), seed_noise ('measured' or 'assumed').
     """
     table, rng = tables.outcomes(study_dir), np.random.default_rng(seed)
     if target != "average" and target not in tables.OUTCOMES:
@@ -75,8 +77,16 @@ def recommend(study_dir, target: str = "average", *, predictor: str = "main", dr
     loss = true.max(axis=1) - true[out["variant"][0]]
     facts = {"expected": loss.mean(), "random": (true.max(axis=1) - true.mean(axis=1)).mean()}
     facts["low"], facts["high"] = loss.quantile([alpha / 2, 1 - alpha / 2])
+    ahead, others = again[out["variant"][0]], again.drop(columns=out["variant"][0])
+    facts |= {"repeat_helps": _found(ahead, alpha), "repeat_hurts": _found(-ahead, alpha)}
+    facts["repeat_best"] = _found(ahead - others.max(axis=1), alpha) if len(mean) > 1 else 0.0
     facts = {k: float(v) for k, v in facts.items()}
     return out[COLUMNS], facts | {"noise": noise["sd"], "seed_noise": noise["from"]}
+
+
+def _found(draws: pd.Series, alpha: float) -> float:
+    """Share of repetitions whose own (1 - alpha) interval, as wide as this one, is above zero."""
+    return (draws > (draws.quantile(1 - alpha / 2) - draws.quantile(alpha / 2)) / 2).mean()
 
 
 def posterior(gain: np.ndarray, noise: dict, draws: int, rng) -> np.ndarray:

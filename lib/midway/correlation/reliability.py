@@ -15,6 +15,8 @@ from midway.study import tasks
 
 #: Targets whose estimate is below this are named; left out of the average where it is certain.
 FLOOR = 0.5
+#: An estimate is told only if its interval reaches no further: others do not hold for new seeds.
+KNOWN = 0.15
 
 COLUMNS = (
     "n seeds mean between seed one_seed reliability low high seed_to_seed item total total_low"
@@ -100,9 +102,22 @@ def with_items(
     return out
 
 
+def told(parts: pd.DataFrame) -> pd.DataFrame:
+    """Without estimates that are not known to +-KNOWN; their intervals stay.
+
+    Two seeds and nine tasks often cannot tell .5 from .9, and other seeds then say something else.
+    """
+    out = parts.copy()
+    for name, ends in (("reliability", ["low", "high"]), ("total", ["total_low", "total_high"])):
+        far = out[ends].sub(out[name], axis=0).abs().max(axis=1, skipna=False)
+        out[name] = out[name].where(far <= KNOWN)
+    out["one_seed"] = out["one_seed"].where(out["reliability"].notna())
+    return out
+
+
 def best_known(parts: pd.DataFrame) -> pd.Series:
     """Of each column the reliability that counts most error: ``total``, else ``reliability``."""
-    return parts["total"].fillna(parts["reliability"])
+    return parts["reliability"].where(parts["total_high"].isna(), parts["total"])
 
 
 def weak(parts: pd.DataFrame, floor: float = FLOOR) -> dict[str, float]:
@@ -119,8 +134,8 @@ def disattenuate(table: pd.DataFrame, x: pd.DataFrame, y: pd.DataFrame) -> pd.Da
 
     x, y: of :func:`components`, for predictors and outcomes. ``ceiling``: the largest rho that
     reliabilities allow, sqrt(r_x r_y); ``rho_corrected``: rho / ceiling, an estimate for values
-    without noise, in [-1, 1], without an interval. NaN where a reliability is unknown or below
-    FLOOR: there the quotient is mostly noise.
+    without noise, in [-1, 1], without an interval. NaN where a reliability is not told (``told``)
+    or below FLOOR: there the quotient is mostly noise.
     """
     a = table["predictor"].map(best_known(x)).to_numpy(float)
     b = table["outcome"].map(best_known(y)).to_numpy(float)

@@ -58,12 +58,12 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
     facts += f", family-wise {p_of(row['p_maxt'])}"
     said = verdict(row, alpha)
     if said == "holds" and row.get("primary", True) == 0:  # others were named before training
-        return f"{pair}: a lead, found by looking; new tasks would have to confirm it ({facts})."
+        return f"{pair}: exploratory, found among many pairs; to be tested on new tasks ({facts})."
     if said == "holds":
         way = "rises" if row["rho"] > 0 else "falls"
         return f"{row['outcome']} {way} with {row['predictor']}: {facts}.{_carried(row)}"
     if said == "undecided":
-        return f"{pair}: undecided, p is as near to {alpha:g} as its own error ({facts})."
+        return f"{pair}: undecided, p is closer to {alpha:g} than its Monte-Carlo error ({facts})."
     if row["p"] < alpha:  # other seeds take other pairs: no claim
         facts += f", if taken alone {p_of(row['p'])}"
     return f"{pair}: not shown, and not excluded ({facts})."
@@ -76,7 +76,7 @@ def _carried(row) -> str:
         ("lofo_low", "lofo_high", "family of tasks"),
     ):
         if row.get(low, 1) * row.get(high, 1) <= 0:
-            return f" One {what} carries it: without it the sign is open."
+            return f" It depends on one {what}: without that {what} the sign may change."
     return ""
 
 
@@ -112,10 +112,9 @@ def _family(known, unit, most, name) -> list[str]:
     able = int(known["critical"].notna().sum())
     if not able:
         return [f"With n = {n} no correlation at all could reach p < {alpha:g}."]
-    first = (
-        f"Of {len(known)} {name} pairs (n = {n} {unit}, {known.attrs.get('method', 'rho')}), "
-        f"{good} {_hold(good)} after max-T correction over all of them"
-    )
+    how = f"(n = {n} {unit}, {known.attrs.get('method', 'rho')})"
+    first = f"Of {len(known)} {name} pairs {how}, {good} {_hold(good)} after max-T correction over "
+    first += "all of them"
     if open_:
         first += f", {open_} {'is' if open_ == 1 else 'are'} undecided"
     found = int((known["q_bh"] < alpha).sum())
@@ -123,11 +122,17 @@ def _family(known, unit, most, name) -> list[str]:
         f"; {found} at a false discovery rate of {alpha:g} (uncorrected, by chance alone up to "
         f"{alpha * able:.1f} of the {able} that can reach {alpha:g} are expected)."
     )
+    many = " and so many pairs"
+    if len(known) == 1:
+        weak = "not significant" if known["p_maxt"].iloc[0] >= alpha else "not shown"
+        word = "it holds" if good else "undecided" if open_ else weak
+        first = f"1 {name} pair tested {how}: {word}."
+        many = ""
     out = [first]
     if not good:
         out.append(
-            "No association is shown, and none is excluded: with so few points and so many pairs "
-            "even a strong one need not be seen."
+            f"No association is shown, and none is excluded: with so few tasks{many} a study can "
+            "miss even a strong one."
         )
     told = _told(known.assign(size=known["rho"].abs()), said, name)
     order = told.sort_values(["p_maxt", "p", "size"], ascending=[True, True, False])
@@ -164,7 +169,7 @@ def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
     start = "Undecided" if said == "undecided" else "Cannot tell"
     more = ""
     if wide and row["low"] < -0.3 and row["high"] > 0.3:
-        more = "; anything from a clear relation one way to one the other way fits"
+        more = ". The interval includes clear relations in both directions"
     return [f"{start}: {facts}{more}."]
 
 
@@ -172,15 +177,15 @@ def within(table: pd.DataFrame, most: int = 3) -> list[str]:
     """What follows within tasks, of :func:`within.within`; a dose is also just time."""
     alpha = table.attrs.get("alpha", 0.05)
     if not table["p"].notna().any():
-        return ["Within tasks nothing can be said: it takes three tasks with two doses each."]
+        return ["Within tasks nothing can be said: three tasks with two doses each are needed."]
     out = []
     for name, part in _parts(table):
         said = pd.Series([_within_verdict(row, alpha) for _, row in part.iterrows()])
         good, open_ = ((said == v).sum() for v in ("holds", "undecided"))
         also = f", {open_} undecided" if open_ else ""
         out.append(
-            f"Within tasks, of {len(part)} {name} pairs {good} {_hold(good)} beyond what time does "
-            f"to all tasks (max-T over them){also}."
+            f"Within tasks, of {len(part)} {name} pairs {good} {_hold(good)} after the mean effect "
+            f"of training time is removed (max-T correction over them){also}."
         )
         order = _told(part, said, name).sort_values(["p_maxt", "p"])
         count = len(order) if name == "primary" else most
@@ -204,30 +209,30 @@ def _within(row, alpha) -> str:
     if row["placebos"] > 0 and pd.notna(row["r_placebo"]):
         facts += f"; r = {row['r_placebo']:+.2f} with shuffled labels"
         if not (row["difference_low"] > 0 or row["difference_high"] < 0):
-            placebo = " That it takes the right labels is not shown."
+            placebo = " It is not shown that this needs correct labels."
     if said == "undecided":
         return f"{pair}: undecided ({facts})."
     if said != "holds":
         return f"{pair}: not shown, and not excluded ({facts})."
     if row.get("primary", True) == 0:
-        return f"{pair}: a lead, found by looking ({facts})."
+        return f"{pair}: exploratory, found among many pairs; to be tested on new tasks ({facts})."
     way = "rise together" if row["r_partial"] > 0 else "go opposite ways"
-    return f"{pair} {way} beyond time: {facts}.{placebo}"
+    return f"{pair} {way}, with training time removed: {facts}.{placebo}"
 
 
 def reliability(parts: pd.DataFrame, weak: dict[str, float], floor: float) -> list[str]:
-    """What other seeds and test items would leave of the outcomes, of :mod:`reliability`."""
-    whole = parts[parts["total"].notna()]
-    if parts["reliability"].isna().all():
-        out = ["With one seed the error of training is not known, nor any reliability."]
+    """What other seeds and test items would leave of the outcomes, of :func:`reliability.told`."""
+    whole, out = parts[parts["total_low"].notna()], []
+    if parts["low"].isna().all():
+        out.append("With one seed the error of training is not known, nor any reliability.")
         if len(whole):
-            out.append(f"Test items alone bound it from above: {_values(whole, 'total')}.")
+            out.append(f"Test items alone limit it to at most {_values(whole, 'total')}.")
         return out
-    out = [f"Reliability of the outcomes (1: the same again) with other seeds: "
-           f"{_values(parts, 'reliability', 'low', 'high')}."]  # fmt: skip
+    out.append("Reliability (1: a repetition gives the same order of tasks). A number stands only "
+               "where the study knows it to +-0.15, otherwise only the 95 % interval.")  # fmt: skip
+    out.append(f"With other seeds: {_values(parts, '')}.")
     if len(whole):
-        values = _values(whole, "total", "total_low", "total_high")
-        out.append(f"With other seeds and other test items: {values}.")
+        out.append(f"With other seeds and other test items: {_values(whole, 'total')}.")
     ends = (parts[f"total_{end}"].fillna(parts[end]) for end in ("low", "high"))
     if any((low < floor <= high) for low, high in zip(*ends, strict=True)):
         out.append(f"Where an interval reaches below {floor:g}, a correlation may be mostly noise; "
@@ -253,12 +258,13 @@ def floors(below: pd.DataFrame, idle: pd.DataFrame) -> list[str]:
     return out
 
 
-def _values(parts, name, *ends) -> str:
-    """Values of a column of reliabilities, with their intervals."""
-    shown = parts.dropna(subset=[name])[[name, *ends]]
+def _values(parts, kind) -> str:
+    """Reliabilities with their intervals; kind: 'total' or ''."""
+    names = ["total", "total_low", "total_high"] if kind else ["reliability", "low", "high"]
+    rows = parts[names].dropna(subset=names[1:])
     return ", ".join(
-        f"{k} {r.iloc[0]:.2f}" + (f" ({r.iloc[1]:.2f} to {r.iloc[2]:.2f})" if ends else "")
-        for k, r in shown.iterrows()
+        f"{k} {low:.2f} to {high:.2f}" if pd.isna(v) else f"{k} {v:.2f} ({low:.2f} to {high:.2f})"
+        for k, v, low, high in rows.itertuples()
     )
 
 

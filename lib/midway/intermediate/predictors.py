@@ -16,9 +16,26 @@ from midway.encoder.heads import Model, pool
 from midway.evaluation import metrics, retrieval
 from midway.kinds import encode
 from midway.kinds.kind import Answers
-from midway.kinds.tokens import texts
+from midway.kinds.tokens import columns, texts
 from midway.study import tasks
 from midway.study.errors import MissingData
+
+GROUPS = 10  # of rows that are left out in turn
+
+
+def jackknife(measure, n: int) -> dict[str, list[float]]:
+    """Metric -> its values without each of ten groups of rows; their spread is the items' error.
+
+    measure: takes a function from a number of rows to those that stay; n: rows of the smallest set.
+    """
+    if n < 2 * GROUPS:
+        return {}
+    made = [
+        measure(lambda rows, g=g: np.flatnonzero(np.arange(rows) % GROUPS != g))
+        for g in range(GROUPS)
+    ]
+    names = [k for k in made[0] if all(m.get(k, np.nan) == m.get(k) for m in made)]
+    return {k: [float(f"{m[k]:.6g}") for m in made] for k in names}
 
 
 class Development:
@@ -37,10 +54,20 @@ class Development:
         return predict.answer(self.model, self.head, *given, null=self.card.name == "squad2")
 
     def measure(self) -> dict[str, float]:
-        """Every predictor that the task's kind allows."""
-        a, kind = self.answers(), kinds.get(self.card.kind)
-        scores = kind.measure(self.card, a, self.rows)
-        out = {"loss": a.loss, "contrast": float(np.nanmean(a.margin))} | scores
+        """Every predictor that the task's kind allows; without groups of rows in ``left_out``."""
+        a, rows = self.answers(), columns(self.rows)
+
+        def some(stay):
+            keep = stay(len(self.rows))
+            return self._metrics(a.of(keep), {k: [v[i] for i in keep] for k, v in rows.items()})
+
+        self.left_out = jackknife(some, len(self.rows))
+        return self._metrics(a, rows)
+
+    def _metrics(self, a: Answers, rows: dict) -> dict[str, float]:
+        kind = kinds.get(self.card.kind)
+        scores = kind.measure(self.card, a, rows)
+        out = {"loss": a.loss, "contrast": a.contrast} | scores
         # One column, the chosen answer's probability; label 0 says that it was right.
         out["ece"] = metrics.ece(a.confidence[:, None], ~np.asarray(a.right))
         return out | {"main": kind.main(self.card, scores)}
@@ -97,12 +124,28 @@ class Probes:
             return None
 
     def measure(self) -> dict[str, float]:
-        """The four probes; one that has no data is left out (see ``missing``)."""
-        out: dict[str, float] = {}
-        gaps, hits = [], []
+        """The four probes; one that has no data is left out (see ``missing``).
+
+        ``left_out``: the same without groups of sentences, in all languages at once.
+        """
+        sets = {}
         for name, (inputs, n, entailed) in self.sets.items():
             both = predict.vectors(self.model, inputs, self.machine, [self.layer])[self.layer]
-            left, right = both[:n], both[n:]
+            sets[name] = both[:n], both[n:], entailed
+
+        def some(stay):
+            keep = {k: stay(len(left)) for k, (left, *_) in sets.items()}
+            parts = {k: [v if v is None else v[keep[k]] for v in s] for k, s in sets.items()}
+            return self._metrics(parts)
+
+        least = min((len(left) for left, *_ in sets.values()), default=0)
+        self.left_out = jackknife(some, least)
+        return self._metrics(sets)
+
+    def _metrics(self, sets: dict) -> dict[str, float]:
+        out: dict[str, float] = {}
+        gaps, hits = [], []
+        for name, (left, right, entailed) in sets.items():
             if name == "nli":
                 lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
                 cosines = (left * right).sum(1) / lengths

@@ -151,6 +151,8 @@ class Run:
         point["metrics"] = {k: v for k, v in found.items() if v == v}  # few rows leave some open
         if len(each) > 1:
             point["tasks"] = {n: m["main"] for n, m in each.items()}
+        for dev in self.dev.values() if len(each) == 1 else ():
+            point["jackknife"] = dev.left_out | self.probes.left_out
         self.notes.append(point)
         return point
 

@@ -1,6 +1,6 @@
 """The interface of a kind of task, and what several kinds have in common."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 
 import numpy as np
@@ -17,16 +17,37 @@ class Answers:
 
     predictions: per example a class index, option index, answer text, or list of tags;
     scores: (decisions, rivals) log-probabilities for class, option and tag decisions, else empty;
-    loss: mean nats per decision; margin: per decision, gold minus strongest rival in log-odds
-    (nan where there is no gold); confidence, right: per decision, for calibration.
+    losses: nats per decision; margin: per decision, gold minus strongest rival in log-odds (both
+    nan where there is no gold); confidence, right: per decision, for calibration; owner: the
+    example of each decision, where an example has several (words).
     """
 
     predictions: list
-    loss: float
+    losses: np.ndarray
     margin: np.ndarray
     scores: np.ndarray = field(default_factory=nothing)
     confidence: np.ndarray = field(default_factory=nothing)
     right: np.ndarray = field(default_factory=nothing)
+    owner: np.ndarray = field(default_factory=nothing)
+
+    @property
+    def loss(self) -> float:
+        """Mean nats per decision."""
+        return _mean(self.losses)
+
+    @property
+    def contrast(self) -> float:
+        """Mean margin."""
+        return _mean(self.margin)
+
+    def of(self, rows) -> "Answers":
+        """The answers to some examples only."""
+        at = np.flatnonzero(np.isin(self.owner, rows)) if len(self.owner) else rows
+        names = ("losses", "margin", "scores", "confidence", "right")
+        parts = {k: v[at] if len(v) else v for k, v in ((k, getattr(self, k)) for k in names)}
+        return replace(
+            self, predictions=[self.predictions[i] for i in rows], owner=nothing(), **parts
+        )
 
 
 class Kind:
@@ -181,9 +202,14 @@ def decided(scores: np.ndarray, gold: np.ndarray) -> Answers:
     rest = scores.copy()
     rest[at] = -np.inf
     margin = np.where(known, scores[at] - rest.max(1), np.nan)
-    loss = float(-scores[at][known].mean()) if known.any() else float("nan")
+    losses = np.where(known, -scores[at], np.nan)
     confidence = np.exp(scores.max(1))
-    return Answers(chosen.tolist(), loss, margin, scores, confidence, chosen == gold)
+    return Answers(chosen.tolist(), losses, margin, scores, confidence, chosen == gold)
+
+
+def _mean(values) -> float:
+    values = np.asarray(values)
+    return float(np.nanmean(values)) if (values == values).any() else float("nan")
 
 
 def of_mean(values) -> np.ndarray:

@@ -167,8 +167,7 @@ class Span(Kind):
         silent = [null and empty[e] > score for e, (score, _) in enumerate(best)]
         texts = ["" if quiet else text for quiet, (_, text) in zip(silent, best, strict=True)]
         confidence = np.where(silent, silence, confidence)
-        mean = float(np.nanmean(losses)) if np.isfinite(losses).any() else float("nan")
-        return Answers(texts, mean, margin, confidence=confidence)
+        return Answers(texts, losses, margin, confidence=confidence)
 
     def score(self, card, predictions, rows, lang: str) -> dict[str, float]:
         rows = columns(rows)

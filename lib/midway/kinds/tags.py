@@ -123,6 +123,7 @@ class Tags(Kind):
             for (_, word), row in zip(words, scores[s], strict=True):
                 out[features.owner[s]][word] = labels[int(row.argmax())]
         found.predictions = out
+        found.owner = np.repeat(features.owner, [len(words) for words in features.words])
         return found
 
     def score(self, card, predictions, rows, lang: str) -> dict[str, float]:

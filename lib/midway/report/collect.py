@@ -14,7 +14,7 @@ import pandas as pd
 from midway.correlation import arrays, correlate, specification, tables
 from midway.run import plan as planning
 from midway.run import steps as steps_
-from midway.run.record import RUNNER
+from midway.run.record import BY_HAND, RUNNER
 from midway.run.status import read_state
 from midway.run.steps import STEPS
 from midway.study import names, tasks
@@ -49,7 +49,9 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
     base: the way from the page to the study's folder, "" or a relative path that ends in a slash.
     """
     found = []
-    true = planning.current(study, folder, by_hand=not os.environ.get(RUNNER))
+    fresh = planning.current(study, folder)
+    by_hand = BY_HAND in os.environ or RUNNER not in os.environ
+    true = planning.current(study, folder, by_hand=True) if by_hand else fresh
     for sid in steps_.steps(study):
         if sid.step == STEPS[4]:
             continue
@@ -63,6 +65,7 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
         notebook = out / "notebook.ipynb"
         found.append({
             **vars(sid), "path": sid.path, "state": state, "results": record.get("results", {}),
+            "old": state == "done" and sid.path not in fresh,
             "error": end.get("error", "") if state not in ("done", "waiting", "stale") else "",
             "code_cell": end.get("cell"), "cost": record.get("cost", {}),
             "environment": record.get("environment", {}), "hashes": record.get("hashes", {}),

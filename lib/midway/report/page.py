@@ -111,10 +111,16 @@ def content(study, folder, into=None) -> dict:
     X, Y = pictures.units(study, predictors, outcomes, weak)
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
     complete = states["done"] == len(steps)
+    old = sum(s["old"] for s in steps)
+    warnings = [f"Unreadable and left out: {len(skipped)} (see Provenance)."] if skipped else []
+    if old:
+        warnings.append(f"{old} of them are from another version of Midway, or some of their files "
+                        "are missing (midway status says which).")  # fmt: skip
     return {
         "documents": notebooks.documents(), "stale": stale,
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
+        "warnings": warnings,
         "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
         **answer.first_screen(study, cells, outcomes, made, three if csv else {}, four["results"],
                               complete),
@@ -135,7 +141,6 @@ def content(study, folder, into=None) -> dict:
             f"{name} differs between steps, so their numbers may not be comparable."
             for name, values in origins if len(values) > 1 and name in DECISIVE
         ],
-        "warnings": [f"Unreadable and left out: {len(skipped)} (see Provenance)."] * bool(skipped),
         "settings": yamlfile.dump(study.fold()),
     }  # fmt: skip
 

@@ -139,11 +139,14 @@ def miniature(cells, X, Y) -> Picture | None:
     points = X[[name]].join(Y["average"]).dropna().set_axis(["x", "y"], axis=1)
     fig = figures.scatter(points, row, unit="intermediate tasks", size=SIZE)
     values = ", ".join(f"{v} {p.x:.3g} and {p.y:+.1f}" for v, p in points.iterrows())
+    targets = [c for c in Y if c in tasks.TARGETS]
+    of = f"the mean over {len(targets)} targets"
+    if len(targets) == 1:
+        of = f"that on {names.outcome(targets[0])}"
     return Picture(
         "miniature", fig,
-        "This study: a dot for each intermediate task, mean over seeds; the gain is the mean over "
-        f"{sum(c in tasks.TARGETS for c in Y)} targets. Violet: sentence pairs; green: questions "
-        "and choices; pink: tagging.",
+        f"This study: a dot for each intermediate task, mean over seeds; the gain is {of}. "
+        "Violet: sentence pairs; green: questions and choices; pink: tagging.",
         f"Scatter of {names.predictor(name)} against the average gain of {len(points)} tasks: "
         f"{values}.", points,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from midway.study.files import digest, plain, write_atomic
 
 SCHEMA_VERSION = 1
 RUNNER = "MIDWAY_RUNNER"  # environment variable of kernels that a run has started
+BY_HAND = "MIDWAY_BY_HAND"  # the same, but nothing runs that would replace stale records
 PENDING = "record.pending.json"  # under the runner: renamed when the notebook has ended well
 UPGRADES: dict[int, Any] = {}  # schema version -> function(dict) -> dict of the next version
 
