@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device", "outputs/x")
 
-    monkeypatch.setattr(cli.study, "study_of", full)
+    monkeypatch.setattr(params, "load", full)
     assert cli.main(["doctor", "params/mini.yaml"]) == 1
     assert capsys.readouterr().err == "midway: outputs/x: No space left on device\n"
 

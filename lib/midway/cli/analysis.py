@@ -7,17 +7,7 @@ from itertools import takewhile
 
 import click
 
-from midway.cli.group import (
-    FILE,
-    a_folder,
-    argument,
-    as_json,
-    folder_of,
-    in_project,
-    option,
-    outputs,
-    verb,
-)
+from midway.cli.group import FILE, a_folder, argument, as_json, in_project, option, outputs, verb
 from midway.study.errors import InputError
 from midway.study.files import root
 
@@ -88,7 +78,7 @@ def recommend(folder, target, predictor, budget, as_json):
 
 
 @verb("design outputs/mini --effect 0.6 --tests 3")
-@argument("folder", type=FILE, required=False)
+@outputs(required=False)
 @option("--effect", default=0.5, show_default=True, help="True correlation to find.")
 @option("--power", default=0.8, show_default=True, help="Share of studies that find it.")
 @option("--tests", default=1, show_default=True, help="Pairs that are corrected for.")
@@ -103,7 +93,7 @@ def design(folder, effect, power, tests, alpha, as_json):
         raise InputError(f"--tests: {tests}; at least 1")
     from midway.correlation import design as planning
 
-    parts = planning.of_study(folder_of(folder)) if folder else planning.Parts()
+    parts = planning.of_study(folder) if folder else planning.Parts()
     print(planning.show(parts, as_json, effect=effect, aim=power, alpha=alpha, tests=tests))
 
 

@@ -1,5 +1,6 @@
 """The command's verbs as a group of click, and what several verbs share."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -63,20 +64,33 @@ def verb(*examples, name=None):
     return lambda function: verbs.command(name, epilog=text)(function)
 
 
-def outputs(name: str = "folder"):
+def outputs(name: str = "folder", required: bool = True):
     """An argument: a study's outputs folder, checked."""
 
     def checked(ctx, _param, value):
-        found = folder_of(value)
+        found = value and folder_of(value)
         in_project(ctx.info_name)
         return found
 
-    return argument(name, type=FILE, callback=checked)
+    return argument(name, type=FILE, callback=checked, required=required)
+
+
+def a_study(function):
+    """A params file and ``--set``, of which the verb gets the study."""
+
+    @functools.wraps(function)
+    def verb(params, changes_, **options):
+        from midway.study import params as settings
+
+        study = settings.load(params, changes_)
+        in_project(function.__name__)
+        return function(study, **options)
+
+    return argument("params", type=FILE)(changed(verb))
 
 
 option, argument = click.option, click.argument
-as_json = option("--json", "as_json", is_flag=True, help="As JSON.")
-a_study, a_folder = argument("params", type=FILE), outputs()
+as_json, a_folder = option("--json", "as_json", is_flag=True, help="As JSON."), outputs()
 changed = option(
     "--set",
     "changes_",
@@ -120,15 +134,6 @@ def in_project(name: str) -> None:
             f"{name} needs the project's folder (notebooks/, params/), which {root()} is not: use "
             "a clone's own environment, or set MIDWAY_ROOT to the clone"
         )
-
-
-def study_of(path: Path, changes_: dict, name: str):
-    """The study of a params file with the changes of ``--set``."""
-    from midway.study import params
-
-    study = params.load(path, changes_)
-    in_project(name)
-    return study
 
 
 def folder_of(folder: Path) -> Path:

@@ -4,17 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from midway.cli.group import (
-    a_folder,
-    a_study,
-    as_json,
-    changed,
-    forced,
-    option,
-    say_json,
-    study_of,
-    verb,
-)
+from midway.cli.group import a_folder, a_study, as_json, forced, option, say_json, verb
 from midway.study.errors import InputError
 
 
@@ -24,16 +14,14 @@ from midway.study.errors import InputError
     "run params/smoke.yaml --force 02_transfer/mnli --until 03_correlation",
 )
 @a_study
-@changed
 @option("--cores", type=int, help="Cores to use; all that this process may use by default.")
 @option("--profile", help="A file of profiles/, e.g. slurm.")
 @option("--until", metavar="STEP", help="Stop after this stage, e.g. 02_transfer.")
 @forced
 @option("-n", "--dry-run", is_flag=True, help="Only show the plan.")
 @option("-v", "--verbose", is_flag=True, help="First say why each step runs.")
-def run(params, changes_, cores, profile, until, force, dry_run, verbose):
+def run(study, cores, profile, until, force, dry_run, verbose):
     """Run what a study still needs, up to its report; resumes a run that was stopped."""
-    study = study_of(params, changes_, "run")
     if cores is not None and cores < 1:
         raise InputError(f"--cores: found {cores}, expected at least 1")
     from midway.run import engine, schedule
@@ -48,17 +36,15 @@ def run(params, changes_, cores, profile, until, force, dry_run, verbose):
 
 @verb("plan params/mini.yaml", "plan params/xlmr_large.yaml --cost --peak-tflops 125")
 @a_study
-@changed
 @as_json
 @forced
 @option("--cost", is_flag=True, help="Instead: steps, tokens, FLOPs, GPU-hours.")
 @option("--peak-tflops", default=312.0, show_default=True, help="Of your GPU (A100, bf16: 312).")
 @option("--utilisation", default=0.35, show_default=True, help="Share of it that is reached.")
-def plan(params, changes_, as_json, force, cost, peak_tflops, utilisation):
+def plan(study, as_json, force, cost, peak_tflops, utilisation):
     """Show every step: new, done or changed, and why; start nothing."""
     if as_json and cost:
         raise InputError("--cost is text only: leave out --json")
-    study = study_of(params, changes_, "plan")
     if cost:  # asked before the data are there
         from midway.run import cost as costs
 
@@ -159,10 +145,8 @@ def crate(folder):
 
 @verb("doctor params/mini.yaml", "doctor params/local_sample.yaml --set data.root=/path/to/data")
 @a_study
-@changed
-def doctor(params, changes_):
+def doctor(study):
     """Check encoder, data, disk, device and versions before a run."""
-    study = study_of(params, changes_, "doctor")
     from midway.run import doctor as checking
 
     rows = checking.checks(study)
@@ -172,10 +156,8 @@ def doctor(params, changes_):
 
 @verb("fetch params/hub_laptop.yaml", "fetch params/xlmr_large.yaml --set data.root=data")
 @a_study
-@changed
-def fetch(params, changes_):
+def fetch(study):
     """Download all that a study reads, ahead of a run without a network."""
-    study = study_of(params, changes_, "fetch")
     from midway.run import fetch as fetching
 
     return fetching.fetch(study)

@@ -116,11 +116,11 @@ def source(card: Card, data: params.Data) -> str:
     """
     if not data.root:
         return data.source
-    if data.source == "mini":
-        return "mini" if card.name in mini.REGISTRY else "local"
-    if data.source == "local":
-        return "local"
-    return "local" if local.present(card, local.folder(data.folder)) else "hub"
+    if data.source == "mini" and card.name in mini.REGISTRY:
+        return "mini"
+    if data.source == "hub" and not local.present(card, local.folder(data.folder)):
+        return "hub"
+    return "local"
 
 
 def note(card: Card, data: params.Data) -> str:
@@ -193,11 +193,8 @@ def _subset(kind: str, made: list[dict], split: str, size: int | None) -> list[d
     source = [row for row in made if row["side"] == "source"][:size]
     wanted = {link for row in source for link in row["gold"]}
     target = [row for row in made if row["side"] == "target"]
-    spare = max(0, size - len(wanted))
-    for row in target:
-        if row["id"] not in wanted and spare:
-            wanted.add(row["id"])
-            spare -= 1
+    others = [row["id"] for row in target if row["id"] not in wanted]
+    wanted.update(others[: max(0, size - len(wanted))])
     return source + [row for row in target if row["id"] in wanted]
 
 

@@ -115,11 +115,8 @@ def load(folder: Path, settings: dict, changes: dict, key: str):
 
     kind = settings["model_type"]
     shape, cls = architectures.SHAPES[kind], architectures.model_class(kind)
-    options: dict = {
-        "use_safetensors": True,
-        "trust_remote_code": False,
-        "output_loading_info": True,
-    }
+    options: dict = {"use_safetensors": True, "trust_remote_code": False}
+    options["output_loading_info"] = True
     options |= {"attn_implementation": "sdpa" if shape.fused else "eager", "dtype": torch.float32}
     options |= {"add_pooling_layer": False} if shape.pooler else {}
     try:

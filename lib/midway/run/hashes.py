@@ -6,7 +6,6 @@ they changed) and the records of earlier steps.
 """
 
 import ast
-import copy
 import functools
 import json
 import sys
@@ -25,41 +24,28 @@ from midway.study.variants import LONGER, split_variant
 LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
 # Bookkeeping cannot change a number; a change in it must not cost a training.
-BOOKKEEPING = {
-    *(
-        f"run/{n}.py"
-        for n in "__init__ record recording hashes steps machine status outputs".split()
-    ),
-    "study/errors.py",
-    "__init__.py",
-}
+_KEPT = "__init__ record recording hashes steps machine status outputs".split()
+BOOKKEEPING = {"study/errors.py", "__init__.py", *(f"run/{name}.py" for name in _KEPT)}
 # likewise for the steps that train: drawing
 DRAWING = {f"report/{n}.py" for n in "__init__ figures drawing lesson".split()} | {"study/names.py"}
 
 
 def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dict:
     """The settings that decide a job's numbers, as plain values; everything else is left out."""
-    all_ = copy.deepcopy(study.fold())
+    all_ = study.fold()
     compute = {k: all_["compute"][k] for k in ("device", "precision")}
-    run = {
-        "variant": sid.variant,
-        "seed": sid.seed,
-        "encoder": all_["encoder"],
-        "data": all_["data"],
-    }
+    run = {"variant": sid.variant, "seed": sid.seed}
+    run |= {"encoder": all_["encoder"], "data": all_["data"]}
     if sid.step == STEPS[0]:
         own = all_["intermediate"]
-        variant = str(sid.variant)
-        base, suffixes = split_variant(variant)
-        own.pop("variants")
-        own.pop("dosed")
-        own["doses"] = study.doses(variant)
+        base, suffixes = split_variant(str(sid.variant))
+        own["doses"] = study.doses(str(sid.variant))
         own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
-        names = {base, *trained_on(variant)}
+        names = {base, *trained_on(sid.variant)}
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in names}
-        unused = [] if base == "multi" else ["multi_cap"]
-        unused += [] if "mlm" in suffixes else ["mlm_alpha", "mlm_share"]
-        unused += [] if "translated" in suffixes else ["translated_languages"]
+        unused = ["variants", "dosed"] + ["multi_cap"] * (base != "multi")
+        unused += ["mlm_alpha", "mlm_share"] * ("mlm" not in suffixes)
+        unused += ["translated_languages"] * ("translated" not in suffixes)
         for key in unused:
             own.pop(key)
         return run | {"intermediate": own, "compute": compute}
@@ -69,11 +55,11 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
         own.pop("dose_targets")
         if sid.variant == LONGER:
             own["longer"] = study.intermediate.steps
-        used = {*names, *(tasks.TARGETS[t].train_key for t in names)}
+        keys = {tasks.TARGETS[t].train_key for t in names}
+        used = {*names, *keys}
         own["targets"] = names
         own["languages"] = {t: v for t, v in own["languages"].items() if t in used}
         # a shared model is trained with the settings of the study's first target that shares it
-        keys = {tasks.TARGETS[t].train_key for t in names}
         used |= {t for t in study.transfer.targets if tasks.TARGETS[t].train_key in keys}
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in used}
         return run | {"transfer": own, "compute": compute}
