@@ -110,11 +110,10 @@ def _check_parameters(nb, given: dict) -> None:
         ) from None
     for node in nodes:
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            try:
-                known[ast.unparse(target)] = ast.literal_eval(node.value)
-            except (ValueError, TypeError):
-                known[ast.unparse(target)] = None
+            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            known[name] = None
+            with contextlib.suppress(ValueError, TypeError):
+                known[name] = ast.literal_eval(node.value)
     for name, value in given.items():
         if name not in known:
             raise InputError(f"unknown notebook parameter {name!r}; {meant(name, known)}")
