@@ -94,6 +94,9 @@ def reliability(folders: list[Path]) -> pd.DataFrame:
         pd.concat(pairs, axis=1).agg(f, axis=1) for f in ("min", "max")
     )
     seen = out["observed, mean"]
+    told = [p["reliability"] for p in printed]  # nan: only the interval is printed
+    out["printed"] = sum(v.notna() for v in told)
+    out["within .15"] = sum((v - seen).abs() <= 0.15 for v in told)
     out["intervals that hold it"] = sum((p["low"] <= seen) & (seen <= p["high"]) for p in printed)
     return out
 

@@ -5,12 +5,15 @@ import signal
 import socket
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+hypothesis.settings.register_profile("slow machine", deadline=None)  # no test fails for its time
+hypothesis.settings.load_profile("slow machine")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -37,8 +37,9 @@ when there is no record.
 
 `results` of `01_intermediate` has `task`, `tasks` (more than one for `multi`), `train_n` (training
 rows), `train_sizes`, `label_shuffled`, `steps`, `selected_step`, `losses`, `trajectory`, `summary`
-and `missing`. `trajectory` is a list with one entry per checkpoint: `step`, `fraction`, `metrics`
-and, if the encoder was kept at this point, `dose`. Step 0 is the baseline.
+and `missing`. `trajectory` is a list with one entry per checkpoint: `step`, `fraction`, `metrics`,
+`jackknife` (each metric without each of ten groups of development rows, for its error; not for
+`none` and `multi`) and, if the encoder was kept at this point, `dose`. Step 0 is the baseline.
 
 `results` of `02_transfer` has `targets`, by name. Each target has `train_key`, `train_n`, `steps`,
 `losses`, `english`, `zero_shot`, `xtreme_mean`, `logme`, `languages`, `controls` and `missing`. In

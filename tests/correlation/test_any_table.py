@@ -140,7 +140,9 @@ def test_a_separator_inside_names_is_none(tmp_path):
 def test_a_separator_in_doubt_is_asked_for(tmp_path):
     content = "task;a,b;c\n" + "".join(f"t{i};{i},5;{i}\n" for i in range(5))
     options = {"unit": "t", "predictors": "x", "outcomes": "y"}
-    refused(tmp_path, content, "separated by ';' or ','? Say it with --separator", **options)
+    refused(
+        tmp_path, content, "separated by ';' or ','? Name the separator with --separator", **options
+    )
     options |= {"unit": "task", "predictors": "a,b", "outcomes": "c"}
     assert run(tmp_path, content, separator=";", **options)["n"][0] == 5
 
@@ -455,10 +457,8 @@ def test_repeated_runs(tmp_path):
     problems = same(run(tmp_path, head + body * 2, run="s"))
     assert "8 rows are repeated word for word; counted once" in problems
     other = body.replace("ccg,1,93.1", "ccg,1,93.2")
-    refused(
-        tmp_path, head + body + other, "'ccg', run '1' stands there twice with different", run="s"
-    )
-    refused(tmp_path, head + body, "'task' is the unit and the run at once", run="task")
+    refused(tmp_path, head + body + other, "'ccg', run '1' occurs twice with different", run="s")
+    refused(tmp_path, head + body, "'task' is named as unit and as run", run="task")
 
 
 # -- files of other tools -----------------------------------------------------------------------
@@ -488,10 +488,10 @@ def test_typed_files(tmp_path):
     refused(tmp_path, json.dumps(records)[:-9], "broken JSON", name="t.json")
     refused(tmp_path, "[" * 100_000, "broken JSON", name="t.json")
     refused(
-        tmp_path, json.dumps(records).replace("gain", "dev", 1), "'dev' stands twice", name="t.json"
+        tmp_path, json.dumps(records).replace("gain", "dev", 1), "'dev' occurs twice", name="t.json"
     )
-    refused(tmp_path, "{}", "not a table", name="t.json")
-    refused(tmp_path, "[1, 2]", "not a table", name="t.json")
+    refused(tmp_path, "{}", "not results of", name="t.json")
+    refused(tmp_path, "[1, 2]", "not results of", name="t.json")
 
 
 def lm_eval(folder, model, values, **more):
@@ -565,7 +565,7 @@ def test_helm(tmp_path):
     )
     same(table, 7, rho(slice(7)))
     path.write_text(json.dumps(one | {"rows": [*rows, rows[0]]}))
-    with pytest.raises(InputError, match="row 9: 'mnli' stands twice"):
+    with pytest.raises(InputError, match="row 9: 'mnli' occurs twice"):
         correlate_table(path, "Model/adapter", "MMLU - EM", "MMLU - EM", **FEW)
 
 
@@ -591,8 +591,8 @@ def test_wandb_export(tmp_path):
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "t.xls", "an old Excel file"),
         (b"PAR1xPAR1", "t.csv", "Parquet (name it .parquet)"),
         ('{"task": "a"}\n{"task": \n', "t.jsonl", "line 2: broken JSON"),
-        ('{"task": "a"}\n\n{"dev": 1, "dev": 2}\n', "t.jsonl", "line 3: 'dev' stands twice"),
-        ('{"header": [], "rows": []}', "t.json", "not a table"),
+        ('{"task": "a"}\n\n{"dev": 1, "dev": 2}\n', "t.jsonl", "line 3: 'dev' occurs twice"),
+        ('{"header": [], "rows": []}', "t.json", "not results of"),
         ('{"header": ["task", "dev", "dev"], "rows": [["a", 1, 2]]}', "t.json", "2 columns are"),
         ('{"header": ["task", "dev"], "rows": [[]]}', "t.json", "row 1: it has another number"),
         ('{"task_name": "X", "scores": {"test": [null]}}', "t.json", "scores.test is no list of"),

@@ -823,7 +823,7 @@ def test_what_a_table_says_of_itself():
     assert swapped["note"].tolist() == ["", "constant predictor"]
     other = correlate(X[["p0"]], Y.assign(o1=2.0), **FEW)
     assert other["note"].tolist() == ["", "constant outcome"]
-    with pytest.raises(InputError, match="resamples: 98; at least 99"):
+    with pytest.raises(InputError, match="resamples: found 98, expected at least 99"):
         correlate(X, Y, resamples=98)
 
 

@@ -120,7 +120,7 @@ def test_refusals_in_one_line(root, tmp_path, folder):
         recommend.report(folder, share=2)
     with pytest.raises(InputError, match="--predictor: 'cosine_gp'; did you mean 'cosine_gap'"):
         recommend.report(folder, predictor="cosine_gp")
-    with pytest.raises(InputError, match="less than any"):
+    with pytest.raises(InputError, match="every early choice costs more"):
         recommend.budget(folder, "average", 0.001)
 
 

@@ -110,6 +110,14 @@ def test_placebo_and_difference():
     assert row["difference"] == pytest.approx(row["r_within"] - row["r_placebo"])
     assert row["difference_low"] < row["difference"] < row["difference_high"]
     assert np.isnan(alone["r_placebo"]) and np.isnan(alone["difference_low"])
+    z, free = np.arctanh(row["r_placebo"]), 4 * (row["rows"] / 9 - 1) - 1
+    ends = np.tanh([z - 1.96 / np.sqrt(free - 1), z + 1.96 / np.sqrt(free - 1)])
+    assert [row["placebo_low"], row["placebo_high"]] == pytest.approx(ends, abs=1e-4)
+    two = [v.query("ilevel_0 == False or ilevel_1 in ['t0', 't1']") for v in both]
+    few = [v[v.index.get_level_values(3) < 60] for v in two]
+    open_ = within(*few, **FEW).iloc[0]
+    assert (open_["placebo_low"], open_["placebo_high"]) == (-1, 1)  # four points, two lines
+    assert np.isnan(open_["difference_low"]) and np.isnan(open_["difference_high"])
 
 
 def test_seeds_are_drawn_jointly():

@@ -244,8 +244,8 @@ def test_readme_says_what_03_says(root):
 
 WITHIN = {"predictor": "main", "outcome": "average", "tasks": 9, "r_within": 0.9, "r_partial": 0.8,
           "partial_low": 0.5, "partial_high": 0.9, "p": 0.001, "p_maxt": 0.01, "p_mc_low": 0.008,
-          "p_mc_high": 0.012, "placebos": 9, "r_placebo": 0.4, "difference_low": 0.1,
-          "difference_high": 0.7}  # fmt: skip
+          "p_mc_high": 0.012, "placebos": 9, "r_placebo": 0.4, "placebo_low": 0.1,
+          "placebo_high": 0.6, "difference_low": 0.1, "difference_high": 0.7}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ WITHIN = {"predictor": "main", "outcome": "average", "tasks": 9, "r_within": 0.9
 )
 def test_within_a_task_only_what_is_beyond_time(change, says):
     lines = words.within(pd.DataFrame([WITHIN | change]))
-    assert says in lines[-1] and "r = +0.40 with shuffled labels" in lines[-1]
+    assert says in lines[-1] and "r = +0.40 (+0.10 to +0.60) with shuffled labels" in lines[-1]
     assert ("needs correct labels" in lines[-1]) == (change == {"difference_low": -0.1})
     assert "three tasks" in words.within(pd.DataFrame([WITHIN | {"p": np.nan}]))[0]
 
@@ -402,7 +402,7 @@ def test_within_tasks_word_for_word():
     assert lines[1] == (
         "c and average within tasks rise together, with training time removed: r = +0.90 while 9 "
         "tasks train, +0.80 (+0.50 to +0.90) with time removed, family-wise p = 0.030; r = +0.40 "
-        "with shuffled labels."
+        "(+0.10 to +0.60) with shuffled labels."
     )
     assert lines[2].startswith("Within tasks, of 4 exploratory pairs 3 hold after")
     assert (

@@ -281,7 +281,7 @@ BROKEN = {
     "xquad negative offset": ("xquad", squad(("1", "1911", -5)), "answer_start -5 points to"),
     "xquad offset is text": ("xquad", squad(("1", "1911", "3")), "'3', not a number"),
     "xquad offset past the end": ("xquad", squad(("1", "1911", 300)), "answer_start 300"),
-    "xquad double id": ("xquad", squad(("1", "1911", 3), ("1", "war", 12)), "'1' stands twice"),
+    "xquad double id": ("xquad", squad(("1", "1911", 3), ("1", "war", 12)), "'1' occurs twice"),
     "xquad no answers": (
         "xquad",
         squad({"id": "1", "question": "Why?", "answers": []}),
@@ -311,7 +311,7 @@ BROKEN = {
     "tatoeba one line less": ("tatoeba", "Ja.\n", "has 1 lines, .*has 2: not translations"),
     "tatoeba empty line": ("tatoeba", "Ja.\n\n", "line 2: empty"),
     "bucc no id": ("bucc2018", "Ja.\n", "line 1: expected id<TAB>sentence"),
-    "bucc double id": ("bucc2018", "de-1\tJa.\nde-1\tNein.\n", "line 2: id 'de-1' stands twice"),
+    "bucc double id": ("bucc2018", "de-1\tJa.\nde-1\tNein.\n", "line 2: id 'de-1' occurs twice"),
     "bucc gold without sentence": (
         "bucc2018",
         "de-2\tNein.\n",
@@ -339,7 +339,7 @@ BROKEN = {
     "hellaswag true": ("hellaswag", jsonl(HELLA | {"label": True}), "label True is not one of"),
     "cosmosqa empty answer": ("cosmosqa", jsonl(COSMOS | {"answer1": " "}), "a choice is empty"),
     "cosmosqa no context": ("cosmosqa", jsonl(COSMOS | {"context": None}), "NoneType, not text"),
-    "cosmosqa double id": ("cosmosqa", jsonl(COSMOS, COSMOS), "id '1' stands twice"),
+    "cosmosqa double id": ("cosmosqa", jsonl(COSMOS, COSMOS), "id '1' occurs twice"),
     "csqa letter": ("csqa", jsonl(CSQA | {"answerKey": "F"}), "label 'F' is not one of A, B"),
     "csqa no stem": ("csqa", jsonl(CSQA | {"question": {}}), "no column 'question.choices"),
     "csqa double letters": (

@@ -195,7 +195,7 @@ def test_inspection_counts_what_is_loaded(folder, name):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("cut", r"model.safetensors has [\d,]+ of [\d,]+ bytes; get it again"),
+        ("cut", r"model.safetensors has [\d,]+ of [\d,]+ bytes; download it again"),
         ("head", "model.safetensors cannot be read"),
         ("layers", "config.json has 9 layers, the weights have 4"),
         ("shard", "1 weight files are missing, such as model-00002-of-00002.safetensors"),

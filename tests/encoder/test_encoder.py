@@ -266,13 +266,13 @@ def spoil(folder, how):
     [
         ("pickle", "pytorch_model.bin, which can run code"),
         ("empty", "no weights"),
-        ("truncated", "bytes; get it again"),
+        ("truncated", "bytes; download it again"),
         ("layers", "config.json has 4 layers, the weights have 3"),
         ("type", "model_type 'gpt2' is not supported; use one of bert, xlm-roberta"),
         ("json", "config.json cannot be read"),
         ("config", "has no config.json"),
         ("tokenizer", "cannot be loaded"),
-        ("folder", "is no folder"),
+        ("folder", "is not a folder"),
         ("no tokenizer", "holds no tokenizer; provide tokenizer.json"),
     ],
 )
@@ -296,7 +296,7 @@ def test_more_layers_than_the_model_has(checkpoints):
 @pytest.mark.parametrize("revision", [None, "main", "abc123"])
 def test_hub_model_must_be_pinned(revision):
     """'main' may be another model tomorrow; said by every verb, not by a step a minute later."""
-    with pytest.raises(ValueError, match="encoder.revision is .*, no commit"):
+    with pytest.raises(ValueError, match="encoder.revision is .*, not a commit"):
         params.Encoder(kind="hub", name="a/b", revision=revision)
 
 

@@ -113,7 +113,7 @@ def test_long_context_keeps_every_character_in_some_window(tokenizer):
 
 def test_more_pieces_than_the_encoder_has_positions_are_refused(tokenizer):
     """Otherwise the first long sentence ends the run with an index error inside the encoder."""
-    with pytest.raises(InputError, match="max_length: 600, .* at most 64"):
+    with pytest.raises(InputError, match="max_length: 600; .* at most 64"):
         encode(span_rows("A b c.", "who?", ""), "span", (), tokenizer, 600)
     with pytest.raises(InputError, match="max_length"):
         texts(["A b c."], tokenizer, 600)

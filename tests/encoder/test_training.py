@@ -82,7 +82,7 @@ def test_cut_off_run_continues_bit_for_bit(folder, tmp_path, torn, capsys):
     model, sources = make(folder, dropout=0.1)
     fit = training.fit(model, sources, PLAN, 12, 5, MACHINE, **options)
     assert fit.resumed_from == (6 if torn else 9) and len(fit.losses) == 12
-    assert ("torn" in capsys.readouterr().out) == torn
+    assert ("damaged" in capsys.readouterr().out) == torn
     assert same(weights(straight), weights(model))
 
 

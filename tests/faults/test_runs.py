@@ -93,7 +93,7 @@ def test_a_signal_to_a_run(project, number, whom):
     run, below = asleep(project)
     (os.killpg if whom == "group" else os.kill)(run.pid, number)
     _, err = run.communicate(timeout=60)
-    assert run.returncode == 130 and "the next run goes on from there" in err
+    assert run.returncode == 130 and "the same command resumes" in err
     assert "Traceback" not in err and "Task" not in err and len(err.splitlines()) < 8, err
     wait_for(lambda: all(map(gone, below)), 10)
     state = project.state(STEP)

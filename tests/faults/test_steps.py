@@ -78,7 +78,7 @@ def test_kill_9_of_the_kernel(project):
 def test_two_runners_of_one_step(project):
     runner, _ = running(project)
     second = project.step(STEP)
-    assert second.returncode == 2 and "another runner" in second.stderr
+    assert second.returncode == 2 and "already runs this step" in second.stderr
     assert len(second.stderr.splitlines()) == 1
     kill(runner, signal.SIGTERM)
     runner.wait(20)

@@ -44,7 +44,7 @@ NOT_FOR_US = {
 ABSENT = {
     "no such repository, or private": (
         {"status": 401, "code": "RepoNotFound", "message": "Repository not found"},
-        r"no dataset nyu-mll/glue \(401\): mistyped, or private",
+        r"no dataset nyu-mll/glue \(401\): check the name; if it is private",
     ),
     "no such repository, with a token": (
         {"status": 404, "code": "RepoNotFound", "message": "Repository not found"},
@@ -53,7 +53,7 @@ ABSENT = {
     "gone": ({"status": 410, "message": "gone"}, "the hub answers 410"),
     "no such commit": (
         {"status": 404, "code": "RevisionNotFound", "message": "Invalid rev id"},
-        f"no commit {GLUE}: mistyped",
+        f"no commit {GLUE}: check the digits",
     ),
 }
 
@@ -101,7 +101,7 @@ def test_what_is_mistyped_on_a_card_is_said(hub, monkeypatch):
 
 
 NOT_NOW = {
-    "out of order": ({"status": 503}, r"out of order \(503\)"),
+    "out of order": ({"status": 503}, r"error of its own \(503\)"),
     "too many requests": ({"status": 429, "headers": {"Retry-After": "0"}}, r"too many requests"),
     "connection dropped": ({"drop": True}, "no connection to http://127.0.0.1"),
     "cut off": ({"truncate": 200}, "nyu-mll/glue at"),
@@ -162,7 +162,7 @@ def test_a_day_is_not_waited_for(hub, monkeypatch, where):
     """A job that sleeps for as long as any server says holds its GPU all that time."""
     monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waited"))
     hub.faults.append({"match": where, "status": 429, "headers": {"Retry-After": "86400"}})
-    with pytest.raises(Unreachable, match="asks to wait 86400 s, more than the 330 s"):
+    with pytest.raises(Unreachable, match="asks to wait 86400 s, but Midway waits at most 330 s"):
         load()
 
 

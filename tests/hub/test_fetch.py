@@ -101,11 +101,14 @@ def test_fetch_lists_what_is_missing_and_goes_on(whole, capsys):
     told = capsys.readouterr().out
     assert "encoder: FacebookAI/xlm-roberta-large at c23d21b0620b is gated" in told
     assert "csqa: tau/commonsense_qa at 94630fe30dad is gated" in told
-    assert "not to be had now: 2; run `midway fetch` again" in told and "missing" not in told
-    assert "only for `multi` or a probe: mnli dev en: nyu-mll/glue has no commit" in told
+    assert "not available now: 2; run `midway fetch` again" in told and "missing" not in told
+    assert (
+        "not available, only for `multi` or a probe: mnli dev en: nyu-mll/glue has no commit"
+        in told
+    )
     found = rows(study)
     assert found["csqa"]["away"] and "gated" in found["csqa"]["detail"]
-    assert "\nnot to be had now: 2 (encoder, csqa)" in doctor.show(list(found.values()))
+    assert "\nnot available now: 2 (encoder, csqa)" in doctor.show(list(found.values()))
     assert found["mnli"]["ok"] is None and "no commit" in found["mnli"]["detail"]
     assert found["tatoeba"]["ok"] is True, "fetched all the same"
 
@@ -116,7 +119,7 @@ def test_fetch_without_a_network(whole, capsys, monkeypatch):
     whole.faults.append({"match": ".", "status": 503})
     assert fetch.fetch(tiny()) == 1
     told = capsys.readouterr().out
-    assert "out of order (503)" in told and "gated" not in told
+    assert "error of its own (503)" in told and "gated" not in told
     whole.faults.clear()
     assert fetch.fetch(tiny()) == 0
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens

@@ -198,7 +198,7 @@ def test_unfinished_study(half):
     text = html(half)
     assert "Unfinished" in text and "<b>Finished" not in text and "Provisional" in text
     assert "Traceback" in text and "1 failed" in text and "1 died" in text
-    assert "01_intermediate/cosmosqa/seed1/record.json: not a whole record" in text
+    assert "01_intermediate/cosmosqa/seed1/record.json: incomplete or damaged" in text
     torn = half / "pages/02_transfer/anli/seed1/part1.html"
     assert "cannot be read" in torn.read_text(encoding="utf-8")
 

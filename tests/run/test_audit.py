@@ -92,7 +92,7 @@ FAULTS = {
         "02_transfer/mnli/seed1/part1: upstream: 01_intermediate/mnli/seed1",
     ),
     "forged hashes": (
-        lambda o: forge(o / M / "record.json", hashes={}), f"{M}: key is not the hash of hashes"
+        lambda o: forge(o / M / "record.json", hashes={}), f"{M}: key does not agree with hashes"
     ),
     "an edited prediction": (
         lambda o: (o / T / "predictions/xnli/test-de.tsv").write_text("b\n"),
@@ -103,7 +103,7 @@ FAULTS = {
         f"{T}: scores/xnli.de.json was changed after it was written",
     ),
     "a torn score": (
-        lambda o: (o / T / "scores/xnli.de.json").write_text('{"schema'), "not a whole record"
+        lambda o: (o / T / "scores/xnli.de.json").write_text('{"schema'), "incomplete or damaged"
     ),
     "a score of another language": (
         lambda o: swap(o / T / "scores/xnli.de.json", o / T / "scores/xnli.fr.json"),
@@ -115,11 +115,11 @@ FAULTS = {
     ),
     "a swapped notebook": (
         lambda o: swap(o / M / "notebook.ipynb", o / N / "notebook.ipynb"),
-        f"{M}: notebook.ipynb is of variant 'none'",
+        f"{M}: notebook.ipynb was run for variant 'none'",
     ),
     "an edited notebook": (
         lambda o: replace(o / T / "notebook.ipynb", "computed = []", "computed = [1]"),
-        f"{T}: notebook.ipynb has other code than the record names",
+        f"{T}: the code of notebook.ipynb is not the code that was hashed",
     ),
     "a torn notebook": (
         lambda o: (o / T / "notebook.ipynb").write_text('{"cells'), f"{T}: notebook.ipynb cannot be"
@@ -174,7 +174,7 @@ FAULTS = {
     ),
     "results of a language without a score": (
         lambda o: forge(o / T / "record.json", results=results(de=51.0, fr=51.0, sw=51.0)),
-        f"{T}: results of xnli sw have no score",
+        f"{T}: results of xnli sw have no file in scores/",
     ),
     "a mean that is none": (
         lambda o: forge(o / T / "record.json", results=results(zero_shot=90.0, de=51.0, fr=51.0)),
@@ -193,11 +193,11 @@ FAULTS = {
         f"{M}: encoder: other weights",
     ),
     "two variants that changed places": (
-        lambda o: swap_folders(o / M, o / N), f"{M}: notebook.ipynb is of variant 'none'"
+        lambda o: swap_folders(o / M, o / N), f"{M}: notebook.ipynb was run for variant 'none'"
     ),
     "two variants that changed places, rehashed": (
         lambda o: (swap_folders(o / M, o / N), forge(o / M / "record.json", variant="mnli")),
-        f"{M}: notebook.ipynb is of variant 'none'",
+        f"{M}: notebook.ipynb was run for variant 'none'",
     ),
     "a record of brackets": (
         lambda o: (o / M / "record.json").write_text("[" * 100_000),
@@ -218,23 +218,23 @@ FAULTS = {
     ),
     "results of another target": (
         lambda o: forge(o / T / "record.json", results={"targets": {"tatoeba": {}}}),
-        f"{T}: results.targets: tatoeba is not the step's",
+        f"{T}: results.targets: tatoeba is missing or foreign",
     ),
     "no results": (
         lambda o: forge(o / T / "record.json", results={"targets": None}),
-        f"{T}: results.targets: xnli is not the step's",
+        f"{T}: results.targets: xnli is missing or foreign",
     ),
     "results of another shape": (
         lambda o: forge(o / T / "record.json", results={"targets": {"xnli": {"languages": "x"}}}),
-        f"{T}: results.targets are no results of a transfer",
+        f"{T}: results.targets are not results of a transfer",
     ),
     "results of a list": (
         lambda o: forge(o / T / "record.json", results={"targets": ["xnli"]}),
-        f"{T}: results.targets are no results of a transfer",
+        f"{T}: results.targets are not results of a transfer",
     ),
     "a score that is in no result": (
         lambda o: forge(o / T / "record.json", results=results(51.0, de=51.0)),
-        f"{T}: scores/xnli.fr.json is in no result",
+        f"{T}: scores/xnli.fr.json is missing in the results",
     ),
     "a notebook of no cells": (
         lambda o: ((o / T / "notebook.ipynb").unlink(),

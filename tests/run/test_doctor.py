@@ -45,7 +45,7 @@ def test_missing_files_are_named_with_where_to_get_them(tmp_path):
     for name in ("csqa", "xnli", "tatoeba"):
         assert found[name]["ok"] is False and "get it" in found[name]["detail"]
     # without them the study goes on: they only feed probes
-    assert found["qqp"]["ok"] is None and "only for a probe" in found["qqp"]["detail"]
+    assert found["qqp"]["ok"] is None and "only a probe needs it" in found["qqp"]["detail"]
 
 
 def test_local_files_are_counted_and_hashed(tmp_path):
@@ -127,7 +127,7 @@ def test_what_the_hub_cannot_give_is_missing():
     assert found["ccg"]["ok"] is False and "LDC2005T13" in found["ccg"]["detail"]
     wanted = {"variants": ["none", "multi"], "steps": 2}
     found = rows(doctor.checks(study(intermediate=wanted, **hub)))
-    assert found["ccg"]["ok"] is None and "multi goes on without it" in found["ccg"]["detail"]
+    assert found["ccg"]["ok"] is None and "`multi` is trained without it" in found["ccg"]["detail"]
 
 
 def test_too_little_memory_and_disk_are_seen_before(monkeypatch):

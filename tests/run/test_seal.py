@@ -50,7 +50,10 @@ def test_a_forgery_does_not_keep_the_seal(project, key):
     found = audit.audit(project.out)["problems"]
     assert "seal.txt: records or settings have changed since they were signed" in found
     (project.out / seal.NAME).write_text(seal.contents(project.out))  # the list, too
-    assert "seal.txt: the signature is not of this list" in audit.audit(project.out)["problems"]
+    assert (
+        "seal.txt: the signature does not belong to this list"
+        in audit.audit(project.out)["problems"]
+    )
 
 
 def test_a_study_with_a_problem_is_not_signed(project, key):

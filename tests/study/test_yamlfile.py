@@ -58,7 +58,7 @@ def test_set_reads_as_a_params_file_does(tmp_path):
         ("transfer: {<<: {steps: 1}}", "unknown key 'transfer.<<'"),
         ("seeds: [!!bool maybe]", "'maybe' is no bool"),
         ("seeds: [!!timestamp x]", "not valid YAML"),
-        ("seeds: {1: 2, 01: 3}", "stands twice"),
+        ("seeds: {1: 2, 01: 3}", "occurs twice"),
     ],
 )
 def test_what_another_reader_would_bend_is_refused_by_name(tmp_path, line, message):

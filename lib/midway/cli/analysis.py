@@ -88,9 +88,9 @@ def design(folder, effect, power, tests, alpha, as_json):
     """Say how many tasks, families, seeds, doses and rows give which power, at which cost."""
     for name, value in {"effect": effect, "power": power, "alpha": alpha}.items():
         if not 0 < value < 1:
-            raise InputError(f"--{name}: {value}; between 0 and 1")
+            raise InputError(f"--{name}: found {value}, expected a number between 0 and 1")
     if tests < 1:
-        raise InputError(f"--tests: {tests}; at least 1")
+        raise InputError(f"--tests: found {tests}, expected at least 1")
     from midway.correlation import design as planning
 
     parts = planning.of_study(folder) if folder else planning.Parts()

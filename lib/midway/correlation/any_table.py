@@ -56,7 +56,7 @@ def correlate_table(
     keys = columns_of(table, unit, "unit", list(table.columns))
     runs = columns_of(table, run, "run", list(table.columns)) if run else []
     if set(keys) & set(runs):
-        raise InputError(f"{path}: {run!r} is the unit and the run at once")
+        raise InputError(f"{path}: {run!r} is named as unit and as run; name two different columns")
     if table.tidy:
         table = harness.spread(table, [*keys, *runs])
     table = with_units(table, keys, unit)
@@ -70,7 +70,7 @@ def correlate_table(
         chosen = {what: columns_of(table, asked[what], what, rest, globs=True) for what in asked}
     both = sorted(set(chosen["predictors"]) & set(chosen["outcomes"]))
     if both:
-        raise InputError(f"{few(both)}: predictor and outcome at once; name each column once")
+        raise InputError(f"{few(both)}: named as predictor and as outcome; name each column once")
     used = [*chosen["predictors"], *chosen["outcomes"]]
     if not form:
         if not runs and not rows_are_runs:
@@ -100,11 +100,11 @@ def report(table, out=None, **args) -> int:
     from midway.correlation import export, words
 
     if not 0 < args["alpha"] < 1:
-        raise InputError(f"--alpha: {args['alpha']:g}; a share between 0 and 1")
+        raise InputError(f"--alpha: {args['alpha']:g}; expected a number between 0 and 1")
     if args["separator"] in ("tab", "\\t"):
         args["separator"] = "\t"
     if args["separator"] and len(args["separator"]) != 1:
-        raise InputError(f"--separator: {args['separator']!r}; one character, or tab")
+        raise InputError(f"--separator: {args['separator']!r}; expected one character, or tab")
     if out:
         try:
             Path(out).mkdir(parents=True, exist_ok=True)

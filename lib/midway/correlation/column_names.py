@@ -57,7 +57,7 @@ def columns_of(table: Table, wanted, what: str, columns, globs: bool = False) ->
         it_has = "there are" if globs else "it has"
         raise InputError(one_line(f"{table.path}: {message} {lost[0]!r}; {it_has} {few(columns)}"))
     if not found:
-        raise InputError(f"{what}: none named")
+        raise InputError(f"{what}: name at least one column")
     beside = [c for c in columns if _BESIDE.search(c) and _BESIDE.sub("", c) in found]
     left = [c for c in beside if c not in found]
     if left and globs and set("*?") & set("".join(wanted)):

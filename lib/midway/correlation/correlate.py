@@ -221,7 +221,7 @@ def _why(x, y, reach, alpha):
 
 def _check(method, **counts):
     if method not in METHODS:
-        raise InputError(f"method: {method!r}; one of {', '.join(METHODS)}")
+        raise InputError(f"method: {method!r}; expected one of {', '.join(METHODS)}")
     for name, value in counts.items():
         if value < 99:
-            raise InputError(f"{name}: {value}; at least 99")
+            raise InputError(f"{name}: found {value}, expected at least 99")

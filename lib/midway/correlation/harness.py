@@ -41,7 +41,7 @@ def read(path: Path) -> Table:
         names = list(dict.fromkeys(name for row in tree for name in row))
         return typed(path, names, [[row.get(name) for row in tree] for name in names])
     raise InputError(
-        f"{path}: not a table: results of lm-evaluation-harness, mteb or HELM, or a list of objects"
+        f"{path}: not results of lm-evaluation-harness, mteb or HELM, nor a list of objects"
     )
 
 
@@ -154,12 +154,12 @@ def _joined(path: Path, tables) -> Table:
     no_name_twice(path, [f"{title}/{n}" if several else n for title, h, _ in tables for n in h[1:]])
     for title, head, rows in tables:
         if head[0] != key:
-            raise InputError(f"{path}: tables by {key!r} and by {head[0]!r}; give one of them")
+            raise InputError(f"{path}: has tables of {key!r} and of {head[0]!r}; give one of them")
         seen = set()
         for number, row in enumerate(rows, 1):
             shown = repr(row[0]) if row else "it"
             if len(row) != len(head) or row[0] in seen:
-                what = "stands twice" if len(row) == len(head) else "has another number of cells"
+                what = "occurs twice" if len(row) == len(head) else "has another number of cells"
                 raise InputError(f"{path}: {title!r}, row {number}: {shown} {what}")
             seen.add(row[0])
             units[row[0]] = None
@@ -189,7 +189,7 @@ def spread(table: Table, keys: list[str]) -> Table:
             files = f"{row[name]} in {text['file'][again]}, {value} in {text['file'][i]}"
             raise InputError(
                 f"{table.path}: {name!r} of {'/'.join(unit)!r} is {files}; "
-                "name what tells them apart (--run file)"
+                "if the files are different runs, add --run file"
             )
         row[name] = value
         columns[name] = None

@@ -96,7 +96,7 @@ def predictor_errors(folder, units) -> dict[str, float]:
             at = pd.MultiIndex.from_product([[rows], range(n)])
             shares.setdefault(name, {})[record["variant"], record["seed"]] = pd.Series(share, at)
     made = {k: covariance(pd.DataFrame(v).fillna(0.0)) for k, v in shares.items()}
-    return {k: between_units(c, units) for k, c in made.items() if len(c) == len(units)}
+    return {k: between_units(c, units) for k, c in made.items() if len(c) > 1}
 
 
 def _influence(card, lang, gold: dict, record: Path) -> pd.Series | None:

@@ -50,8 +50,8 @@ def recommend(study_dir, target: str = "average", *, predictor: str = "main", dr
     gains = part[part["variant"].map(tables.is_unit).astype(bool)].groupby("variant")["gain"]
     if not len(gains):
         raise InputError(
-            f"{study_dir}: no variant and baseline 'none' are finished for {target} yet; "
-            "`midway status` shows what is"
+            f"{study_dir}: needs the baseline 'none' and another variant, finished for {target}; "
+            "`midway status` shows what is finished"
         )
     mean, runs = gains.mean(), gains.count()
     noise = _noise(study_dir, part, target, mean, runs)
@@ -248,7 +248,7 @@ def budget(study_dir, target: str, share: float):
     runs = choice.early(predictors, outcomes, target, costs=tables.costs(study_dir))
     runs = runs[runs["compute"] <= share].sort_values(["regret", "compute"])
     if runs.empty:
-        raise InputError(f"--budget: {share} is less than any early choice costs here")
+        raise InputError(f"--budget: {share} is too small; every early choice costs more")
     merit = {}
     for (name, at), _ in runs.groupby(["predictor", "fraction"]):
         X, Y, _ = arrays.wide(predictors, outcomes, names=[name], fraction=at)
@@ -264,7 +264,7 @@ def report(folder, target="average", predictor="main", share=None, as_json=False
     share: of the grid's compute, for early choice.
     """
     if share is not None and not 0 < share <= 1:
-        raise InputError(f"--budget: {share}; a share between 0 and 1")
+        raise InputError(f"--budget: {share}; expected a share between 0 and 1")
     if predictor != "main":
         known = sorted(set(tables.predictors(folder)["predictor"]))
         if predictor not in known:

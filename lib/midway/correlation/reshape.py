@@ -76,8 +76,8 @@ def no_other_runs(table: Table, units: list[str], others: list[str]) -> None:
             if cells[i] != cells[j]:
                 raise InputError(
                     f"{table.path}: {table.unit}s {table.lines[j]} and {table.lines[i]} are both "
-                    f"{units[i]!r} and differ in {name!r}: is that the run? Name what tells runs "
-                    "apart (--run), make it part of --unit, or say --rows-are-runs"
+                    f"{units[i]!r} and differ in {name!r}: is that the run? Name the column of "
+                    "runs (--run), add the column to --unit, or say --rows-are-runs"
                 )
     table.notes.append(f"no run column: up to {most} rows of one unit are taken as its runs")
 
@@ -96,7 +96,7 @@ def wide(table: Table, index, used, missing, run) -> tuple[pd.DataFrame, int]:
             if i != j and not np.array_equal(values[i], values[j], equal_nan=True):
                 where = f"{table.unit}s {table.lines[j]} and {table.lines[i]}"
                 raise InputError(
-                    f"{table.path}: unit {key[0]!r}, run {key[1]!r} stands there twice with "
+                    f"{table.path}: unit {key[0]!r}, run {key[1]!r} occurs twice with "
                     f"different numbers ({where}); keep one, or leave out the run column {run!r}"
                 )
         n = int((~keep).sum())

@@ -88,7 +88,7 @@ def decode(path: Path) -> str:
             f"{path}: line {line}: not UTF-8 text (byte {data[error.start]:#04x}); save it as UTF-8"
         ) from None
     if "\0" in text:
-        raise InputError(f"{path}: not a text table (zero bytes); save it as CSV in UTF-8")
+        raise InputError(f"{path}: not a text table (it has zero bytes); save it as CSV in UTF-8")
     return text
 
 
@@ -228,5 +228,5 @@ def _separator(text: str, path: Path, wanted) -> str:
     fits = [c for c in whole if named[c]] or whole
     if len(fits) > 1:
         shown = " or ".join({"\t": "tab"}.get(c, repr(c)) for c in fits)
-        raise InputError(f"{path}: separated by {shown}? Say it with --separator")
+        raise InputError(f"{path}: separated by {shown}? Name the separator with --separator")
     return fits[0] if fits else max(candidates, key=share.__getitem__)

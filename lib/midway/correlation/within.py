@@ -10,7 +10,7 @@ on shuffled labels (the placebo), with the difference.
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from midway.correlation import families as fm
 from midway.correlation import intervals as iv
@@ -19,7 +19,8 @@ from midway.correlation.null import Tests
 
 COLUMNS = (
     "predictor outcome tasks rows r_within low high r_partial partial_low partial_high p p_maxt"
-    " p_mc_low p_mc_high q_bh placebos r_placebo difference difference_low difference_high note"
+    " p_mc_low p_mc_high q_bh placebos r_placebo placebo_low placebo_high"
+    " difference difference_low difference_high note"
 ).split()
 
 
@@ -45,7 +46,8 @@ def within(
     ``low``, ``high`` (also of r_partial and the difference): resampled tasks (whole families where
     given) and seeds, the latter jointly for all; the error on Fisher's z with Student's t. ``p``:
     two-sided, curves permuted between tasks; ``p_maxt``, ``p_mc_low``, ``p_mc_high``, ``q_bh`` as
-    between tasks. A pair needs three tasks with the same number of doses, two at least.
+    between tasks. ``placebo_low``, ``placebo_high``: Fisher's z; two tasks with two doses each tell
+    nothing. A pair needs three tasks with the same number of doses, two at least.
     """
     composites, (real, control) = [], _sides(X, Y)
     if families is not None:
@@ -164,7 +166,15 @@ def _correlations(xs, ys, px, py, family, resamples, alpha, rng):
                     np.tanh(z + half * error),
                 )
     there = ~np.isnan(_mean(px)).any(1)[:, :, None] & ~np.isnan(_mean(py)).any(1)[:, None]
-    return out | {"placebos": there.sum(0)}
+    out["placebos"] = there.sum(0)
+    free = out["placebos"] * (xs.shape[2] - 1) - 1  # of repeated-measures correlation, Fisher's z
+    with np.errstate(all="ignore"):
+        half = norm.ppf(1 - alpha / 2) / np.sqrt(np.maximum(free - 1, 0))
+        z = np.arctanh(np.clip(out["r_placebo"], -1 + 1e-6, 1 - 1e-6))
+        out["placebo_low"], out["placebo_high"] = np.tanh(z - half), np.tanh(z + half)
+    for name in ("difference_low", "difference_high"):
+        out[name] = np.where(free > 1, out[name], np.nan)
+    return out
 
 
 def _spread(draws):

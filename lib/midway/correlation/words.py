@@ -207,7 +207,8 @@ def _within(row, alpha) -> str:
     )
     said, placebo = _within_verdict(row, alpha), ""
     if row["placebos"] > 0 and pd.notna(row["r_placebo"]):
-        facts += f"; r = {row['r_placebo']:+.2f} with shuffled labels"
+        facts += (f"; r = {row['r_placebo']:+.2f} ({row['placebo_low']:+.2f} to "
+                  f"{row['placebo_high']:+.2f}) with shuffled labels")  # fmt: skip
         if not (row["difference_low"] > 0 or row["difference_high"] < 0):
             placebo = " It is not shown that this needs correct labels."
     if said == "undecided":

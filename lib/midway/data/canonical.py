@@ -72,7 +72,7 @@ def fill(part: dict, names: dict[str, str]) -> dict:
 
 
 def finish(card: Card, made: list[dict], parts: list[dict], place: str) -> list[dict]:
-    """Ids for rows that have none, or of several parts; Broken for an id that stands twice."""
+    """Ids for rows that have none, or of several parts; Broken for an id that occurs twice."""
     for row in made:
         del row["labelled"]
     numbered = len(parts) > 1 or any("ids" in part for part in parts)
@@ -84,6 +84,6 @@ def finish(card: Card, made: list[dict], parts: list[dict], place: str) -> list[
     seen: set[str] = set()
     for row in made:
         if row["id"] in seen:
-            raise Broken(f"{place}: id {short(row['id'])} stands twice")
+            raise Broken(f"{place}: id {short(row['id'])} occurs twice")
         seen.add(row["id"])
     return made

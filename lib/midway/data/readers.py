@@ -252,7 +252,7 @@ def _identified(path: Path, shown: str) -> dict[str, str]:
         if not tab or not key or blank(sentence):
             raise Broken(f"{shown}: line {number}: expected id<TAB>sentence")
         if key in found:
-            raise Broken(f"{shown}: line {number}: id {key[:40]!r} stands twice")
+            raise Broken(f"{shown}: line {number}: id {key[:40]!r} occurs twice")
         found[key] = sentence
     return found
 

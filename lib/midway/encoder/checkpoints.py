@@ -45,7 +45,7 @@ def _quiet():
 def check_folder(folder: Path, key: str) -> dict:
     """The configuration (config.json) of a checkpoint that can be loaded safely, or InputError."""
     if not folder.is_dir():
-        raise InputError(f"{key}: {folder} is no folder")
+        raise InputError(f"{key}: {folder} is not a folder")
     try:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         architectures.check(settings, key)
@@ -187,7 +187,7 @@ def _head(path: Path, key: str) -> dict[str, list[int]]:
         raise InputError(f"{key}: {path.name} cannot be read ({error})") from None
     if path.stat().st_size != end:
         got = path.stat().st_size
-        raise InputError(f"{key}: {path.name} has {got:,} of {end:,} bytes; get it again")
+        raise InputError(f"{key}: {path.name} has {got:,} of {end:,} bytes; download it again")
     return {name: v["shape"] for name, v in head.items()}
 
 

@@ -73,7 +73,7 @@ def model_folder() -> Path:
                 _make(folder)
     except Timeout:
         raise InputError(
-            f"{cache}: another process has been making the encoder for {LOCK_SECONDS} s; "
+            f"{cache}: another process has been decoding the encoder for {LOCK_SECONDS} s; "
             "stop it or set MIDWAY_CACHE to another folder"
         ) from None
     except OSError as error:

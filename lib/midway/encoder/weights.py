@@ -63,11 +63,11 @@ def read_weights(
         meta = kept["meta"]
         whole = kept["checksum"] == _checksum(tensors, meta)
     except Exception as error:
-        raise InputError(f"{path}: cannot be read ({one_line(error)}); make it again") from None
+        raise InputError(f"{path}: unreadable ({one_line(error)}); run its step again") from None
     if not whole:
-        raise InputError(f"{path}: damaged: not what was written; remove it and make it again")
+        raise InputError(f"{path}: damaged; delete it and run its step again")
     if made_as and (found := json.loads(meta.get("midway", "{}"))) != made_as:
-        raise InputError(f"{path}: weights of {found}, not of {made_as}; make them again")
+        raise InputError(f"{path}: weights of {found}, not of {made_as}; run its step again")
     return tensors, meta
 
 
@@ -155,7 +155,7 @@ def resume(folder: Path, model, optimiser, result, log: list | None = None, key:
             if not own <= set(tensors) or "rng" not in tensors:
                 raise ValueError("tensors are missing")
         except Exception as error:  # noqa: BLE001  (whatever is wrong with it, an older one may do)
-            print(f"passing over torn training state {file.name}: {error}", flush=True)
+            print(f"ignoring the damaged training state {file.name}: {error}", flush=True)
             continue
         restore(model, {n[6:]: tensors[n] for n in own})
         for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):

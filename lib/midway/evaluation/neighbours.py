@@ -224,7 +224,7 @@ def neighbours(
     x, y = unit(x, device), unit(y, device)
     if x.shape[1] != y.shape[1]:
         raise InputError(
-            f"vectors: of {x.shape[1]} and of {y.shape[1]} numbers; are both of one encoder?"
+            f"vectors have {x.shape[1]} and {y.shape[1]} dimensions; are both of the same encoder?"
         )
     results = _neighbours(x, y, k, precision == "bf16", memory_mb)
     return results or _neighbours(x, y, k, False, memory_mb)

@@ -118,7 +118,7 @@ class Run:
             raise InputError(f"{card.name}+translated: no training rows in another language")
         n = len(english) // len(parts)
         if not n:
-            reason = f"{len(english)} training rows for {len(parts)} languages"
+            reason = f"only {len(english)} rows for {len(parts)} languages"
             raise InputError(f"{card.name}+translated: {reason}")
         picked = [p.select(range(i * n, min((i + 1) * n, len(p)))) for i, p in enumerate(parts)]
         return concatenate_datasets(picked)

@@ -70,13 +70,13 @@ def questions_of(path: Path) -> list[tuple[str, list[str]]]:
         ]
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: not in SQuAD's schema (at {error}); data/paragraphs/qas"
+            f"{path}: not in SQuAD's schema data/paragraphs/qas (at {error})"
         ) from None
     texts = [text for _, found in pairs for text in found]
     if not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{path}: a gold answer is no text")
+        raise InputError(f"{path}: a gold answer is not text")
     if not any(texts):
-        raise InputError(f"{path}: has no gold answers; XTREME's preparation strips test labels")
+        raise InputError(f"{path}: has no gold answers; XTREME's script removes test labels")
     return pairs
 
 
@@ -84,13 +84,13 @@ def answers_of(path: Path) -> dict[str, str]:
     """Question id -> answer."""
     tree = _json(path)
     if not isinstance(tree, dict) or not all(isinstance(text, str) for text in tree.values()):
-        raise InputError(f"{path}: one JSON object {{question id: answer text}} is needed")
+        raise InputError(f"{path}: expected one JSON object {{question id: answer text}}")
     return tree
 
 
 def _same_length(predictions: Sequence, gold: Sequence, path: Path, what: str) -> None:
     if not gold:
-        raise InputError(f"{path}: the labels for it are empty")
+        raise InputError(f"{path}: the file with its labels is empty")
     if len(predictions) != len(gold):
         raise InputError(f"{path}: {len(predictions)} {what}, the labels have {len(gold)}")
 
@@ -109,7 +109,7 @@ def _labelled(gold: Sequence[str], card, path: Path) -> list[str]:
     """Warning for a header above labels; InputError for labels that were stripped."""
     if "" in gold:
         line = gold.index("") + 1
-        raise InputError(f"{path}: line {line} is empty; XTREME's preparation strips test labels")
+        raise InputError(f"{path}: line {line} is empty; XTREME's script removes labels")
     own = [name in card.labels for name in gold]
     header = not own[0] and any(own) and own.count(False) == 1
     return [f"the first of the labels, {gold[0]!r}, is none: a header?"] if header else []
@@ -157,7 +157,7 @@ def answers_score(card, predicted: Path, expected: Path):
     predictions, gold = answers_of(predicted), questions_of(expected)
     unanswered = sum(key not in predictions for key, _ in gold)
     if unanswered == len(gold):
-        raise InputError(f"{predicted}: answers none of the {len(gold)} questions (other ids?)")
+        raise InputError(f"{predicted}: answers none of {len(gold)} questions; do the ids agree?")
     lang = expected.stem.removeprefix("test-")
     try:
         found = metrics.qa_scores(predictions, gold, lang, card.name)
@@ -188,12 +188,12 @@ def pairs(predicted: Path, expected: Path):
         strange = [i for i in (0, 1) if told[i].isdisjoint(known[i])]
         if strange and not (told[0].isdisjoint(known[1]) and told[1].isdisjoint(known[0])):
             raise InputError(
-                f"{predicted}: its columns are swapped, or those of {expected}; the foreign id "
-                "comes first"
+                f"{predicted}: its columns or those of {expected} are swapped; the foreign id "
+                "must come first"
             )
         if strange:
             where = ("first", "second")[strange[0]]
-            what = f"no id of the {where} column is one of the labels' (other ids?)"
+            what = f"no id of the {where} column occurs in the labels; do the ids agree?"
             if len(predictions) >= 10:
                 raise InputError(f"{predicted}: {what}")
             said.append(what)

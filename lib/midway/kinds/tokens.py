@@ -68,7 +68,7 @@ def backend_of(tokenizer, max_length: int | None):
 def check(tokenizer, max_length: int) -> None:
     most = tokenizer.model_max_length
     if max_length > most:
-        raise InputError(f"max_length: {max_length}, but the encoder reads at most {most} pieces")
+        raise InputError(f"max_length: {max_length}; the encoder reads at most {most} pieces")
 
 
 def plain(kind, encodings, examples=None, owner=None) -> Features:

@@ -46,7 +46,7 @@ def audit(study_dir: Path) -> dict:
         try:
             item = planning.judge(study, study_dir, sid, None)
         except InputError as error:
-            notes.append(f"{sid.path}: cannot be compared with what it was made from: {error}")
+            notes.append(f"{sid.path}: cannot be compared with its inputs: {error}")
             item = planning.Item(sid, "changed", [], planning.whole(folder)[0])
         absent: set[str] = set()  # whose only cause is that local data are not on this machine
         if any(w.startswith("data: ") for w in item.why):
@@ -75,9 +75,9 @@ def audit(study_dir: Path) -> dict:
 def _record(folder: Path, found: StepRecord) -> list[str]:
     wrong = []
     if found.key != digest(found.hashes):
-        wrong.append("key is not the hash of hashes")
+        wrong.append("key does not agree with hashes")
     if found.hashes.get("params") != digest(found.params):
-        wrong.append("params are not those that were hashed")
+        wrong.append("params do not agree with their hash")
     state = read_state(folder)
     if state and not state.get("draft") and state.get("state") != "done":
         wrong.append(f"state.json says {state.get('state')}")
@@ -91,9 +91,9 @@ def _scores(folder: Path, found: StepRecord, own) -> list[str]:
         given = {(t, k): m for t, r in targets.items() for k, m in _languages(r).items()}
         means = [f"results.targets.{t}.{w}" for t, r in targets.items() for w in _means(t, r)]
     except (AttributeError, TypeError, InputError) as error:
-        return [f"results.targets are no results of a transfer ({error})"]
+        return [f"results.targets are not results of a transfer ({error})"]
     all_of = {t for t, r in targets.items() if _languages(r)}
-    wrong += [f"results.targets: {t} is not the step's" for t in sorted({*targets} ^ {*own})]
+    wrong += [f"results.targets: {t} is missing or foreign" for t in sorted({*targets} ^ {*own})]
     for path in sorted((folder / "scores").glob("*.json")):
         name = f"scores/{path.name}"
         if path.name.endswith(".training.json"):
@@ -115,8 +115,8 @@ def _scores(folder: Path, found: StepRecord, own) -> list[str]:
         if used is not None and plain(used) != plain(score.metrics):
             wrong.append(f"results of {score.target} {score.lang} are not those of {name}")
         if used is None and score.metrics and score.target in all_of:
-            wrong.append(f"{name} is in no result")
-    return wrong + [f"results of {t} {lang} have no score" for t, lang in given] + means
+            wrong.append(f"{name} is missing in the results")
+    return wrong + [f"results of {t} {lang} have no file in scores/" for t, lang in given] + means
 
 
 def _languages(result: dict) -> dict:
@@ -157,9 +157,9 @@ def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
     wrong = [] if ended == "done" else [f"notebook.ipynb ended as {ended}"]
     for key in ("variant", "seed", "part"):
         if given.get(key) != getattr(sid, key):
-            wrong.append(f"notebook.ipynb is of {key} {given.get(key)!r}")
+            wrong.append(f"notebook.ipynb was run for {key} {given.get(key)!r}")
     if digest(code) != found.hashes.get("notebook"):
-        wrong.append("notebook.ipynb has other code than the record names")
+        wrong.append("the code of notebook.ipynb is not the code that was hashed")
     return wrong
 
 
@@ -275,5 +275,5 @@ def show(found: dict) -> str:
     """The result as text."""
     lines = [f"problem: {p}" for p in found["problems"]] + [f"note: {n}" for n in found["notes"]]
     end = f"{len(found['problems'])} problems" if found["problems"] else "everything agrees"
-    end = end if found["problems"] or found["checked"] else "so nothing is shown to agree"
+    end = end if found["problems"] or found["checked"] else "nothing to compare"
     return "\n".join([*lines, f"{len(found['checked'])} record(s) checked, {end}"])

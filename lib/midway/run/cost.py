@@ -194,9 +194,9 @@ def _time(seconds: float) -> str:
 def text(study: Study, peak_tflops: float = 312.0, utilisation: float = 0.35) -> str:
     """The estimate as a table, with GPU-hours at a stated peak rate and utilisation."""
     if not peak_tflops > 0:
-        raise InputError(f"--peak-tflops: {peak_tflops:g}; more than 0, e.g. 312")
+        raise InputError(f"--peak-tflops: {peak_tflops:g}; expected more than 0, e.g. 312")
     if not 0 < utilisation <= 1:
-        raise InputError(f"--utilisation: {utilisation:g}; a share between 0 and 1, e.g. 0.35")
+        raise InputError(f"--utilisation: {utilisation:g}; expected 0 to 1, e.g. 0.35")
     rate = peak_tflops * 1e12 * utilisation
     head = ("step", "task", "runs", "steps", "Mtokens", "PFLOP", "a run", "all")
     lines = ["{:16} {:22} {:>5} {:>8} {:>9} {:>10} {:>8} {:>8}".format(*head)]

@@ -14,7 +14,7 @@ from midway.study import params, repository, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.files import root
 
-AWAY = "not in the cache, and the hub cannot be asked (see above)"
+AWAY = "not in the cache, and the hub cannot be reached (see above)"
 PROCESS_GB = 1.2  # Python, torch, tokenizer and data: peak_rss_mb of a job without training
 
 
@@ -24,7 +24,7 @@ def checks(study: params.Study) -> list[dict]:
     hub = "hub" in (study.encoder.kind, study.data.source)
     away = repository.unreachable() if hub else ""
     if away:
-        rows.append(_row("hub", None, f"{away}: what is in the cache is used"))
+        rows.append(_row("hub", None, f"{away}: only the cache is used"))
     for check in (_versions, _encoder, _device, _memory, _disk, _data):
         try:
             rows += check(study, not away) if check in (_encoder, _data) else check(study)
@@ -44,7 +44,7 @@ def _row(what: str, ok: bool | None, detail: str, away: bool = False) -> dict:
 def _versions(study) -> list[dict]:
     lock = root() / "requirements.lock"
     if not lock.is_file():
-        return [_row("versions", None, f"{lock} is not there; nothing to compare with")]
+        return [_row("versions", None, f"{lock} is missing; versions are not compared")]
     other, absent = [], []
     for line in lock.read_text(encoding="utf-8").splitlines():
         name, sign, version = line.partition(";")[0].split("#")[0].strip().partition("==")
@@ -58,7 +58,7 @@ def _versions(study) -> list[dict]:
             if ";" not in line and name not in ("pip", "setuptools", "wheel"):
                 absent.append(name)
     if absent:
-        return [_row("versions", False, f"not installed: {', '.join(absent)} (make lab sets up)")]
+        return [_row("versions", False, f"not installed: {', '.join(absent)} (run `make lab`)")]
     same = "all packages as in requirements.lock"
     return [_row("versions", None if other else True, "; ".join(other) or same)]
 
@@ -72,7 +72,7 @@ def _encoder(study, ask: bool) -> list[dict]:
         try:
             version = metadata.version(packaged.PACKAGE)
         except metadata.PackageNotFoundError:
-            return [_row("encoder", False, f"{packaged.PACKAGE} absent; {packaged.USE_HUB}")]
+            return [_row("encoder", False, f"{packaged.PACKAGE} is missing; {packaged.USE_HUB}")]
         return [_row("encoder", True, f"{packaged.PACKAGE} {version}; decoded at first use")]
     if enc.kind == "path":
         return [_row("encoder", True, f"{enc.folder}: {_checkpoint(enc.folder, 'encoder.path')}")]
@@ -101,7 +101,7 @@ def _torch():
         import torch
     except Exception as error:  # absent, or a library that it loads is: ImportError, OSError, ...
         line = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise InputError(f"torch cannot be imported ({line}); make lab sets it up") from None
+        raise InputError(f"torch cannot be imported ({line}); `make lab` installs it") from None
     return torch
 
 
@@ -158,7 +158,7 @@ def _disk(study) -> list[dict]:
     encoders, trunk = disk_mb(study)
     detail = f"about {encoders:,.0f} MB for encoders"
     if trunk:
-        detail += f" and {trunk:,.0f} MB for what frozen layers compute"
+        detail += f" and {trunk:,.0f} MB for the output of frozen layers"
     return [_row("disk", free > encoders + trunk, f"{detail}; {free:,.0f} MB free in {place}")]
 
 
@@ -175,7 +175,7 @@ def _data(study, ask: bool) -> list[dict]:
             row = _files(study, card, wanted)
         if row["ok"] is False and not row["away"] and name not in fetch.needed(study):
             multi = "multi" in bases and name in tasks.INTERMEDIATE
-            out = "multi goes on without it" if multi else "only for a probe, which is left out"
+            out = "`multi` is trained without it" if multi else "only a probe needs it"
             row |= {"ok": None, "detail": f"{out}: {row['detail']}"}
         rows.append(row)
     if load := sum(size for size, here in files.values() if not here):
@@ -240,7 +240,7 @@ def show(rows: list[dict]) -> str:
 
     width = max(len(row["what"]) for row in rows)
     lines = [f"{mark(r):7}  {r['what']:{width}}  {r['detail']}" for r in rows]
-    for name, title in (("MISSING", "missing"), ("NOT NOW", "not to be had now")):
+    for name, title in (("MISSING", "missing"), ("NOT NOW", "not available now")):
         if found := [row["what"] for row in rows if mark(row) == name]:
             lines.append(f"{title}: {len(found)} ({', '.join(found)})")
     return "\n".join(lines)

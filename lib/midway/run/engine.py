@@ -50,7 +50,7 @@ def profile(name: str | None) -> Profile | None:
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, Profile)}") from None
     if not found.executor:
-        raise InputError(f"{path}: executor is missing: slurm, or a Python class by its full name")
+        raise InputError(f"{path}: executor is missing: write slurm or a Python class's full name")
     for stage in found.steps:
         if stage not in STEPS:
             raise InputError(f"{path}: steps: unknown step {stage!r}; {meant(stage, STEPS)}")

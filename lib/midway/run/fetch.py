@@ -118,10 +118,10 @@ def fetch(study: params.Study) -> int:
     if missing:
         print(f"missing: {len(missing)}", *missing, sep="\n  ")
     if later:
-        print(f"not to be had now: {len(later)}; run `midway fetch` again", *later, sep="\n  ")
+        print(f"not available now: {len(later)}; run `midway fetch` again", *later, sep="\n  ")
     if missing or later:
         return 1
-    print("all is here and as the hub lists it")
+    print("all files are here and agree with the hub's list")
     if "hub" in (study.data.source, study.encoder.kind):
         print("the study now runs without a network: export HF_HUB_OFFLINE=1")
     return 0
@@ -145,7 +145,7 @@ def _encoder(study) -> tuple[list[str], list[str]]:
         return [f"encoder: {error}"], []
     except Unreachable as error:
         return [], [f"encoder: {error}"]
-    print(f"  loads: {found.layers} layers, {found.hidden_size} wide")
+    print(f"  loads: {found.layers} layers, width {found.hidden_size}")
     return [], []
 
 
@@ -157,7 +157,7 @@ def _task(study, name: str, wanted) -> tuple[list[str], list[str]]:
     if known.unreachable:
         return [], [f"{name}: {known.unreachable}"]
     if study.data.source != "mini" and (known.parts or not known.missing):
-        print(f"{name}: {known}{rest}" if known.parts else f"{name}: files of your own", flush=True)
+        print(f"{name}: {known}{rest}" if known.parts else f"{name}: your own files", flush=True)
     if known.missing:
         print(f"  get it: {card.get}; commands: docs/official-files.md")
     if (free := room()) < load:
@@ -176,7 +176,7 @@ def _task(study, name: str, wanted) -> tuple[list[str], list[str]]:
         print(f"  note: {note}")
     if name not in needed(study):
         for reason in missing:
-            print(f"  not there, only for `multi` or a probe: {reason}")
+            print(f"  not available, only for `multi` or a probe: {reason}")
         missing = []
     return missing, later
 

@@ -123,7 +123,7 @@ def _load(path: str | Path, kind: Any) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: no such record (has the step run?)") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: not a whole record ({error}); run the step again") from None
+        raise InputError(f"{path}: incomplete or damaged ({error}); run the step again") from None
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         raise InputError(
             f"{path}: schema version {version!r}; this midway reads 1 to {SCHEMA_VERSION}, "
@@ -133,7 +133,7 @@ def _load(path: str | Path, kind: Any) -> Any:
         tree = UPGRADES[version](tree)
         version = tree["schema_version"]
     if ("step" in tree) != (kind is StepRecord):
-        raise InputError(f"{path}: another kind of record than a {kind.__name__}")
+        raise InputError(f"{path}: not a {kind.__name__}")
     try:
         return kind(**tree)
     except ValidationError as error:

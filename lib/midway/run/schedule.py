@@ -225,7 +225,7 @@ class Run:
         left = wait([*self.running, *filter(None, [self.report.future])], 60).not_done
         for sid in self.running.values():
             settle(self.folder / sid.path)
-        say("interrupted; what is finished is kept, and the next run goes on from there")
+        say("interrupted; finished steps are kept, and the same command resumes")
         if left:  # a kernel that hangs in its start: it ends with this process
             os._exit(130)
 

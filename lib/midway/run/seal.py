@@ -27,7 +27,7 @@ def contents(study_dir: Path) -> str:
 
 def _ssh(*words: str, given: bytes | None = None) -> subprocess.CompletedProcess:
     if not shutil.which("ssh-keygen"):
-        raise InputError("midway seal: there is no ssh-keygen here (it comes with OpenSSH 8.2)")
+        raise InputError("midway seal: ssh-keygen is missing; install OpenSSH 8.2 or newer")
     return subprocess.run(["ssh-keygen", *words], input=given, capture_output=True)
 
 
@@ -57,8 +57,8 @@ def check(study_dir: Path) -> tuple[list[str], list[str]]:
     except (InputError, OSError) as error:
         return [f"{NAME}: its signature cannot be checked: {error}"], []
     if done.returncode:
-        return [f"{NAME}: the signature is not of this list"], []
+        return [f"{NAME}: the signature does not belong to this list"], []
     if signed.decode(errors="replace") != contents(study_dir):
         return [f"{NAME}: records or settings have changed since they were signed"], []
     key = done.stdout.decode(errors="replace").strip().rpartition(" key ")[2]
-    return [], [f"signed with {key}: whose key that is, only its owner can tell you"]
+    return [], [f"signed with {key}; Midway cannot know who owns this key"]

@@ -45,7 +45,7 @@ class Slurm:
         left = self.queue()
         self._executor()  # wrong options are refused before anything is cancelled
         if left:
-            say(f"cancelling {len(left)} job(s) that an ended run has left on the cluster")
+            say(f"cancelling {len(left)} job(s) that an earlier run left on the cluster")
             self.stop()
 
     def queue(self) -> dict[str, str]:

@@ -103,7 +103,7 @@ def only_one(out: Path, patience: float = 0.0, stop: Stop | None = None):
             except OSError:
                 if stop or time.monotonic() > end:
                     pid = read_state(out).get("pid", "unknown")
-                    raise InputError(f"{out}: another runner (process {pid}) is at work") from None
+                    raise InputError(f"{out}: process {pid} already runs this step") from None
                 time.sleep(0.2)
         yield
 
@@ -137,7 +137,7 @@ def lock(folder: Path):
                 f"last sign {age:.0f} s ago); stop it there or, if it is gone, delete {path}"
             )
         if other:
-            say(f"taking over from process {other.get('pid')}, which ended without a word")
+            say(f"taking over from process {other.get('pid')}, which has ended")
         f.truncate(0)
         f.write(json.dumps(mine))
         f.flush()

@@ -60,11 +60,11 @@ def digest(value: Any) -> str:
 
 
 def once(pairs: list) -> dict:
-    """Object of a person's JSON (``object_pairs_hook``); InputError where a name stands twice."""
+    """Object of a person's JSON (``object_pairs_hook``); InputError where a name occurs twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise InputError(f"{next(n for n in names if names.count(n) > 1)!r} stands twice")
+        raise InputError(f"{next(n for n in names if names.count(n) > 1)!r} occurs twice")
     return found
 
 

@@ -48,11 +48,11 @@ def connect() -> None:
                 return response
             response.close()
             names = {429: "too many requests (429)", 408: "a time-out (408)"}
-            reason = names.get(status, f"the hub is out of order ({status})")
+            reason = names.get(status, f"the hub reports an error of its own ({status})")
             if after := _pause(response.headers):
                 reason += f"; it asks to wait {after:.0f} s"
                 if after > PATIENCE:
-                    reason += f", more than the {PATIENCE} s that are waited: run it again later"
+                    reason += f", but Midway waits at most {PATIENCE} s: run it again later"
             raise Unreachable(reason, after)
 
     hooks: dict = {"request": [hf_request_event_hook]}
@@ -92,9 +92,7 @@ def told(error: Exception, name: str, commit: str, kind: str, listed: bool = Fal
     what, page = f"{name} at {commit[:12]}", f"{constants.ENDPOINT}/"
     page += f"{'datasets/' if kind == 'dataset' else ''}{name}"
     if first(errors.OfflineModeIsEnabled):
-        advice = (
-            "HF_HUB_OFFLINE is set and it is not in the cache; run `midway fetch` with a network"
-        )
+        advice = "HF_HUB_OFFLINE is set and the cache lacks it; run `midway fetch` with a network"
         return Unreachable(f"{what}: {advice}", final=True)
     answer = first(errors.HfHubHTTPError)
     response = getattr(answer, "response", None)
@@ -112,11 +110,11 @@ def told(error: Exception, name: str, commit: str, kind: str, listed: bool = Fal
     if status == 403 and not first(errors.DisabledRepoError):
         return Unreachable(f"{what}: access refused (403); see {page}", final=True)
     if first(errors.RevisionNotFoundError):
-        return Absent(f"{name} has no commit {commit}: mistyped, or deleted there?")
+        return Absent(f"{name} has no commit {commit}: check the digits, or is it deleted?")
     if first(errors.DisabledRepoError):
         return Absent(f"{what}: the hub has disabled this repository ({page})")
     if first(errors.RepositoryNotFoundError) or status == 401:
-        why = "mistyped, or private (then: `hf auth login`)?"
+        why = "check the name; if it is private, `hf auth login`"
         return Absent(f"the hub shows no {kind} {name} ({status or 404}): {why}")
     if first(errors.RemoteEntryNotFoundError) or status:
         return Absent(f"{what}: the hub answers {status or 404}: {line(answer)}")

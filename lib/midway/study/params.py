@@ -57,8 +57,8 @@ class Encoder(Strict):
                 raise ValueError(f"encoder.{key} is only for encoder.kind: {kind}")
         if self.kind == "hub" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
             raise ValueError(
-                f"encoder.revision is {self.revision!r}, no commit; give the 40 hexadecimal digits "
-                f"from the model's history on the hub, so that {self.name} stays what it is"
+                f"encoder.revision is {self.revision!r}, not a commit; give the 40 hexadecimal "
+                f"digits of a commit of {self.name} on the hub, which never changes"
             )
         if self.layers is not None and self.frozen_layers > self.layers:
             raise ValueError("encoder.frozen_layers must not exceed encoder.layers")
@@ -165,7 +165,7 @@ class Intermediate(Training):
     @classmethod
     def _doses(cls, doses):
         if not doses or sorted(set(doses)) != doses or doses[0] <= 0 or doses[-1] != 1:
-            raise ValueError("give rising shares of training above 0, the last of them 1.0")
+            raise ValueError("give increasing shares of training above 0, the last one 1.0")
         return doses
 
 

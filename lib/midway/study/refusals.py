@@ -78,13 +78,13 @@ def agree(study) -> None:
                 raise ValueError(f"{label}: {name!r} is not trained by this study")
     for pair in study.correlation.primary:
         if len(pair) != 2:
-            raise ValueError(f"correlation.primary: {pair} is no [predictor, outcome] pair")
+            raise ValueError(f"correlation.primary: {pair} is not a pair [predictor, outcome]")
         near(pair[1], [*tasks.TARGETS, "average"], "outcome")
     if LONGER in study.intermediate.variants and study.intermediate.steps is None:
-        raise ValueError(f"variant {LONGER} needs intermediate.steps: how much longer")
+        raise ValueError(f"variant {LONGER} needs intermediate.steps: additional steps")
     if study.correlation.outcome == "gain" and "none" not in study.intermediate.variants:
         raise ValueError(
-            "intermediate.variants: gains are measured from none, which is missing; "
+            "intermediate.variants: a gain is the difference from none, which is missing; "
             "add none, or set correlation.outcome to score"
         )
     for name, langs in study.transfer.languages.items():

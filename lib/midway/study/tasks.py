@@ -93,7 +93,7 @@ def read(text: str) -> dict[str, Card]:
         cards[name] = Card(name=name, **facts)
     for card in cards.values():
         if card.train_from and card.train_from not in cards:
-            raise InputError(f"card {card.name}: train_from names no card: {card.train_from!r}")
+            raise InputError(f"card {card.name}: train_from is {card.train_from!r}, not a card")
     return cards
 
 

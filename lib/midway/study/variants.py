@@ -15,9 +15,9 @@ def near(name: str, known, what: str):
 
 
 def once(names: list[str], what: str) -> list[str]:
-    """``names``, or a ValueError where one stands twice."""
+    """``names``, or a ValueError if one occurs twice."""
     if len(set(names)) < len(names):
-        raise ValueError(f"a {what} is named twice")
+        raise ValueError(f"{what} {max(names, key=names.count)!r} occurs twice; name it once")
     return names
 
 
@@ -33,7 +33,7 @@ def split_variant(name: str) -> tuple[str, tuple[str, ...]]:
         )
     if suffixes and ("none" in base or "longer" in suffixes) and name != LONGER:
         raise ValueError(
-            f"variant {name!r}: none is the encoder as it is and takes no suffix but +longer"
+            f"variant {name!r}: none takes no suffix but +longer, and only none takes that"
         )
     return base, tuple(suffixes)
 

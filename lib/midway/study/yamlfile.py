@@ -60,7 +60,7 @@ class _Core(SafeConstructor):
         for key in (key for key, _ in node.value if key.tag != TAG + "merge"):
             name = repr(self.construct_object(key, deep=True))
             if name in seen:
-                raise InputError(f"line {key.start_mark.line + 1}: key {name} stands twice")
+                raise InputError(f"line {key.start_mark.line + 1}: key {name} occurs twice")
             seen.add(name)
         return super().construct_mapping(node, deep)
 

@@ -79,7 +79,7 @@ def score_folder(predictions: str | Path, labels: str | Path) -> dict:
     predictions, labels = Path(predictions), Path(labels)
     for folder, what in ((predictions, "predictions"), (labels, "labels")):
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder of {what}")
+            raise InputError(f"{folder}: there is no such folder of {what}")
     given = [card for name, card in tasks.TARGETS.items() if (predictions / name).is_dir()]
     if not given:
         raise InputError(f"{predictions}: has no folder named after a task, like xnli or udpos")

@@ -31,7 +31,7 @@ def check(results: dict, targets: list[str]) -> None:
     for target in targets:
         found = results[target]
         if not found["languages"] and not found["missing"]:
-            raise InputError(f"{target}: neither scores nor reasons")
+            raise InputError(f"{target}: no scores, and no reason why they are missing")
         for lang, values in found["languages"].items():
             bad = [k for k, v in values.items() if v is not None and not np.isfinite(v)]
             if bad:

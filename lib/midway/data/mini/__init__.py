@@ -32,7 +32,7 @@ def module(task: str):
     """The module that makes a task (imported when first asked for)."""
     if task not in REGISTRY:
         raise InputError(
-            f"the miniature does not make {task!r}; name the folder of its files in data.root, or "
+            f"the miniature has no data for {task!r}; name their folder in data.root, or "
             f"take one of {', '.join(REGISTRY)}"
         )
     return import_module(f"midway.data.mini.{REGISTRY[task][0]}")
