@@ -101,6 +101,7 @@ def test_mistakes_on_the_command_line(tmp_path, monkeypatch, capsys, args):
     monkeypatch.setenv("MIDWAY_ROOT", str(tmp_path))
     (tmp_path / "outputs" / "mini").mkdir(parents=True)
     (tmp_path / "params").mkdir()
+    (tmp_path / "notebooks").mkdir()
     for place in ("p.yaml", "params/mini.yaml", "outputs/mini/params.yaml"):
         (tmp_path / place).write_text(yaml.safe_dump(BASE))
     assert cli.main([a.format(p=tmp_path / "p.yaml") for a in args]) == 2
