@@ -152,6 +152,19 @@ def test_what_is_unknown_or_missing_is_named(args, capsys):
     assert MISSPELT[args] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("args, shown", [(["help"], "Commands:"), (["help", "plan"], "--set")])
+def test_help_is_a_word_too(args, shown, capsys):
+    assert cli.main(args) == 0 and shown in capsys.readouterr().out
+
+
+def test_a_study_is_no_table(tmp_path, capsys):
+    """It was read as another tool's results, and the columns named were not the study's."""
+    (tmp_path / "params.yaml").write_text("study: x", encoding="utf-8")
+    args = ["correlate", str(tmp_path), "--unit", "variant", "--predictors", "a", "--outcomes", "b"]
+    assert cli.main(args) == 2
+    assert "03_correlation/tables/correlation.csv" in capsys.readouterr().err
+
+
 def test_lists_name_what_may_be_asked_for(capsys):
     for what, name in (
         ("tasks", "xquad"), ("encoders", "xlm-roberta  XLMRobertaModel"), ("params", "params/mini"),

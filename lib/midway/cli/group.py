@@ -35,6 +35,9 @@ FILE = click.Path(path_type=Path)
 class Verbs(click.Group):
     """A group that says which verb may have been meant."""
 
+    def parse_args(self, ctx, args):
+        return super().parse_args(ctx, [*args[1:2], "--help"] if args[:1] == ["help"] else args)
+
     def resolve_command(self, ctx, args):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             hint = meant(args[0], self.list_commands(ctx))

@@ -5,7 +5,7 @@ How a raw row is read is data in the card, the same for official files and for t
 columns  canonical column -> raw column; ``a.b`` goes into a mapping, ``a[].b`` into each item of a
          list; a list of names is joined by a space (``choices``: gathered)
 values   raw label -> label of the card (or index of the right choice)
-drop     raw labels whose rows the task's own protocol leaves out, such as SNLI's ``-``
+drop     raw labels whose rows the task's own protocol excludes, such as SNLI's ``-``
 where    raw column -> pattern (of fnmatch) that a row's value must have; ``{lang}`` and ``{code}``
          are filled in
 rows     [first, end) of the rows that result; numbers, or percentages such as 50%
@@ -35,7 +35,7 @@ def rows(
     left = part.get("broken", 0)
     for place, row in raw:
         try:
-            if isinstance(row, Broken):  # a reader that can go on behind it
+            if isinstance(row, Broken):  # a reader that can continue after a broken row
                 raise row
             if not all(matches(get(row, key), value) for key, value in wanted.items()):
                 continue

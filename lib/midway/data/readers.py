@@ -1,8 +1,8 @@
 """Readers of official file formats: files in, (place, raw row) pairs out.
 
 Text is UTF-8; a byte-order mark and CRLF line ends are accepted, lines end at LF only (not at the
-other line ends of Unicode, which occur inside sentences). Any fault is a
-:class:`raw.Broken` that names the file and the line.
+other line ends of Unicode, which occur inside sentences). Every fault raises
+:class:`raw.Broken`, which names the file and the line.
 """
 
 import csv

@@ -34,21 +34,14 @@ class Tags(Kind):
             return {"id": "", "tokens": tokens, "tags": [], "labelled": False}
         if len(tags) != len(tokens):
             raise Broken(f"{len(tokens)} words but {len(tags)} tags")
-        known = part.get("values", {})
+        known, indices = part.get("values", {}), dict(enumerate(card.labels))
         tags = [known.get(str(t), t) for t in tags]
-        if (
-            any(isinstance(t, int) for t in tags) and card.labels
-        ):  # indices, as Parquet may hold them
-            tags = [
-                card.labels[t] if isinstance(t, int) and 0 <= t < len(card.labels) else t
-                for t in tags
-            ]
+        tags = [indices.get(t, t) if isinstance(t, int) else t for t in tags]  # as in Parquet
         for tag in tags:
             if not isinstance(tag, str) or not tag or (card.labels and tag not in card.labels):
-                raise Broken(
-                    f"tag {cells.short(tag)} is not one of {' '.join(card.labels) or 'any text'}"
-                )
-        return {"id": "", "tokens": tokens, "tags": list(tags), "labelled": True}
+                allowed = " ".join(card.labels) or "any text"
+                raise Broken(f"tag {cells.short(tag)} is not one of {allowed}")
+        return {"id": "", "tokens": tokens, "tags": tags, "labelled": True}
 
     def inventory(self, card, rows) -> tuple[str, ...]:
         """The card's tags or, for tag sets that no card lists (CCG), those of the rows."""
@@ -83,12 +76,8 @@ class Tags(Kind):
                 owner.append(i)
                 places = _first_pieces(pieces[start:end], start, room)
                 words.append(places)
-                tags.append(
-                    np.array(
-                        [index.get(gold[w], UNKNOWN) if gold else UNKNOWN for _, w in places],
-                        np.int64,
-                    )
-                )
+                own = [index.get(gold[w], UNKNOWN) if gold else UNKNOWN for _, w in places]
+                tags.append(np.array(own, np.int64))
                 start = end
         features = plain("tags", encodings, len(rows["tokens"]), owner)
         features.words, features.tags = words, tags
@@ -159,7 +148,7 @@ class Tags(Kind):
         state["unknown"] = (rare or total).most_common(1)[0][0]
 
     def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
-        lexicon, unknown, total = (state[key] for key in ("lexicon", "unknown", "total"))
+        lexicon, unknown, total = state["lexicon"], state["unknown"], state["total"]
         names, usual = sorted(total), total.most_common(1)[0][0]
         shares = np.array([total[name] for name in names]) / total.total()
         answers = {

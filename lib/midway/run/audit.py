@@ -1,8 +1,7 @@
 """Check that records, notebooks, products, params and upstream links agree, and rerun steps.
 
-The judgement is plan's, with every file read anew; audit also looks for files that no record names,
-which a report, or a reader, might take for the study's own, and for results that contradict what
-they were computed from. What it proves: docs/records.md.
+Audit makes the checks of plan and reads every file again. It also finds files that no record names,
+and results that contradict the files behind them. What an audit proves: docs/records.md.
 """
 
 import json
@@ -23,7 +22,7 @@ from midway.study import params, tasks
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
 
-PRODUCTS = ("predictions/", "scores/")  # what must come out again, with weights
+PRODUCTS = ("predictions/", "scores/")  # compared by a rerun, like weights
 UNNAMED = {"record.json", "state.json"}  # files of a step that its record does not name
 WORK = {".lock", "states", "cache", ".jobs", ".ipynb_checkpoints", "__pycache__"}
 ROOT = {"params.yaml", hashes.INDEX, "seal.txt", "seal.txt.sig", "ro-crate-metadata.json"}
@@ -85,7 +84,7 @@ def _record(folder: Path, found: StepRecord) -> list[str]:
 
 
 def _scores(folder: Path, found: StepRecord, own) -> list[str]:
-    """Scores are whole, of their predictions, and those that the results give."""
+    """Problems of score files: damaged, not of their predictions, different from the results."""
     wrong, targets = [], found.results.get("targets") or {}
     try:
         given = {(t, k): m for t, r in targets.items() for k, m in _languages(r).items()}
@@ -124,7 +123,7 @@ def _languages(result: dict) -> dict:
 
 
 def _means(target: str, result: dict) -> list[str]:
-    """Means over languages that are not the means of the languages' scores."""
+    """Recorded means that differ from the mean of the languages' scores."""
     metric = tasks.get(target).metric
     main = {k: m[metric] for k, m in _languages(result).items() if m.get(metric) is not None}
     others = [v for k, v in main.items() if k != "en"]
@@ -142,7 +141,7 @@ def _near(a, b) -> bool:
 
 
 def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
-    """The executed notebook ended well, was given this step and has the code that was hashed."""
+    """Problems of the executed notebook: its end, its parameters, its code."""
     if "notebook.ipynb" not in found.files:
         return []  # made by hand in JupyterLab, without the runner
     try:
@@ -173,8 +172,8 @@ def _unnamed(folder: Path, found: StepRecord) -> list[str]:
 def _others(study, study_dir: Path, named: set[str]) -> tuple[list[str], list[str]]:
     """Files outside the folders of steps that no record names, and other studies' steps.
 
-    What stands among the steps, or looks like a page or a figure of the report, is a problem, the
-    rest a note.
+    A file among the steps, or one that looks like a page or figure of the report, is a problem; any
+    other is a note.
     """
     own = {study_dir / sid.path for sid in steps(study)}
     recorded = sorted(path.parent for path in study_dir.glob("0*/**/record.json"))
@@ -257,7 +256,7 @@ def rerun(study_dir: Path, step: str) -> dict:
 
 
 def compare(before, after, where: str = "results") -> list[str]:
-    """Where two trees of results differ, as text; numbers with their difference."""
+    """Differences between two trees of results, as lines of text."""
     if isinstance(before, dict) and isinstance(after, dict):
         names = {k: f"{where}.{k}" for k in sorted(before.keys() | after.keys())}
         return [d for k, n in names.items() for d in compare(before.get(k), after.get(k), n)]

@@ -58,7 +58,7 @@ def profile(name: str | None) -> Profile | None:
 
 
 def engine(study, folder: Path, stop: Stop, cores: int | None, wanted: Profile | None, owner: dict):
-    """The engine that a profile asks for, not yet entered."""
+    """The engine of a profile, not yet entered as a context."""
     if not wanted:
         return Local(study, folder, stop, cores)
     wanted = wanted.model_copy(update={"jobs": cores or wanted.jobs})
@@ -97,7 +97,7 @@ class Local:
         return self.pool.submit(run_step, sid, self.folder / "params.yaml", stop=self.halt)
 
     def stop(self) -> None:
-        """Steps look at the same Stop by themselves."""
+        """Do nothing: steps check the same Stop."""
 
 
 class Pool:

@@ -74,7 +74,7 @@ def execute(
 
 
 def _read(path: Path):
-    """A notebook as papermill wants it: of format 4, with tags and papermill's metadata."""
+    """Read a notebook in the form that papermill needs: format 4, with tags and its metadata."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         nb = nbformat.reads(text, as_version=4)

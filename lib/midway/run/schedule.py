@@ -1,7 +1,7 @@
 """`midway run`: run the steps of a study in order; a step is judged when all steps above are done.
 
-One run at a time per study. What runs the steps is an engine (midway.run.engine); a report of what
-there is so far is made early and again.
+One run at a time per study. An engine (midway.run.engine) runs the steps. An early report of the
+finished steps is built, and built again as results arrive.
 """
 
 import os
@@ -46,7 +46,7 @@ def settle_all(study, folder: Path, cluster: bool) -> None:
 
 
 def stages(until: str | None) -> tuple[str, ...]:
-    """The stages that a run goes through; InputError for an unknown last one."""
+    """The stages up to ``until``; InputError if it is unknown."""
     if until is None:
         return STEPS
     if until not in STEPS:
@@ -56,7 +56,7 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 
 def check(study) -> None:
-    """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task."""
+    """InputError if something that steps need does not exist: encoder.path, data.root, a task."""
     if study.encoder.kind == "hub":
         checkpoints.check_cached(*study.encoder.place)
     elif study.encoder.kind == "path":
@@ -91,7 +91,7 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
 def report(folder: Path) -> int:
     """Build the report of a study's folder again; the exit code.
 
-    It leaves a record where all steps that it shows are done, else it is a draft.
+    It writes a record if all steps that it shows are done; otherwise it is a draft.
     """
     study = params.load(folder / "params.yaml")
     with lock(folder):
@@ -110,13 +110,13 @@ def urgency(sid: StepId) -> tuple:
 
 
 class Run:
-    """One run of a study, its folder being held."""
+    """One run of a study; it holds the lock of the study's folder."""
 
     def __init__(self, study, folder: Path, held: Path, engine, stop: Stop):
         self.study, self.folder, self.held = study, folder, held
         self.engine, self.stop = engine, stop
         self.good: set[StepId] = set()
-        self.bad: dict[StepId, Outcome | None] = {}  # None: not run, for want of what is above it
+        self.bad: dict[StepId, Outcome | None] = {}  # None: not run, because a step above it failed
         self.tried: dict[StepId, int] = {}
         self.running: dict = {}  # Future -> step
 
