@@ -93,7 +93,7 @@ def a_study(function):
 
 
 option, argument = click.option, click.argument
-as_json, a_folder = option("--json", "as_json", is_flag=True, help="As JSON."), outputs()
+as_json, a_folder = option("--json", "as_json", is_flag=True, help="Print JSON."), outputs()
 changed = option(
     "--set",
     "changes_",

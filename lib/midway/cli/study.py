@@ -38,9 +38,9 @@ def run(study, cores, profile, until, force, dry_run, verbose):
 @a_study
 @as_json
 @forced
-@option("--cost", is_flag=True, help="Instead: steps, tokens, FLOPs, GPU-hours.")
-@option("--peak-tflops", default=312.0, show_default=True, help="Of your GPU (A100, bf16: 312).")
-@option("--utilisation", default=0.35, show_default=True, help="Share of it that is reached.")
+@option("--cost", is_flag=True, help="Show the estimated cost: steps, tokens, FLOPs, GPU-hours.")
+@option("--peak-tflops", default=312.0, show_default=True, help="TFLOP/s of your GPU (A100: 312).")
+@option("--utilisation", default=0.35, show_default=True, help="Share of it that training gets.")
 def plan(study, as_json, force, cost, peak_tflops, utilisation):
     """Show every step: new, done or changed, and why; start nothing."""
     if as_json and cost:
@@ -94,7 +94,7 @@ def report(folder):
 @verb("clean outputs/mini")
 @a_folder
 def clean(folder):
-    """Delete a study's cache, which a later run makes again; results and weights stay."""
+    """Delete a study's cache, which a later run builds again; results and weights stay."""
     from midway.run.status import lock
 
     freed = 0
@@ -107,7 +107,7 @@ def clean(folder):
 
 @verb("audit outputs/mini", "audit outputs/mini --rerun 01_intermediate/mnli/seed1")
 @a_folder
-@option("--rerun", metavar="STEP", help="Run a step elsewhere and compare what it makes.")
+@option("--rerun", metavar="STEP", help="Run a step again elsewhere and compare results.")
 @as_json
 def audit(folder, rerun, as_json):
     """Check that records, notebooks, files and params agree."""
@@ -120,7 +120,7 @@ def audit(folder, rerun, as_json):
 
 @verb("seal outputs/mini --key ~/.ssh/id_ed25519")
 @a_folder
-@option("--key", required=True, help="Your private SSH key, as git signs with.")
+@option("--key", required=True, help="Your private SSH key, as for signing git commits.")
 def seal(folder, key):
     """Sign a study whose audit finds no problem; audit then checks the signature."""
     from midway.run import audit as auditing
@@ -157,7 +157,7 @@ def doctor(study):
 @verb("fetch params/hub_laptop.yaml", "fetch params/xlmr_large.yaml --set data.root=data")
 @a_study
 def fetch(study):
-    """Download all that a study reads, ahead of a run without a network."""
+    """Download everything that a study reads, so that it can run without a network."""
     from midway.run import fetch as fetching
 
     return fetching.fetch(study)

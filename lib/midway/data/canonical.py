@@ -23,9 +23,7 @@ from midway.kinds.raw import Broken, get, matches, short
 from midway.study.tasks import Card
 
 
-def rows(
-    card: Card, part: dict, raw: Iterable[tuple[str, dict | Broken]], lang: str
-) -> Iterator[dict]:
+def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> Iterator[dict]:
     """Canonical rows of (place, raw row) pairs; Broken names the place of the first fault.
 
     A row whose label was stripped has label -1, tags [] or no answers and ``labelled`` False.
@@ -35,8 +33,6 @@ def rows(
     left = part.get("broken", 0)
     for place, row in raw:
         try:
-            if isinstance(row, Broken):  # a reader that can continue after a broken row
-                raise row
             if not all(matches(get(row, key), value) for key, value in wanted.items()):
                 continue
             made = read(card, part, row)

@@ -110,7 +110,7 @@ class Manager(NotebookExecutionManager):
         if final or time.monotonic() - self._saved >= SAVE_EVERY:
             try:
                 write_atomic(self.path, nbformat.writes(self.nb), READ_ONLY if final else None)
-            except OSError as error:  # e.g. disk full: the last whole save stays, work goes on
+            except OSError as error:  # e.g. disk full: keep the last complete file and continue
                 print(f"midway: {self.path}: not saved: {error}", file=sys.stderr)
             self._saved, self._dirty = time.monotonic(), False
 
@@ -200,7 +200,7 @@ class Client(PapermillNotebookClient):
     async def _check_raise_for_error(self, cell, cell_index, exec_reply):
         await super()._check_raise_for_error(cell, cell_index, exec_reply)
         for asked in (exec_reply or {}).get("content", {}).get("payload") or []:
-            if asked.get("source") == "ask_exit":  # exit() and quit() only ask; nobody else obeys
+            if asked.get("source") == "ask_exit":  # exit() and quit() only send this request
                 raise CellExecutionError("exit", "SystemExit", "exit() or quit() in a cell")
 
     def _last_words(self) -> str:

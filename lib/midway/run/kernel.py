@@ -61,7 +61,7 @@ def environment(root: Path, threads: int) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
-        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice, useless without a display
         "MIDWAY_ROOT": str(root),
         "MIDWAY_RUNNER": str(os.getpid()),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # what ipykernel sets
@@ -193,7 +193,7 @@ def become(arguments, cwd, env, log, path) -> None:
     os.setsid()  # interrupts go to the group of a kernel
     parent = os.getppid()
     with contextlib.suppress(Exception):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the fork server, as it with the run
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end when the fork server ends
     if os.getppid() != parent:
         os._exit(1)
     for target, name, mode in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_APPEND)):

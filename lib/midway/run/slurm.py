@@ -68,7 +68,7 @@ class Slurm:
         import submitit
 
         options = dict(self.asked | self.kinds.get(step, {}))
-        more = {"no-requeue": True} | options.pop("slurm_additional_parameters", {})  # we try again
+        more = {"no-requeue": True} | options.pop("slurm_additional_parameters", {})  # Midway does
         own = {"name": self.name, "slurm_wckey": "", "slurm_additional_parameters": more}
         try:
             made = submitit.AutoExecutor(self.folder / ".jobs" / "%j", cluster="slurm")

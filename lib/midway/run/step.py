@@ -159,7 +159,7 @@ def job(sid, study_file: Path, owner: dict):
     """Execute a step in a process of an executor; signals of a scheduler interrupt it."""
     stop = Stop()
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(ValueError):  # in a thread the owner's lock is all there is
+        with contextlib.suppress(ValueError):  # in a thread only the owner's lock can end it
             near = {signal.SIGUSR2: "the time limit is near"}  # as submitit asks Slurm to
             held.enter_context(on_signals(stop, near))
         return run_step(sid, study_file, stop=stop, owner=owner)

@@ -51,7 +51,7 @@ def change(tree: dict, dotted: str, value: object) -> None:
 
 
 def agree(study) -> None:
-    """ValueError, one line that names the keys, where settings contradict each other."""
+    """ValueError, one line that names the keys, if settings contradict each other."""
     name, seeds = study.study, study.seeds
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or ".." in name:
         raise ValueError("study: use letters, digits, '_', '-' and '.' (at most 64, no path)")
