@@ -516,7 +516,7 @@ def test_intraclass_correlation_of_unequal_families():
     f = stats.f_oneway(*(ranks[FAMILY == k] for k in "abcde")).statistic
     typical = (9 - sum(s**2 for s in SIZES) / 9) / 4
     codes = FAMILY.factorize()[0]
-    found = fm._icc(x.to_numpy()[:, None], codes)
+    found = fm.icc(ranks.to_numpy()[:, None], codes)
     assert 0 < found[0] < 1 and found[0] == pytest.approx((f - 1) / (f - 1 + typical))
     units = fm.effective(x.to_numpy()[:, None], x.to_numpy()[:, None], codes)
     assert units[0, 0] == pytest.approx(1 + 81 / (9 + found[0] ** 2 * 10))

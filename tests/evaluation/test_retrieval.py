@@ -280,7 +280,7 @@ def test_repeated_sentences_are_not_reported():
     x = np.eye(4)[[0, 1, 1, 2]]
     x_rows = [{"id": f"x{i}", "text": text} for i, text in enumerate(texts)]
     y_rows = [{"id": f"y{i}", "text": text} for i, text in enumerate("pqr")]
-    pairs, scores = retrieval.mine_bucc(x, np.eye(4)[:3], x_rows, y_rows, 2)
+    pairs, scores = retrieval.mine_bucc(x, np.eye(4)[:3], x_rows, y_rows, k=2)
     assert pairs == [("x0", "y0"), ("x3", "y2")] and len(scores) == 2
 
 

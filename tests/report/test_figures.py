@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from midway.correlation import choice, tables
+from midway.correlation import choice, tables, words
 from midway.correlation.correlate import correlate
 from midway.report import drawing, figures, lesson
 from midway.study import names
@@ -134,7 +134,7 @@ def test_names_of_crowded_points_do_not_cover_each_other(table):
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
-@pytest.mark.parametrize(("method", "sign"), figures.COEFFICIENTS.items())
+@pytest.mark.parametrize(("method", "sign"), words.SYMBOLS.items())
 def test_a_coefficient_is_called_by_its_name(method, sign):
     rng = np.random.default_rng(0)
     X, Y = (pd.DataFrame(rng.random((6, 1)), list("abcdef"), [c]) for c in ("main", "average"))

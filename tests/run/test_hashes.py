@@ -21,11 +21,6 @@ MNLI = {s for s in ALL if "/mnli/" in s} | END
 TRANSFER = {s for s in ALL if s.startswith("02_")} | END
 
 
-@pytest.fixture
-def project(tmp_path, tmp_path_factory):
-    return toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
-
-
 def changed(plan):
     return {step for step, row in plan.items() if row["state"] != "done"}
 

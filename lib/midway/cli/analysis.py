@@ -41,26 +41,26 @@ def score(predictions, labels, as_json):
     '    --predictors "arc_easy/acc,none" --outcomes "piqa/*"',
 )
 @argument("table", type=FILE)
-@option("--unit", required=True, help="Column of what was chosen (several: a,b).")
-@option("--run", help="Column that tells runs of one unit apart.")
-@option("--predictors", required=True, multiple=True, help="Columns, by name or as in '*_PRB'.")
-@option("--outcomes", required=True, multiple=True, help="Columns, by name or as in '*_TRG'.")
+@option("--unit", required=True, help="Column of the units, e.g. tasks (several columns: a,b).")
+@option("--run", help="Column of the runs of a unit, e.g. seeds.")
+@option("--predictors", required=True, multiple=True, help="Names or patterns like '*_PRB'.")
+@option("--outcomes", required=True, multiple=True, help="Names or patterns like '*_TRG'.")
 @option("--names", help="Long table: the column of names.")
 @option("--values", help="Long table: the column of values.")
 @option("--rows-are-runs", is_flag=True, help="Rows of one unit are its runs.")
 @option("--missing", multiple=True, help="Text of a missing number.")
-@option("--separator", help="Of a text table, where it is in doubt; or tab.")
+@option("--separator", help="Separator of a text table: one character, or tab.")
 @option("--method", default="spearman", show_default=True,
         type=click.Choice(["spearman", "pearson", "kendall"]))  # fmt: skip
 @option("--permutations", default=100_000, show_default=True)
-@option("--resamples", default=9999, show_default=True, help="Of the bootstrap.")
+@option("--resamples", default=9999, show_default=True, help="Resamples of the bootstrap.")
 @option("--alpha", default=0.05, show_default=True)
-@option("--seed", default=0, show_default=True, help="Of permutations and bootstrap.")
+@option("--seed", default=0, show_default=True, help="Seed of permutations and bootstrap.")
 @option("--out", help="Folder for correlation.csv, .md and .tex.")
 def correlate(table, **options):
     """Correlate the columns of a table of your own.
 
-    The table goes to standard output as CSV, what follows from it to standard error.
+    The table is printed to standard output as CSV, sentences about it to standard error.
     """
     from midway.correlation import any_table
 
@@ -72,11 +72,11 @@ def correlate(table, **options):
 )
 @a_folder
 @option("--target", default="average", show_default=True, help="A target, a group or 'average'.")
-@option("--predictor", default="main", show_default=True, help="Ranks what has no gain yet.")
-@option("--budget", type=float, help="Share of the grid's compute, e.g. 0.4.")
+@option("--predictor", default="main", show_default=True, help="Ranks tasks without a gain.")
+@option("--budget", type=float, help="Choose early, with this share of the compute, e.g. 0.4.")
 @as_json
 def recommend(folder, target, predictor, budget, as_json):
-    """Say which intermediate task is expected to help most, and how sure that is."""
+    """Show which intermediate task is expected to help most, and how certain that is."""
     folder = folder_of(folder)
     from midway.correlation import recommend as choosing
 
@@ -90,11 +90,11 @@ def recommend(folder, target, predictor, budget, as_json):
 @argument("folder", type=FILE, required=False)
 @option("--effect", default=0.5, show_default=True, help="True correlation to find.")
 @option("--power", default=0.8, show_default=True, help="Share of studies that find it.")
-@option("--tests", default=1, show_default=True, help="Pairs that are corrected for.")
+@option("--tests", default=1, show_default=True, help="Pairs that are tested.")
 @option("--alpha", default=0.05, show_default=True)
 @as_json
 def design(folder, effect, power, tests, alpha, as_json):
-    """Say how many tasks, families, seeds, doses and rows give which power, at which cost."""
+    """Show power and cost for other numbers of tasks, families, seeds, doses and rows."""
     for name, value in {"effect": effect, "power": power, "alpha": alpha}.items():
         if not 0 < value < 1:
             raise InputError(f"--{name}: found {value}, expected a number between 0 and 1")

@@ -66,7 +66,7 @@ def verb(*examples, name=None):
 
 
 option, argument = click.option, click.argument
-as_json = option("--json", "as_json", is_flag=True, help="As JSON.")
+as_json = option("--json", "as_json", is_flag=True, help="Print JSON.")
 a_study = argument("params", type=FILE)
 a_folder = argument("folder", type=FILE)
 changed = option(

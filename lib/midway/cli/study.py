@@ -51,9 +51,9 @@ def run(params, changes_, cores, profile, until, force, dry_run, verbose):
 @changed
 @as_json
 @forced
-@option("--cost", is_flag=True, help="Instead: steps, tokens, FLOPs, GPU-hours.")
-@option("--peak-tflops", default=312.0, show_default=True, help="Of your GPU (A100, bf16: 312).")
-@option("--utilisation", default=0.35, show_default=True, help="Share of it that is reached.")
+@option("--cost", is_flag=True, help="Show the estimated cost: steps, tokens, FLOPs, GPU-hours.")
+@option("--peak-tflops", default=312.0, show_default=True, help="TFLOP/s of your GPU (A100: 312).")
+@option("--utilisation", default=0.35, show_default=True, help="Share of it that training gets.")
 def plan(params, changes_, as_json, force, cost, peak_tflops, utilisation):
     """Show every step: new, done or changed, and why; start nothing."""
     if as_json and cost:
@@ -116,7 +116,7 @@ def report(folder):
 @verb("clean outputs/mini")
 @a_folder
 def clean(folder):
-    """Delete a study's cache, which a later run makes again; results and weights stay."""
+    """Delete a study's cache, which a later run builds again; results and weights stay."""
     folder = folder_of(folder)
     import shutil
 
@@ -132,7 +132,7 @@ def clean(folder):
 
 @verb("audit outputs/mini", "audit outputs/mini --rerun 01_intermediate/mnli/seed1")
 @a_folder
-@option("--rerun", metavar="STEP", help="Run a step elsewhere and compare what it makes.")
+@option("--rerun", metavar="STEP", help="Run a step again elsewhere and compare results.")
 @as_json
 def audit(folder, rerun, as_json):
     """Check that records, notebooks, files and params agree."""
@@ -147,7 +147,7 @@ def audit(folder, rerun, as_json):
 
 @verb("seal outputs/mini --key ~/.ssh/id_ed25519")
 @a_folder
-@option("--key", required=True, help="Your private SSH key, as git signs with.")
+@option("--key", required=True, help="Your private SSH key, as for signing git commits.")
 def seal(folder, key):
     """Sign a study whose audit finds no problem; audit then checks the signature."""
     folder = folder_of(folder)
@@ -192,7 +192,7 @@ def doctor(params, changes_):
 @a_study
 @changed
 def fetch(params, changes_):
-    """Download all that a study reads, ahead of a run without a network."""
+    """Download everything that a study reads, so that it can run without a network."""
     study = study_of(params, changes_, "fetch")
     from midway.run import fetch as fetching
 

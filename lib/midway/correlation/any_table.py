@@ -5,19 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from midway.correlation import harness
+from midway.correlation import harness, reshape
 from midway.correlation.column_names import columns_of, few
 from midway.correlation.correlate import correlate
-from midway.correlation.reshape import (
-    doubtful,
-    index,
-    long,
-    no_other_runs,
-    spread,
-    wide,
-    with_units,
-)
-from midway.correlation.table_file import read
+from midway.correlation.table_file import count, read
 from midway.study.errors import InputError, one_line
 
 
@@ -59,13 +50,13 @@ def correlate_table(
         raise InputError(f"{path}: {run!r} is named as unit and as run; name two different columns")
     if table.tidy:
         table = harness.spread(table, [*keys, *runs])
-    table = with_units(table, keys, unit)
-    rows, told = index(table, keys, runs)
+    table = reshape.with_units(table, keys, unit)
+    rows, told = reshape.index(table, keys, runs)
     asked = {"predictors": predictors, "outcomes": outcomes}
     rest = [c for c in table.columns if c not in (*keys, *runs)]
-    form = long(table, rest, asked, names, values)
+    form = reshape.long(table, rest, asked, names, values)
     if form:
-        frame, chosen, empty = spread(table, rows, form, asked, missing, bool(runs))
+        frame, chosen = reshape.spread(table, rows, form, asked, missing, bool(runs))
     else:
         chosen = {what: columns_of(table, asked[what], what, rest, globs=True) for what in asked}
     both = sorted(set(chosen["predictors"]) & set(chosen["outcomes"]))
@@ -74,14 +65,14 @@ def correlate_table(
     used = [*chosen["predictors"], *chosen["outcomes"]]
     if not form:
         if not runs and not rows_are_runs:
-            no_other_runs(table, told, [c for c in rest if c not in used])
-        frame, empty = wide(table, rows, used, missing, run)
+            reshape.no_other_runs(table, told, [c for c in rest if c not in used])
+        frame = reshape.wide(table, rows, used, missing, run)
     units = frame.index.unique(0)
     if len(units) < 3:
-        found = f"{len(units)} unit" + "s" * (len(units) != 1)
+        found = count(len(units), "unit")
         raise InputError(f"{path}: {found} by {unit!r}; a correlation needs at least 3")
-    problems = [*table.notes, *doubtful(units)]
-    if empty:
+    problems = [*table.notes, *reshape.doubtful(units)]
+    if empty := int(frame.isna().to_numpy().sum()):
         are = "is" if empty == 1 else "are"
         problems.append(f"{empty} of {frame.size} cells {are} missing; left out pair by pair")
     for c in used:
@@ -101,6 +92,8 @@ def report(table, out=None, **args) -> int:
 
     if not 0 < args["alpha"] < 1:
         raise InputError(f"--alpha: {args['alpha']:g}; expected a number between 0 and 1")
+    if args["seed"] < 0:
+        raise InputError(f"--seed: {args['seed']}; expected a whole number, at least 0")
     if args["separator"] in ("tab", "\\t"):
         args["separator"] = "\t"
     if args["separator"] and len(args["separator"]) != 1:
@@ -116,7 +109,7 @@ def report(table, out=None, **args) -> int:
         raise InputError(
             f"{table}: not enough memory; name fewer columns or lower --resamples, --permutations"
         ) from None
-    except (TypeError, SyntaxError, RecursionError) as error:  # of a library, about the data
+    except (TypeError, SyntaxError, RecursionError, UnicodeError) as error:  # of a library
         raise InputError(f"{table}: cannot be correlated ({one_line(error)[:200]})") from None
     for line in result.attrs["problems"]:
         print(f"midway: {line}", file=sys.stderr)

@@ -49,11 +49,9 @@ def ndcg(merit: np.ndarray, gain: np.ndarray) -> float:
     """Ranking quality in [0, 1]; nan when all gains are equal."""
     worth, discount = gain - gain.min(), 1 / np.log2(np.arange(len(gain)) + 2)
     ideal = np.sort(worth)[::-1] @ discount
-    if ideal == 0:
-        return np.nan
     ranks = np.argsort(-merit, kind="stable")
     shared = pd.Series(worth[ranks]).groupby(merit[ranks]).transform("mean")
-    return float(shared.to_numpy() @ discount / ideal)
+    return float(shared.to_numpy() @ discount / ideal) if ideal else np.nan
 
 
 def quality(X: pd.DataFrame, Y: pd.DataFrame, *, skip=(), alpha: float = 0.05,
@@ -89,13 +87,13 @@ def quality(X: pd.DataFrame, Y: pd.DataFrame, *, skip=(), alpha: float = 0.05,
             merit, g = sign(short) * x.loc[both, name].to_numpy(), y.loc[both, target].to_numpy()
             row = {"predictor": short, "kind": "predictor", "target": target, "n": len(g)}
             rows.append(row | _costs(merit, g))
-    columns = ["predictor", "kind", "target", "n", "regret_1", "regret_3", "ndcg", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = "predictor kind target n regret_1 regret_3 ndcg low high"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def _costs(merit, gain) -> dict[str, float]:
-    return {"regret_1": regret(merit, gain), "regret_3": regret(merit, gain, 3),
-            "ndcg": ndcg(merit, gain)}  # fmt: skip
+    costs = {f"regret_{k}": regret(merit, gain, k) for k in (1, 3)}
+    return costs | {"ndcg": ndcg(merit, gain)}
 
 
 def nested(merit: pd.DataFrame, gain: pd.Series, family=None, *, rivals=None, fixed: str = FIXED,
@@ -113,27 +111,23 @@ def nested(merit: pd.DataFrame, gain: pd.Series, family=None, *, rivals=None, fi
     always taking ``fixed``. ``tried``: how many rules. Empty with fewer than four families.
     """
     units = gain.dropna().index
-    x = merit.reindex(units).dropna(axis=1)
+    x, g = merit.reindex(units).dropna(axis=1), gain[units].to_numpy(float)
     x = x.loc[:, x.nunique() > 1]
-    g = gain[units].to_numpy(float)
     names = np.array([(family or {}).get(u, u) for u in units])
     groups, place = np.unique(names, return_inverse=True)
-    columns = ["rule", "kind", "n", "families", "tried", "regret", "random", "saved", "low", "high",
-               "p"]  # fmt: skip
+    columns = "rule kind n families tried regret random saved low high p".split()
     if len(groups) < 4 or not x.shape[1]:
         return pd.DataFrame(columns=columns)
     i, j = np.array([(a, b) for a, b in combinations(range(len(g)), 2) if place[a] != place[b]]).T
-    prefer = _preferences(x.to_numpy().T, i, j)
-    held = list(combinations(range(len(groups)), 2))
-    test = np.array([((place[i] == a) & (place[j] == b)) | ((place[i] == b) & (place[j] == a))
-                     for a, b in held])  # fmt: skip
-    train = np.array([~np.isin(place[i], h) & ~np.isin(place[j], h) for h in held])
+    pairs = np.sort([place[i], place[j]], axis=0)  # their families
+    prefer = _preferences(x, i, j)
     means = np.bincount(place, g) / np.bincount(place)
     deals = [np.arange(len(groups)), *_deals(len(groups), permutations, seed)]
     dealt = np.array([means[d][place] + g - means[place] for d in deals])
     D = dealt[:, i] - dealt[:, j]
     saved = np.zeros(len(D))
-    for mask, out in zip(train, test, strict=True):
+    for held in combinations(range(len(groups)), 2):
+        mask, out = ~np.isin(pairs, held).any(0), np.isin(pairs, held).all(0)
         score = D[:, mask] @ prefer[:, mask].T  # deals x rules
         best = score >= score.max(1, keepdims=True) - 1e-9
         way = best / best.sum(1, keepdims=True) @ prefer[:, out]
@@ -142,8 +136,7 @@ def nested(merit: pd.DataFrame, gain: pd.Series, family=None, *, rivals=None, fi
     others = [("rule", n, v) for n, v in zip(x, prefer, strict=True)]
     if rivals is not None:
         r = rivals.reindex(units).dropna(axis=1)
-        ways = _preferences(r.to_numpy().T, i, j)
-        others += [("rival", n, v) for n, v in zip(r, ways, strict=True)]
+        others += [("rival", n, v) for n, v in zip(r, _preferences(r, i, j), strict=True)]
     if fixed in units:
         at = list(units).index(fixed)
         others.append(("rival", f"always {fixed}", (i == at) * 1.0 - (j == at)))
@@ -161,9 +154,10 @@ def nested(merit: pd.DataFrame, gain: pd.Series, family=None, *, rivals=None, fi
     return pd.DataFrame(rows, columns=columns)
 
 
-def _preferences(merit: np.ndarray, i, j) -> np.ndarray:
+def _preferences(merit: pd.DataFrame, i, j) -> np.ndarray:
     """Rules x pairs: 1 where a rule takes the first of a pair, -1 the second, 0 a coin."""
-    return np.sign(merit[:, i] - merit[:, j])
+    values = merit.to_numpy().T
+    return np.sign(values[:, i] - values[:, j])
 
 
 def _deals(n: int, most: int, seed: int):
@@ -192,10 +186,8 @@ def early(predictors: pd.DataFrame, outcomes: pd.DataFrame, target: str = "avera
     gains = outcomes[(outcomes["target"] == target) & outcomes["variant"].map(tables.is_unit)]
     gains = gains.set_index(["variant", "seed"])["gain"].dropna()
     table = predictors[predictors["variant"].map(tables.is_unit) & predictors["target"].isna()]
-    if names:
-        table = table[table["predictor"].isin(list(names))]
-    price = _prices(costs, gains.index)
-    rows = []
+    table = table[table["predictor"].isin(list(names))] if names else table
+    price, rows = _prices(costs, gains.index), []
     for fraction in looks(table["fraction"]):
         now = table[table["fraction"] <= fraction + 1e-3].sort_values("fraction", kind="stable")
         now = now.groupby(["variant", "seed", "predictor"])["value"].last().unstack()
@@ -219,8 +211,8 @@ def early(predictors: pd.DataFrame, outcomes: pd.DataFrame, target: str = "avera
                 cost, share, n = np.array(found).T
                 rows.append([name, fraction, k, int(n.max()), len(found), share.mean(),
                              1 - share.mean(), cost.mean(), cost.min(), cost.max()])  # fmt: skip
-    names = "predictor fraction k n seeds compute saved regret low high".split()
-    return pd.DataFrame(rows, columns=names)
+    columns = "predictor fraction k n seeds compute saved regret low high"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def _prices(costs, index) -> pd.DataFrame:

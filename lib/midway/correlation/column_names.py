@@ -22,17 +22,14 @@ def matching(wanted, columns, globs: bool) -> tuple[list[str], list[str]]:
         i = 0
         while i < len(parts):
             for j in range(len(parts), i, -1):
-                name = ",".join(parts[i:j]).strip()
-                if not name and j == i + 1:
-                    hits = []
-                elif name in there:
+                name, hits = ",".join(parts[i:j]).strip(), []
+                if name in there:
                     hits = [name]
-                elif globs and (j == i + 1 or "*" in name or "?" in name):
+                elif globs and name and j == i + 1:
                     hits = _glob(name, columns)
-                    hits = hits if j == i + 1 or not _glob(parts[i].strip(), columns) else []
-                else:
-                    hits = []
-                if hits or j == i + 1:
+                elif globs and set("*?") & set(name) and not _glob(parts[i].strip(), columns):
+                    hits = _glob(name, columns)
+                if hits:
                     break
             if not hits and name:
                 lost.append(name)

@@ -33,11 +33,9 @@ def zeros(table: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
     """A Markdown table; missing cells are shown as such, pipes and line ends are escaped."""
-    if index:
-        table = table.reset_index()
     escape = {ord("|"): "\\|", ord("\n"): " ", ord("\r"): " "}
-    rows = [[str(c) for c in table.columns], ["---"] * table.shape[1]]
-    rows += [[_cell(v, digits) for v in row] for row in table.itertuples(index=False)]
+    head, *body = _texts(table.reset_index() if index else table, digits)
+    rows = [head, ["---"] * len(head), *body]
     return "".join("| " + " | ".join(v.translate(escape) for v in row) + " |\n" for row in rows)
 
 
@@ -48,13 +46,15 @@ def latex(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
     special = {ord(c): f"\\{c}" for c in "&%$#_{}"}
     special |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}"}
     special |= {ord("^"): r"\textasciicircum{}", ord("\n"): " ", ord("\r"): " ", ord("–"): "--"}
-    numeric = [pd.api.types.is_numeric_dtype(t) for t in table.dtypes]
-    rows = [[str(c) for c in table.columns]]
-    rows += [[_cell(v, digits) for v in row] for row in table.itertuples(index=False)]
-    lines = [" & ".join(v.translate(special) for v in row) + r" \\" for row in rows]
-    spec = "".join("r" if n else "l" for n in numeric)
+    lines = [" & ".join(v.translate(special) for v in r) + r" \\" for r in _texts(table, digits)]
+    spec = "".join("r" if pd.api.types.is_numeric_dtype(t) else "l" for t in table.dtypes)
     body = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
     return "\n".join([*body, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _texts(table, digits) -> list[list[str]]:
+    rows = [[_cell(v, digits) for v in row] for row in table.itertuples(index=False)]
+    return [[str(c) for c in table.columns], *rows]
 
 
 def _cell(value, digits):

@@ -86,8 +86,8 @@ def beside(x, y, family, found, method, permutations, rng):
     units = effective(x, y, family)
     for low, high in (("low", "high"), ("run_low", "run_high")):
         if low in found:
-            ends = widen(found[low], found[high], found["rho"], len(x), units, method)
-            out[low], out[high] = ends
+            ends = found[low], found[high]
+            out[low], out[high] = widen(*ends, found["rho"], len(x), units, method)
     return out
 
 
@@ -95,12 +95,8 @@ def effective(x, y, family):
     """Effective number of units (P, O), from the intraclass correlations of the ranks."""
     size = np.unique(family, return_counts=True)[1]
     shared = (size**2).sum() - len(family)
-    trace = len(family) + np.outer(_icc(x, family), _icc(y, family)) * shared
+    trace = len(family) + np.outer(*(icc(rankdata(a, axis=0), family) for a in (x, y))) * shared
     return np.minimum(len(family), 1 + len(family) ** 2 / trace)
-
-
-def _icc(a, family):
-    return icc(rankdata(a, axis=0), family)
 
 
 def icc(a, family):
@@ -119,9 +115,8 @@ def icc(a, family):
 
 def widen(low, high, rho, n, effective_n, method):
     """Interval ends stretched on Fisher's z from n to the effective number of units."""
-    z = iv.fisher_z(rho, n, method)
+    z, edge = iv.fisher_z(rho, n, method), 1 - 1e-9
     factor = np.sqrt(max(n - 3, 0.5) / np.maximum(effective_n - 3, 0.5))
-    edge = 1 - 1e-9
     ends = (np.arctanh(np.clip(v, -edge, edge)) for v in (low, high))
     low, high = (np.tanh(z + factor * (end - z)) for end in ends)
     return np.fmin(low, rho), np.fmax(high, rho)
@@ -130,12 +125,10 @@ def widen(low, high, rho, n, effective_n, method):
 def leave_one_out(x, y, family, method):
     """Lowest and highest correlation (P, O) without any one family; nan for over 200 families."""
     names = np.unique(family)
-    low, high = np.full((2, x.shape[1], y.shape[1]), np.nan)
-    for rest in (family != f for f in names if len(names) <= 200):
-        if rest.sum() >= rs.MIN_UNITS:
-            rho = rs.rho_of(x[rest], y[rest], method)
-            low, high = np.fmin(low, rho), np.fmax(high, rho)
-    return low, high
+    left = [family != f for f in names if len(names) <= 200]
+    rho = [rs.rho_of(x[k], y[k], method) for k in left if k.sum() >= rs.MIN_UNITS]
+    rho.append(np.full((x.shape[1], y.shape[1]), np.nan))
+    return np.fmin.reduce(rho), np.fmax.reduce(rho)
 
 
 def critical(null_sizes, alpha):

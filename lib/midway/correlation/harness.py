@@ -13,6 +13,8 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from midway.correlation.table_file import Table, decode, no_name_twice, typed
 from midway.study.errors import InputError, one_line
 from midway.study.files import once
@@ -77,15 +79,16 @@ def _facts(tree, file: Path, base: Path) -> list[dict]:
         return []
     found = []
     for where, metrics in [*_lm_eval(tree, file), *_mteb(tree, file)]:
+        where["file"] = file.relative_to(base).as_posix()
         for metric, value in metrics.items():
-            if value is None or value == "N/A" or _number(value):
-                value = value if _number(value) else None
+            if _number(value):
                 found.append({**where, "metric": metric, "value": value})
+            elif value is None or value == "N/A":
+                found.append({**where, "metric": metric, "value": None})
             elif isinstance(value, dict):  # older mteb: cos_sim -> spearman
                 deeper = {f"{metric}_{k}": v for k, v in value.items() if _number(v)}
                 found += [{**where, "metric": k, "value": v} for k, v in deeper.items()]
-    shown = file.relative_to(base).as_posix()
-    return [fact | {"file": shown} for fact in found]
+    return found
 
 
 def _number(value) -> bool:
@@ -125,12 +128,10 @@ def _mteb(tree: dict, file: Path):
     for split, scores in tree.items():
         if isinstance(scores, dict):
             inner = {k: v for k, v in scores.items() if isinstance(v, dict)}
-            similar = {"cos_sim", "dot", "euclidean", "manhattan", "max", "similarity"}
-            if inner and not set(inner) <= similar:
-                for subset, metrics in inner.items():
-                    yield where | {"split": split, "subset": subset}, metrics
-            else:
-                yield where | {"split": split, "subset": "default"}, scores
+            if set(inner) <= {"cos_sim", "dot", "euclidean", "manhattan", "max", "similarity"}:
+                inner = {"default": scores}
+            for subset, metrics in inner.items():
+                yield where | {"split": split, "subset": subset}, metrics
 
 
 def _helm(tree) -> list[tuple[str, list[str], list[list]]]:
@@ -151,11 +152,9 @@ def _helm(tree) -> list[tuple[str, list[str], list[list]]]:
 
 def _joined(path: Path, tables) -> Table:
     """HELM's tables side by side, by the value of their first column."""
-    key, several = tables[0][1][0], len(tables) > 1
-    columns: dict[str, dict] = {}
-    units: dict = {}
-    no_name_twice(path, [f"{title}/{n}" if several else n for title, h, _ in tables for n in h[1:]])
+    key, frames = tables[0][1][0], []
     for title, head, rows in tables:
+        head = [head[0], *(f"{title}/{n}" if len(tables) > 1 else n for n in head[1:])]
         if head[0] != key:
             raise InputError(f"{path}: has tables of {key!r} and of {head[0]!r}; give one of them")
         seen = set()
@@ -165,12 +164,10 @@ def _joined(path: Path, tables) -> Table:
                 what = "occurs twice" if len(row) == len(head) else "has another number of cells"
                 raise InputError(f"{path}: {title!r}, row {number}: {shown} {what}")
             seen.add(row[0])
-            units[row[0]] = None
-            for name, cell in zip(head[1:], row[1:], strict=True):
-                name = f"{title}/{name}" if several else name
-                columns.setdefault(name, {})[row[0]] = cell
-    cells = [[column.get(unit) for unit in units] for column in columns.values()]
-    return typed(path, [key, *columns], [list(units), *cells])
+        frames.append(pd.DataFrame(rows, columns=head, dtype=object))
+    no_name_twice(path, [key, *(name for frame in frames for name in frame.columns[1:])])
+    frame = pd.concat([frame.set_index(key) for frame in frames], axis=1).reset_index(names=key)
+    return typed(path, list(frame), [frame[name].to_list() for name in frame])
 
 
 def spread(table: Table, keys: list[str]) -> Table:
@@ -183,19 +180,17 @@ def spread(table: Table, keys: list[str]) -> Table:
     others = [n for n in table.tidy if n not in keys and (n == "metric" or len(set(text[n])) > 1)]
     rows: dict[tuple, dict] = {}
     source: dict[tuple, int] = {}
-    columns: dict[str, None] = {}
     for i, value in enumerate(table.columns["value"]):
         unit = tuple(text[k][i] for k in keys)
         name = "/".join(text[n][i] for n in others if text[n][i]) or "value"
         row, again = rows.setdefault(unit, {}), source.setdefault((unit, name), i)
-        if again != i and row[name] != value:
+        if row.setdefault(name, value) != value:
             files = f"{row[name]} in {text['file'][again]}, {value} in {text['file'][i]}"
             raise InputError(
                 f"{table.path}: {name!r} of {'/'.join(unit)!r} is {files}; "
                 "if the files are different runs, add --run file"
             )
-        row[name] = value
-        columns[name] = None
+    columns = list(dict.fromkeys(name for _, name in source))
     cells = [[row.get(name) for row in rows.values()] for name in columns]
     units = [[unit[k] for unit in rows] for k in range(len(keys))]
     wide = typed(table.path, [*keys, *columns], [*units, *cells])

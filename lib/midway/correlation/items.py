@@ -24,11 +24,10 @@ from midway.study.errors import InputError, MissingData, Unreachable
 PROBES = ("probe_entailment_contrast", "retrieval_probe", "cosine_gap", "p_at_1")
 
 
-def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFrame]:
+def influences(folder, targets=()) -> dict[str, pd.DataFrame]:
     """Per target a table items x (variant, seed): influence on the zero-shot score, points.
 
-    english: on the English score instead. Targets without predictions or without the gold rows
-    are left out; ``InputError`` and missing data are no reason to stop.
+    Targets without predictions or without the gold rows are left out.
     """
     folder = Path(folder)
     known = tables.scores(folder)
@@ -40,7 +39,7 @@ def influences(folder, targets=(), english: bool = False) -> dict[str, pd.DataFr
     for target in targets or dict.fromkeys(known["target"]):
         card = tasks.get(target)
         part = known[(known["target"] == target) & (known["metric"] == card.metric)]
-        part = part[(part["lang"] == "en") == english]
+        part = part[part["lang"] != "en"]
         languages = part["lang"].nunique()
         columns: dict[tuple, pd.Series] = {}
         for lang, runs in part.groupby("lang"):

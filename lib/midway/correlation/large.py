@@ -26,21 +26,19 @@ def many(n, method):
 
 def block(x, y, method, alpha):
     """rho, p (never 0), interval, leave-one-out range (P, O) and note of one block's values."""
-    found = _kendall(x, y, alpha) if method == "kendall" else _moments(x, y, method, alpha)
-    return found | {"p": np.maximum(found["p"], np.finfo(float).tiny)}
+    found = _kendall(x, y) if method == "kendall" else _moments(x, y, method)
+    z, half = iv.fisher_z(found["rho"], len(x), method), ndtri(1 - alpha / 2) * found.pop("error")
+    found["p"] = np.maximum(found["p"], np.finfo(float).tiny)
+    return found | {"low": np.tanh(z - half), "high": np.tanh(z + half)}
 
 
-def _kendall(x, y, alpha):
-    cells = [[kendalltau(a, b) for b in y.T] for a in x.T]
-    rho, p = (np.array([[getattr(c, k) for c in r] for r in cells])
-              for k in ("statistic", "pvalue"))  # fmt: skip
-    half = ndtri(1 - alpha / 2) * iv.fisher_error(rho, len(x), "kendall")
-    z = iv.fisher_z(rho, len(x), "kendall")
-    ends = {"low": np.tanh(z - half), "high": np.tanh(z + half)}
-    return ends | {"rho": rho, "p": p, "note": NOTE_KENDALL}
+def _kendall(x, y):
+    cells = np.array([[kendalltau(a, b) for b in y.T] for a in x.T])  # (P, O, 2)
+    error = iv.fisher_error(cells[..., 0], len(x), "kendall")
+    return {"rho": cells[..., 0], "p": cells[..., 1], "error": error, "note": NOTE_KENDALL}
 
 
-def _moments(x, y, method, alpha):
+def _moments(x, y, method):
     n, (x, y) = len(x), (_Scores(a, method == "spearman") for a in (x, y))
     rho = np.clip(x.z.T @ y.z / n, -1, 1)
     error, least, most = np.empty((3, *rho.shape))
@@ -50,10 +48,8 @@ def _moments(x, y, method, alpha):
     with np.errstate(all="ignore"):
         p = 2 * t.sf(np.abs(rho) * np.sqrt((n - 2) / (1 - rho**2)), n - 2)
         error = np.where(1 - rho**2 > rs.TIE, error / (1 - rho**2), iv.fisher_error(rho, n, method))
-    z, half = iv.fisher_z(rho, n, method), ndtri(1 - alpha / 2) * error
-    ends = {"low": np.tanh(z - half), "high": np.tanh(z + half)}
-    ends |= {"loo_low": rho - most / (n - 1), "loo_high": rho - least / (n - 1)}
-    return ends | {"rho": rho, "p": p, "note": NOTE}
+    ends = {"loo_low": rho - most / (n - 1), "loo_high": rho - least / (n - 1)}
+    return ends | {"rho": rho, "p": p, "error": error, "note": NOTE}
 
 
 def null(x, y, draws, rng, method):

@@ -23,8 +23,8 @@ _SPREAD = re.compile(r"\s*(?:±|\+/-|\+-)\s*")
 _COMMA = r"[-+]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*),[0-9]+"  # 82,1 and 1.234,5
 
 
-def numbers(table: Table, names, missing=()) -> tuple[dict[str, np.ndarray], int]:
-    """Columns as float64 with nan where a number is missing, and how many are.
+def numbers(table: Table, names, missing=()) -> dict[str, np.ndarray]:
+    """Columns as float64 with nan where a number is missing.
 
     Understood: typographic minus signs, decimal commas and thousands where the columns together
     leave no doubt, percent where a whole column has it, ``82.1 ± 0.3`` (the mean). Anything else
@@ -32,41 +32,36 @@ def numbers(table: Table, names, missing=()) -> tuple[dict[str, np.ndarray], int
     """
     skip = MISSING | {text.strip().casefold() for text in missing}
     comma = _decimal_comma(table, names)
-    found, empty = {}, 0
-    for name in names:
-        found[name] = values = _column(table, name, skip, comma)
-        empty += int(np.isnan(values).sum())
-    return found, empty
+    return {name: _column(table, name, skip, comma) for name in names}
 
 
 def _column(table: Table, name: str, skip, comma: bool | None) -> np.ndarray:
     cells = table.columns[name]
     found = [_value(cell, skip, comma) for cell in cells]
     values, marks = np.array([v for v, _ in found], float), [mark for _, mark in found]
-    bad = [i for i, mark in enumerate(marks) if mark == "bad"]
-    if bad and len(bad) == len(marks) - marks.count("missing"):
+    bad, what = [i for i, mark in enumerate(marks) if mark == "bad"], f"column {name!r}"
+    there = len(marks) - marks.count("missing")
+    if len(bad) == there > 0:
         flags = [str(cells[i]).casefold() for i in bad]
         if set(flags) <= {"true", "false"}:
             values[bad], bad = [flag == "true" for flag in flags], []
         elif comma is not None:
             shown = _short(cells[bad[0]])
-            raise InputError(f"{table.path}: column {name!r} holds text ({shown}), not numbers")
-    if bad:
-        raise table.fault(bad[0], f"column {name!r}: {_why(cells[bad[0]], comma)}")
-    kinds = set(marks) - {"missing"}
-    if "%" in kinds and len(kinds) > 1:
-        row = next(i for i, m in enumerate(marks) if m not in ("%", "missing"))
-        shown = f"{_short(cells[row])} is no percentage, others are"
-        raise table.fault(row, f"column {name!r}: {shown}")
+            raise InputError(f"{table.path}: {what} holds text ({shown}), not numbers")
+    for row in bad:
+        raise table.fault(row, f"{what}: {_why(cells[row], comma)}")
+    others = [i for i, mark in enumerate(marks) if mark not in ("%", "missing")]
+    if "%" in marks and others:
+        shown = _short(cells[others[0]])
+        raise table.fault(others[0], f"{what}: {shown} is no percentage, others are")
     points = [c for c in cells if type(c) is str and "." in c]
-    if comma is False and 0 < len(points) < len(marks) - marks.count("missing"):
-        if all(_POINTS.fullmatch(c) for c in points):
-            told = f"{_short(points[0])} is read as {float(points[0]):g}"
-            table.notes.append(f"column {name!r}: {told}; or do its points set thousands apart?")
-    if "±" in kinds:
-        table.notes.append(f"column {name!r}: of 'a ± b' the mean a is taken")
+    if comma is False and 0 < len(points) < there and all(map(_POINTS.fullmatch, points)):
+        told = f"{_short(points[0])} is read as {float(points[0]):g}"
+        table.notes.append(f"{what}: {told}; or do its points set thousands apart?")
+    if "±" in marks:
+        table.notes.append(f"{what}: of 'a ± b' the mean a is taken")
     for row in np.flatnonzero(np.isinf(values)):
-        raise table.fault(row, f"column {name!r}: {_short(cells[row])} is no finite number")
+        raise table.fault(row, f"{what}: {_short(cells[row])} is no finite number")
     return values
 
 

@@ -60,11 +60,10 @@ def as_published(table: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
     rho, p = (np.asarray(v)[: targets.shape[1]] for v in (result.statistic, result.pvalue))
     adjusted = multipletests(p.ravel(), method="holm")[1].reshape(p.shape)
     rows = [
-        {"target": t, "probe": c, "n": len(table), "rho": rho[i, j], "p": p[i, j],
-         "p_holm": adjusted[i, j], "significant": adjusted[i, j] < alpha}
+        [t, c, len(table), rho[i, j], p[i, j], adjusted[i, j], adjusted[i, j] < alpha]
         for i, t in enumerate(targets) for j, c in enumerate(columns) if c in probes
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns="target probe n rho p p_holm significant".split())
 
 
 def units_matter(alpha: float = 0.05, **options) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
@@ -126,11 +125,9 @@ def averages() -> pd.DataFrame:
     rest = raw[["model", "Avg"]].set_axis(["row", "printed"], axis=1)
     rest["average"] = _by_target(raw).mean(axis=1)
     table = pd.concat([two.assign(table="Table 2"), rest.assign(table="XTREME")])
-    off = (table["average"] - table["printed"]).abs()
+    off, notes = (table["average"] - table["printed"]).abs(), ["", "rounding of the inputs"]
     table["agrees"] = off < 0.05 + 1e-9
-    table["note"] = np.select(
-        [table["agrees"], off < 0.1], ["", "rounding of the inputs"], "inconsistent as printed"
-    )
+    table["note"] = np.select([table["agrees"], off < 0.1], notes, "inconsistent as printed")
     return table[["table", "row", "printed", "average", "agrees", "note"]].reset_index(drop=True)
 
 
@@ -147,16 +144,16 @@ def why_not(params: dict, target: str | None = None) -> str:
 
     target: one target's gains; None: the average over the study's.
     """
-    encoder, data = params["encoder"], params["data"]
-    why = []
+    encoder, data, why = params["encoder"], params["data"], []
     asked: list = [target] if target in tasks.TARGETS else params["transfer"].get("targets", [])
     own = Data(**data) if data["source"] == "hub" else Data()
     if other := [t for t in asked if sources.note(tasks.get(t), own)]:
         why.append(f"the hub's copy of {', '.join(other)} is not XTREME's own data")
+    name = str(encoder.get("name") or encoder.get("path"))
     if encoder["kind"] == "packaged":
         why.append("the encoder is packaged, not XLM-R Large")
-    elif "xlm-roberta-large" not in str(encoder.get("name") or encoder.get("path")):
-        why.append(f"the encoder is {encoder.get('name') or encoder.get('path')}")
+    elif "xlm-roberta-large" not in name:
+        why.append(f"the encoder is {name}")
     if encoder.get("layers") or encoder.get("frozen_layers"):
         why.append("layers cut or frozen")
     if data["source"] == "mini":

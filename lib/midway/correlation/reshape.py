@@ -17,18 +17,23 @@ _FRACTION = re.compile(r"\.[0-9]*[1-9]|[eE]-")
 
 
 def with_units(table: Table, keys: list[str], unit: str) -> Table:
-    """The rows that have a unit."""
-    texts = [table.text(key) for key in keys]
-    keep = [i for i, cells in enumerate(zip(*texts, strict=True)) if all(cells)]
+    """The rows that have a unit; a floating-point number that may have lost digits is none."""
+    for key in keys:
+        for i, cell in enumerate(table.columns[key]):
+            if isinstance(cell, float) and abs(cell) >= 2**53:
+                raise table.fault(
+                    i, f"{key!r} is {cell:.0f} as a floating-point number, which may have lost "
+                    "digits of a longer name; store names as text or as integers"
+                )  # fmt: skip
+    rows = enumerate(zip(*map(table.text, keys), strict=True))
+    keep = [i for i, cells in rows if all(cells)]
     if left := len(table.lines) - len(keep):
-        table.notes.append(
-            f"{count(left, 'row')} {'has' if left == 1 else 'have'} no {unit}; left out"
-        )
+        have = "has" if left == 1 else "have"
+        table.notes.append(f"{count(left, 'row')} {have} no {unit}; left out")
         table.columns = {n: [cells[i] for i in keep] for n, cells in table.columns.items()}
         table.lines = [table.lines[i] for i in keep]
     for cells in map(table.text, keys):
-        row = next((i for i, cell in enumerate(cells) if "\n" in cell), None)
-        if row is not None:
+        for row in (i for i, cell in enumerate(cells) if "\n" in cell):
             raise table.fault(row, f"{unit} goes over several lines; is a quote not closed?")
     return table
 
@@ -42,21 +47,13 @@ def _joined(parts) -> str:
 
 def index(table: Table, keys, runs) -> tuple[pd.MultiIndex, list[str]]:
     """(unit, run) of every row, where unnamed runs are counted; and the units that have several."""
-    units = [_joined(parts) for parts in zip(*(table.text(k) for k in keys), strict=True)]
-    if runs:
-        named = list(zip(*(table.text(r) for r in runs), strict=True))
-        for i, parts in enumerate(named):
-            if not all(parts):
-                raise table.fault(
-                    i, f"no {','.join(runs)}; every row needs one where runs are named"
-                )
-        told = [_joined(parts) for parts in named]
-    else:
-        seen: Counter = Counter()
-        told = []
-        for unit in units:
-            told.append(seen[unit])
-            seen[unit] += 1
+    units, named = (list(zip(*map(table.text, names), strict=True)) for names in (keys, runs))
+    for i, _ in ((i, parts) for i, parts in enumerate(named) if not all(parts)):
+        raise table.fault(i, f"no {','.join(runs)}; every row needs one where runs are named")
+    units, told = list(map(_joined, units)), list(map(_joined, named))
+    if not runs:
+        told = pd.Series(units, dtype=object).groupby(pd.factorize(np.array(units, object))[0])
+        told = told.cumcount()
     return pd.MultiIndex.from_arrays([units, told], names=["unit", "run"]), units
 
 
@@ -82,10 +79,9 @@ def no_other_runs(table: Table, units: list[str], others: list[str]) -> None:
     table.notes.append(f"no run column: up to {most} rows of one unit are taken as its runs")
 
 
-def wide(table: Table, index, used, missing, run) -> tuple[pd.DataFrame, int]:
+def wide(table: Table, index, used, missing, run) -> pd.DataFrame:
     """Numbers by unit and run; rows that are repeated word for word count once."""
-    found, _ = numbers(table, used, missing)
-    frame = pd.DataFrame(found, index=index, columns=used)
+    frame = pd.DataFrame(numbers(table, used, missing), index=index, columns=used)
     if frame.index.has_duplicates:
         first: dict = {}
         values = frame.to_numpy()
@@ -103,7 +99,7 @@ def wide(table: Table, index, used, missing, run) -> tuple[pd.DataFrame, int]:
         are = "is" if n == 1 else "are"
         table.notes.append(f"{count(n, 'row')} {are} repeated word for word; counted once")
         frame = frame[keep]
-    return frame, int(frame.isna().to_numpy().sum())
+    return frame
 
 
 def doubtful(names) -> list[str]:
@@ -122,13 +118,11 @@ def doubtful(names) -> list[str]:
 def long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:
     """The columns of names and of values of a long table; None for a wide one."""
     if bool(names) != bool(values):
-        raise InputError(
-            "--names and --values belong together: a column of names and one of values"
-        )
+        what = "a column of names and one of values"
+        raise InputError(f"--names and --values belong together: {what}")
     if names:
-        asked = ((names, "names"), (values, "values"))
-        first, second = (columns_of(table, n, w, rest)[0] for n, w in asked)
-        return first, second
+        named = columns_of(table, names, "names", rest)[0]
+        return named, columns_of(table, values, "values", rest)[0]
     if len(rest) != 2:
         return None
     for name, value in (rest, rest[::-1]):
@@ -141,7 +135,7 @@ def long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:
 
 
 def spread(table: Table, index, long, asked, missing, runs: bool):
-    """A long table as a wide one: (frame, chosen columns, missing cells)."""
+    """A long table as a wide one: (frame, chosen columns)."""
     name, value = long
     told = table.text(name)
     held = list(dict.fromkeys(told))
@@ -155,21 +149,15 @@ def spread(table: Table, index, long, asked, missing, runs: bool):
         table.path, {value: [table.columns[value][i] for i in wanted]},
         [table.lines[i] for i in wanted], table.notes, table.unit,
     )  # fmt: skip
-    found = numbers(part, [value], missing)[0][value]
     cells, seen = np.full((len(rows), len(used)), np.nan), {}
-    for i, number in zip(wanted, found, strict=True):
+    for i, number in zip(wanted, numbers(part, [value], missing)[value], strict=True):
         at = rows[keys[i]], used[told[i]]
         if at in seen:
             which = f"run {keys[i][1]!r} " if runs else ""
             hint = "keep one" if runs else "name the column that tells runs apart (--run)"
-            raise table.fault(
-                i, f"{keys[i][0]!r} {which}has {told[i]!r} twice (also {table.unit} "
-                f"{table.lines[seen[at]]}); {hint}",
-            )  # fmt: skip
-        seen[at] = i
-        cells[at] = number
+            also = f"(also {table.unit} {table.lines[seen[at]]})"
+            raise table.fault(i, f"{keys[i][0]!r} {which}has {told[i]!r} twice {also}; {hint}")
+        seen[at], cells[at] = i, number
     table.notes.append(f"long table: {name!r} holds the names, {value!r} the values")
-    frame = pd.DataFrame(
-        cells, pd.MultiIndex.from_tuples(list(rows), names=["unit", "run"]), list(used)
-    )
-    return frame, chosen, int(np.isnan(cells).sum())
+    index = pd.MultiIndex.from_tuples(list(rows), names=["unit", "run"])
+    return pd.DataFrame(cells, index, list(used)), chosen

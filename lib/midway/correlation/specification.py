@@ -37,19 +37,14 @@ def curve(folder, names=("main_gain",), weak=()) -> pd.DataFrame:
     for layer, part in layers(folder).groupby("layer"):
         other = _values(_at_layer(outcomes, part))
         values[str(layer)] = {k: other.get(k, v) for k, v in values[""].items()}
-    predictors = tables.predictors(folder)
-    X, _, _ = arrays.wide(predictors, outcomes, composites=True)
-    x = X.groupby(level=0).mean()
-    rows = []
-    for name, outcome in product(names, OUTCOMES):
-        for layer, cubes in values.items():
-            cube = cubes.get(outcome)
-            if cube is None:
-                continue
-            sets = _sets(cube, weak, layer)
+    X, _, _ = arrays.wide(tables.predictors(folder), outcomes, composites=True)
+    x, rows = X.groupby(level=0).mean(), []
+    for name, outcome, (layer, cubes) in product(names, OUTCOMES, values.items()):
+        if outcome in cubes:
+            sets = _sets(cubes[outcome], weak, layer)
             first = "reliable" if "reliable" in sets else "all"
             for label, chosen in sets.items():
-                rows += _rows(x, name, outcome, cube[chosen], label, layer, first)
+                rows += _rows(x, name, outcome, cubes[outcome][chosen], label, layer, first)
     out = pd.DataFrame(rows, columns=COLUMNS)
     return out.sort_values(["predictor", "rho"], kind="stable", ignore_index=True)
 
@@ -87,9 +82,7 @@ def _sets(cube, weak, layer) -> dict[str, list]:
     if set(weak) & set(every):
         sets["reliable"] = [t for t in every if t not in set(weak)]
     for group in dict.fromkeys(tasks.get(t).group for t in every):
-        rest = [t for t in every if tasks.get(t).group != group]
-        if rest:
-            sets[f"without {group}"] = rest
+        sets[f"without {group}"] = [t for t in every if tasks.get(t).group != group]
     retrieval = {t for t in every if not tasks.get(t).trains}
     return {k: v for k, v in sets.items() if v and (not layer or retrieval & set(v))}
 

@@ -57,15 +57,14 @@ def stratified(
                 if not np.isnan(rho):
                     parts.append((r, cell, rho))
             row = {"predictor": a, "outcome": b, "strata": len(parts), "rho": np.nan}
-            row |= {"n": sum(len(r) for r, _, _ in parts)}
+            row |= {"n": sum(len(r) for r, *_ in parts)}
+            row |= {"note": f"no stratum has {LEAST} units with data"}
             if parts:
                 row |= _mean(parts, method, alpha, item if items is not None else None)
                 row["stat"], null = _statistics(parts, keys, method)
                 hits = (null >= row["stat"] - rs.TIE).sum()
                 row["p"] = iv.p_value(hits, permutations, False)
                 largest = np.maximum(largest, null)
-            else:
-                row["note"] = f"no stratum has {LEAST} units with data"
             rows.append(row)
     table = pd.DataFrame(rows).reindex(columns=[*COLUMNS, "stat"])
     p = iv.p_value(iv.at_least(largest, table["stat"].to_numpy(float)), permutations, False)
@@ -92,13 +91,12 @@ def _mean(parts, method, alpha, item):
     z = [iv.fisher_z(rho, len(r), method) for r, _, rho in parts]
     variance = [iv.fisher_error(rho, len(r), method) ** 2 for r, _, rho in parts]
     found = random_effects(z, variance, alpha)
-    error, weights = found.pop("error"), found.pop("weights")
-    mean, half = found.pop("mean"), found.pop("quantile")
+    mean, error, weights = (found.pop(k) for k in ("mean", "error", "weights"))
     if item is not None:
         shared = _jackknife(parts, item, weights, method) + found["tau2"] * (weights**2).sum()
         error = max(error, np.sqrt(shared))
-    ends = np.tanh([mean - half * error, mean + half * error])
-    found |= {"rho": np.tanh(mean), "low": ends[0], "high": ends[1]}
+    half = found.pop("quantile") * error
+    found |= {"rho": np.tanh(mean), "low": np.tanh(mean - half), "high": np.tanh(mean + half)}
     found |= {"lowest": min(each), "highest": max(each)}
     return found | {"note": "signs differ" if min(each) < 0 < max(each) else ""}
 

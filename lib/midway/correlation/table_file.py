@@ -26,6 +26,8 @@ _EDGE = "".join(map(chr, (*range(9, 14), *range(28, 33), *range(0x2000, 0x2010))
 _OTHER = {b"\x1f\x8b": "compressed (gzip)", b"BZh": "compressed (bzip2)", b"\xfd7zXZ": "compressed",
           b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old Excel file",
           b"PAR1": "Parquet (name it .parquet)", b"SQLite": "a database"}  # fmt: skip
+_CSV = (("unexpected end of data", "a quotation mark is opened and not closed"),
+        ("new-line character", "a carriage return inside the line"))  # fmt: skip
 
 
 @dataclass
@@ -124,7 +126,7 @@ def parse(text: str, path: Path, separator: str | None = None, wanted=()) -> Tab
     rows, empty, fault = _rows(text, separator)
     if not rows:
         raise InputError(f"{path}: {fault or 'the table is empty'}")
-    (_, head), body = rows[0], rows[1:]
+    (_, head), *body = rows
     for line, cells in body:
         if len(cells) != len(head):
             raise InputError(
@@ -137,28 +139,22 @@ def parse(text: str, path: Path, separator: str | None = None, wanted=()) -> Tab
             f"{path}: one column only ({one_line(head[0])[:60]!r}); "
             "separate columns by tabs, commas or semicolons"
         )
-    trim = str.strip if text.isascii() else _trim
-    names = [trim(cell) for cell in head]
-    changed = sum(a != b for a, b in zip(names, head, strict=True))
-    columns = []
-    for raw in zip(*(cells for _, cells in body), strict=True) if body else [()] * len(head):
-        cells = [trim(cell) for cell in raw]
-        changed += sum(map(str.__ne__, raw, cells))
-        columns.append(cells)
-    if changed:
+    trim, raw = str.strip if text.isascii() else _trim, [*zip(*(c for _, c in rows), strict=True)]
+    columns = [list(map(trim, cells)) for cells in raw]
+    if changed := sum(sum(map(str.__ne__, *pair)) for pair in zip(raw, columns, strict=True)):
         notes.append(f"spaces around the text of {count(changed, 'cell')} ignored")
     if between := sum(rows[0][0] < line < rows[-1][0] for line in empty):
         notes.append(f"{count(between, 'empty line')} between rows passed over")
     if broken := [line for line, cells in body if any("\n" in cell for cell in cells)]:
         rows_are = f"{count(len(broken), 'row')} over several lines (first: line {broken[0]})"
         notes.append(f"quotation marks hold {rows_are}; is one of them not closed?")
-    for i, name in enumerate(names):
-        if not name and any(columns[i]):
-            names[i] = f"column {i + 1}"
-            notes.append(f"the header names no column {i + 1}; it is called {names[i]!r}")
-    no_name_twice(path, [name for name in names if name])
-    kept = {name: cells for name, cells in zip(names, columns, strict=True) if name}
-    return Table(path, kept, [line for line, _ in body], notes)
+    for i, cells in enumerate(columns, 1):
+        if not cells[0] and any(cells):
+            cells[0] = f"column {i}"
+            notes.append(f"the header names no column {i}; it is called {cells[0]!r}")
+    kept = [cells for cells in columns if cells[0]]
+    no_name_twice(path, [name for name, *_ in kept])
+    return Table(path, {c[0]: c[1:] for c in kept}, [line for line, _ in body], notes)
 
 
 def count(n: int, noun: str) -> str:
@@ -183,19 +179,12 @@ def no_name_twice(path: Path, names) -> None:
 def _rows(text: str, separator: str) -> tuple[list[tuple[int, list[str]]], list[int], str]:
     """(line, cells) of each row, the lines that are empty, and what stopped the reading."""
     found, empty, begin = [], [], 1
-    if separator == "\t":
-        for line, row in enumerate(text.split("\n"), 1):
-            if "\r" in row:
-                return found, empty, f"line {line}: a carriage return inside the line"
-            if row.strip(" "):
-                found.append((line, row.split("\t")))
-            else:
-                empty.append(line)
-        return found, empty, ""
-    spaced = re.search(rf'{re.escape(separator)} +"', text) is not None
+    tabs = separator == "\t"
     reader = csv.reader(
-        io.StringIO(text, newline="\n"), delimiter=separator, strict=True, skipinitialspace=spaced
-    )
+        io.StringIO(text, newline="\n"), delimiter=separator, strict=True,
+        quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+        skipinitialspace=not tabs and bool(re.search(rf'{re.escape(separator)} +"', text)),
+    )  # fmt: skip
     try:
         for cells in reader:
             if len(cells) > 1 or (cells and cells[0].strip()):
@@ -204,8 +193,8 @@ def _rows(text: str, separator: str) -> tuple[list[tuple[int, list[str]]], list[
                 empty.append(begin)
             begin = reader.line_num + 1
     except csv.Error as error:
-        what = {"unexpected end of data": "a quotation mark is opened and not closed"}
-        return found, empty, f"line {begin}: {what.get(str(error), one_line(error))}"
+        what = next((ours for csvs, ours in _CSV if csvs in str(error)), one_line(error))
+        return found, empty, f"line {begin}: {what}"
     return found, empty, ""
 
 

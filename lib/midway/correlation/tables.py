@@ -36,10 +36,7 @@ def settings(study_dir) -> dict:
     path = Path(study_dir) / "params.yaml"
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; run the study first")
-    try:
-        return yamlfile.parse(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        return {}
+    return yamlfile.read(path) if path.exists() else {}
 
 
 def read_records(study_dir, step: str, but=()) -> tuple[list[tuple[Path, dict]], list[str]]:
@@ -88,16 +85,12 @@ def scores(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
         except (OSError, ValueError, KeyError, TypeError) as error:
             skipped.append(f"{path.relative_to(study_dir)}: not a whole record ({error!r})")
             continue
-        if path.parents[1].relative_to(study_dir).as_posix() in but:
-            continue
         kept = parts.get(path.parents[1])
-        if kept is not None and lang not in kept.get(target, {}).get("languages", {}):
+        gone = path.parents[1].relative_to(study_dir).as_posix() in but or dose != 1 and not doses
+        if gone or kept is not None and lang not in kept.get(target, {}).get("languages", {}):
             continue
-        if dose != 1 and not doses:
-            continue
-        for metric, value in metrics.items():
-            rows.append([variant, dose, seed, target, lang, metric, value, tree.get("n"),
-                         tree.get("split"), path.relative_to(study_dir).as_posix()])  # fmt: skip
+        rest = tree.get("n"), tree.get("split"), path.relative_to(study_dir).as_posix()
+        rows += [[variant, dose, seed, target, lang, *item, *rest] for item in metrics.items()]
     table = _typed(pd.DataFrame(rows, columns=SCORES), {"value": float, "seed": int})
     table.attrs["skipped"] = skipped
     return table
@@ -118,11 +111,8 @@ def outcomes(study_dir, by: str = "target", doses: bool = False, but=()) -> pd.D
         if record["dose"] != 1 and not doses:
             continue
         for target, result in record["results"]["targets"].items():
-            values = {
-                lang: m[tasks.get(target).metric]
-                for lang, m in result.get("languages", {}).items()
-                if m.get(tasks.get(target).metric) is not None
-            }
+            metric, languages = tasks.get(target).metric, result.get("languages", {})
+            values = {k: m[metric] for k, m in languages.items() if m.get(metric) is not None}
             if values:
                 main[record["variant"], record["dose"], record["seed"], target] = values
     rows = []
@@ -151,7 +141,9 @@ def outcomes(study_dir, by: str = "target", doses: bool = False, but=()) -> pd.D
         table = pd.concat([table[OUTCOME], mean]) if len(mean) else table[OUTCOME]
     else:
         table = _whole_mean(table, table.groupby("target")["source"].agg(set))
-    table = _sorted(table, "target", OUTCOMES)
+    keys = [(variant_place(v), s, d, place(OUTCOMES)(t)) for v, d, s, t in
+            zip(*(table[k] for k in [*RUN, "target"]), strict=True)]  # fmt: skip
+    table = table.iloc[sorted(range(len(table)), key=keys.__getitem__)].reset_index(drop=True)
     table.attrs["skipped"] = skipped
     return table
 
@@ -271,12 +263,3 @@ def variant_place(name: str):
     """A key that sorts variants as in ``ORDER``, recipes of one task after it."""
     base, _, rest = name.partition("+")
     return place(ORDER)(base)[0], rest
-
-
-def _sorted(table, column, order):
-    if not len(table):
-        return table
-    places = table[column].map(place(order))
-    keys = [(variant_place(v), s, d, p) for v, d, s, p in
-            zip(*(table[k] for k in RUN), places, strict=True)]  # fmt: skip
-    return table.iloc[sorted(range(len(table)), key=keys.__getitem__)].reset_index(drop=True)

@@ -5,7 +5,7 @@ of it), ``note`` (in what the copy differs from the official data), and for each
 test a list of parts ``{config, split}``, which may name another ``id`` and ``revision``. ``{lang}``
 and ``{code}`` are filled in. A split's files are ``<config>/<split>-*.parquet`` or
 ``<config>/<split>/*.parquet`` (without a configuration ``data`` or ``default`` stands for it), or
-what a part's ``files`` pattern says. How a row is understood is written as for local files
+what a part's ``files`` pattern says. Columns and labels are described as for local files
 (``canonical``).
 """
 
@@ -25,9 +25,9 @@ from midway.study.tasks import Card
 def load(card: Card, split: str, lang: str, size: int | None = None, seed: int = 0) -> list[dict]:
     """Canonical rows of a split.
 
-    size and seed let large training sets be thinned before they are read: at least ``size`` rows
-    come back where there are as many. Raises MissingData for what the hub has not got, and
-    Unreachable when it cannot be asked now.
+    size, seed: a large training set is sampled before it is read; at least ``size`` rows come back
+    if there are as many. Raises MissingData if the hub does not have the rows, and Unreachable if
+    it does not answer now.
     """
     chosen = parts(card, split, lang)
     try:
@@ -78,7 +78,7 @@ def _name(part: dict) -> str:
 
 
 def chooser(part: dict) -> repository.Choose:
-    """Picks a part's files from a repository's listing; Absent says what is mistyped."""
+    """Choose a part's files from a repository's listing; Absent names what does not exist."""
     config, split = part["config"], part["split"]
     homes = [config] if config else ["data", "default"]
     patterns = [f"{home}/{split}{rest}" for home in homes for rest in ("-*.parquet", "/*.parquet")]

@@ -15,7 +15,7 @@ layouts:
 A part is ``{read: <reader below>, path: ...}`` plus how its rows are understood (see
 :mod:`midway.data.canonical`), and:
 
-exclude    {path, column}: leave out rows whose column stands in that file, too (test contexts)
+exclude    {path, column}: leave out rows whose column also occurs in that file (test contexts)
 languages  the only languages for which this part exists
 half       0 or 1: one half of a mining file, by gold pair
 """
@@ -180,7 +180,7 @@ def _read(card: Card, part: dict, lang: str, root: Path) -> tuple[str, list[dict
 
 
 def _exclude(rule: dict, made: list[dict], root: Path) -> list[dict]:
-    """Rows whose column does not stand in the rule's file; all of them when there is no file."""
+    """Rows whose column does not occur in the rule's file; all rows if there is no file."""
     if not (root / rule["path"]).is_file():
         return made
     other = readers.read({"read": "squad"}, [root / rule["path"]], root)

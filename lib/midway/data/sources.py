@@ -7,7 +7,7 @@ tags      id, tokens, tags
 parallel  id, source (foreign), target (English)
 mining    id, side ('source' foreign | 'target' English), text, gold (ids of translations)
 
-Every row also has ``lang``. Nothing is downloaded by surprise: only ``data.source: hub`` asks a
+Every row also has ``lang``. Only ``data.source: hub`` uses a
 network, and only for files at a pinned revision.
 
 Examples
@@ -63,7 +63,7 @@ def load(
 
 
 def languages(task: str, data: params.Data) -> tuple[str, ...]:
-    """The languages that this source may have rows of a task in."""
+    """The languages in which this source may have rows of a task."""
     if source(tasks.get(task), data) == "mini":
         from midway.data import mini
 
@@ -153,7 +153,7 @@ def note(card: Card, data: params.Data) -> str:
 
 
 def refuse(study: params.Study) -> None:
-    """Raise InputError, before anything starts, if a source cannot have what a study asks for."""
+    """InputError, before anything starts, if a source cannot have the data of a study."""
     if study.data.root:
         from midway.data import local
 
@@ -191,7 +191,7 @@ def _read(task: str, split: str, lang: str, data: params.Data) -> tuple[Card, st
 def _draw(kind: str, made: list[dict], size: int, seed: int, role: str) -> list[dict]:
     """Random subset, first from the role's half of the premises, then from the other half.
 
-    By content: ANLI+ holds the very rows that XNLI is fine-tuned on, at other places.
+    By content: ANLI+ contains the rows that XNLI is fine-tuned on, in another order.
     """
 
     def place(i: int) -> tuple[bool, float]:

@@ -12,6 +12,7 @@ Examples
 33.33333333333333
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -44,15 +45,12 @@ def retrieval_accuracy(source: Vectors, target: Vectors, **options) -> dict[str,
     """
     if len(source) != len(target):
         raise InputError(f"retrieval: {len(source)} sources for {len(target)} translations")
-    forward, backward = neighbours(source, target, 1, **options)
-    own = torch.arange(len(source), device=forward[1].device)
-    to_english = 100.0 * (forward[1][:, 0] == own).double().mean().item()
-    from_english = 100.0 * (backward[1][:, 0] == own).double().mean().item()
-    return {
-        "from_english": from_english,
-        "to_english": to_english,
-        "both": (from_english + to_english) / 2,
-    }
+    to_english, from_english = (
+        100.0 * (near[:, 0].cpu() == torch.arange(len(source))).double().mean().item()
+        for _, near in neighbours(source, target, 1, **options)
+    )
+    both = (from_english + to_english) / 2
+    return {"from_english": from_english, "to_english": to_english, "both": both}
 
 
 # -- mining ---------------------------------------------------------------------------------------
@@ -80,16 +78,11 @@ def mine(
     y_best = y_near[y_rows, y_margin.argmax(axis=1)]
     ahead = np.stack([x_rows, x_best], axis=1), x_margin.max(axis=1)
     back = np.stack([y_best, y_rows], axis=1), y_margin.max(axis=1)
-    if retrieval == "fwd":
-        pairs, scores = ahead
-    elif retrieval == "bwd":
-        pairs, scores = back
-    elif retrieval == "intersect":
-        mutual = y_best[x_best] == x_rows
-        pairs, scores = ahead[0][mutual], ahead[1][mutual]
-    else:
-        pairs = np.concatenate([ahead[0], back[0]])
-        scores = np.concatenate([ahead[1], back[1]])
+    mutual = y_best[x_best] == x_rows
+    pairs, scores = {
+        "fwd": ahead, "bwd": back, "intersect": [part[mutual] for part in ahead],
+        "max": [np.concatenate(parts) for parts in zip(ahead, back, strict=True)],
+    }[retrieval]  # fmt: skip
     order = np.argsort(-scores, kind="stable")
     pairs, scores = pairs[order], scores[order].astype(np.float64)
     if retrieval == "max":
@@ -108,33 +101,24 @@ def unique_rows(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
     As in XTREME: equal sentences are one candidate, and as their id is not known, not reported.
     """
-    first, counts = {}, {}
+    first, counts = {}, Counter(texts)
     for row, text in enumerate(texts):
         first.setdefault(text, row)
-        counts[text] = counts.get(text, 0) + 1
-    return np.array(list(first.values())), np.array([counts[text] == 1 for text in first])
+    return np.array(list(first.values())), np.array([n == 1 for n in counts.values()])
 
 
 def mine_bucc(
-    x: Vectors,
-    y: Vectors,
-    x_rows: Sequence[Mapping],
-    y_rows: Sequence[Mapping],
-    k: int = 4,
-    **options,
+    x: Vectors, y: Vectors, x_rows: Sequence[Mapping], y_rows: Sequence[Mapping], **options
 ) -> tuple[list[tuple[str, str]], np.ndarray]:
     """`mine` on the rows (with id and text) of a mining task: ((x id, y id) pairs, scores)."""
     (rows_x, once_x), (rows_y, once_y) = (
         unique_rows([row["text"].strip() for row in rows]) for rows in (x_rows, y_rows)
     )
     x, y = torch.as_tensor(x)[rows_x], torch.as_tensor(y)[rows_y]
-    pairs, scores = mine(x, y, k, **options)
+    pairs, scores = mine(x, y, **options)
     known = once_x[pairs[:, 0]] & once_y[pairs[:, 1]]
-    ids = [
-        (x_rows[int(rows_x[i])]["id"], y_rows[int(rows_y[j])]["id"])
-        for i, j in pairs[known].tolist()
-    ]
-    return ids, scores[known]
+    found = zip(rows_x[pairs[known, 0]], rows_y[pairs[known, 1]], strict=True)
+    return [(x_rows[int(i)]["id"], y_rows[int(j)]["id"]) for i, j in found], scores[known]
 
 
 def best_threshold(pairs: Iterable[Hashable], scores: Sequence[float], gold: set) -> float:

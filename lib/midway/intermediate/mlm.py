@@ -1,4 +1,4 @@
-"""Continued masked-language modelling beside an intermediate task (the variants ``+mlm``)."""
+"""Masked-language modelling together with an intermediate task (the variants ``+mlm``)."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from midway.kinds.tokens import texts
 class MLM:
     """Masked-language modelling on sentences of the target languages, one batch per step.
 
-    15 % of the pieces are asked for; of these 80 % masked, 10 % replaced, 10 % kept (BERT).
+    15 % of the pieces are predicted; of these 80 % are masked, 10 % replaced, 10 % kept (BERT).
     Languages are drawn with probability proportional to n ** alpha (X-STILTs v1: alpha 0.3).
     """
 

@@ -107,7 +107,7 @@ class Probes:
         self.missing: dict[str, str] = {}
 
         def keep(name, left, right, extra=None):
-            if len(left) < 2:  # a single pair can neither be found nor told from others
+            if len(left) < 2:  # one pair has no other pairs to compare with
                 self.missing[name] = f"{name}: {len(left)} pairs, at least 2 are needed"
                 return
             both = texts([*left, *right], tokenizer, study.intermediate.max_length)

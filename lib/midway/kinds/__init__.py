@@ -1,6 +1,6 @@
 """Kinds of tasks, one file each: reading, encoding, loss, answers, scores and controls.
 
-Enters: rows, logits, predictions of one kind. Leaves: tokens, losses, answers, scores, controls.
+Input: rows, logits, predictions of one kind. Output: tokens, losses, answers, scores, controls.
 A new kind is one file here with ``KIND``; ``kind`` says what it may override.
 
 Examples
@@ -23,18 +23,9 @@ def get(name: str):
 def encode(rows, kind: str, labels, tokenizer, max_length: int, stride: int = 64):
     """Tokenise canonical rows of one kind.
 
-    Parameters
-    ----------
-    rows : datasets.Dataset or dict of columns
-        Rows in the canonical schema of ``kind``.
-    labels : sequence of str
-        Tag inventory (tags); ignored otherwise.
-    max_length, stride : int
-        Pieces per sequence; overlap of windows over long contexts (span).
-
-    Returns
-    -------
-    tokens.Features
+    rows: datasets.Dataset or dict of columns, in the canonical schema of ``kind``; labels: the tag
+    inventory (tags only); max_length: pieces per sequence; stride: overlap of windows over long
+    contexts (span). Returns :class:`tokens.Features`.
     """
     from midway.kinds.tokens import check, columns
 

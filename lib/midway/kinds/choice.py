@@ -60,9 +60,7 @@ class Choice(Kind):
         return 1
 
     def targets(self, features, examples, sequences, width: int) -> dict:
-        options = [
-            len(group) for group in features.of(examples)
-        ]  # an example may stand there twice
+        options = [len(group) for group in features.of(examples)]  # may hold an example twice
         owner = np.repeat(np.arange(len(options)), options)
         return {"labels": features.labels[np.asarray(examples)], "owner": owner}
 

@@ -139,7 +139,7 @@ class Span(Kind):
             start, end = value[inside, 0], value[inside, 1]
             none = value[0, 0] + value[0, 1]
             norm = sum(
-                np.logaddexp.reduce(np.append(x, value[0, k])) for k, x in ((0, start), (1, end))
+                np.logaddexp.reduce(np.append(value[inside, k], value[0, k])) for k in (0, 1)
             )
             if none < empty[e]:
                 empty[e], silence[e] = none, np.exp(none - norm)
@@ -149,10 +149,8 @@ class Span(Kind):
             total = np.where(_possible(len(inside)), total, -np.inf)
             i, j = np.unravel_index(total.argmax(), total.shape)
             if total[i, j] > best[e][0]:
-                best[e] = (
-                    float(total[i, j]),
-                    contexts[e][where[inside[i], 0] : where[inside[j], 1]],
-                )
+                text = contexts[e][where[inside[i], 0] : where[inside[j], 1]]
+                best[e] = float(total[i, j]), text
                 confidence[e] = float(np.exp(total[i, j] - norm))
             first, last = features.spans[s]
             if first or last:
@@ -200,8 +198,7 @@ class Span(Kind):
         starts, lengths = [], []
         for row in rows:
             total = max(1, len(words(row["context"])))
-            both = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
-            for text, start in both:
+            for text, start in zip(*map(row["answers"].get, ("text", "answer_start")), strict=True):
                 starts.append(len(words(row["context"][:start])) / total)
                 lengths.append(max(1, len(words(text))))
         state["start"] = float(np.median(starts)) if starts else 0.0
@@ -259,17 +256,12 @@ def _start(context: str, answer: str, start: int, realign: bool) -> int:
     if start >= 0 and context.startswith(answer, start):
         return start
     if realign:
-        near = [
-            s
-            for s in range(max(0, start - REACH), start + REACH + 1)
-            if context.startswith(answer, s)
-        ]
+        around = range(max(0, start - REACH), start + REACH + 1)
+        near = [s for s in around if context.startswith(answer, s)]
         if near:
             return min(near, key=lambda s: (abs(s - start), s))
-    there = context[max(0, start) : max(0, start) + len(answer)]
-    raise Broken(
-        f"answer_start {start} points to {cells.short(there)}, not to {cells.short(answer)}"
-    )
+    there = cells.short(context[max(0, start) : max(0, start) + len(answer)])
+    raise Broken(f"answer_start {start} points to {there}, not to {cells.short(answer)}")
 
 
 def _random_span(context: str, answers: dict, rng) -> dict:

@@ -25,30 +25,22 @@ class Tags(Kind):
         named = part.get("columns", {"tokens": "tokens", "tags": "tags"})
         tokens = cells.get(row, named["tokens"])
         tags = cells.get(row, named["tags"]) if named["tags"] in row else None
-        if not isinstance(tokens, list) or not tokens:
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise Broken("its words are no list of texts")
+        if not any(tokens):  # a single empty word has a tag that scorers count
             raise Broken("a sentence without words")
-        for token in tokens:
-            if not isinstance(token, str) or not token:
-                raise Broken("a word is empty or not text")
         if not tags:
             return {"id": "", "tokens": tokens, "tags": [], "labelled": False}
         if len(tags) != len(tokens):
             raise Broken(f"{len(tokens)} words but {len(tags)} tags")
-        known = part.get("values", {})
+        known, indices = part.get("values", {}), dict(enumerate(card.labels))
         tags = [known.get(str(t), t) for t in tags]
-        if (
-            any(isinstance(t, int) for t in tags) and card.labels
-        ):  # indices, as Parquet may hold them
-            tags = [
-                card.labels[t] if isinstance(t, int) and 0 <= t < len(card.labels) else t
-                for t in tags
-            ]
+        tags = [indices.get(t, t) if isinstance(t, int) else t for t in tags]  # as in Parquet
         for tag in tags:
             if not isinstance(tag, str) or not tag or (card.labels and tag not in card.labels):
-                raise Broken(
-                    f"tag {cells.short(tag)} is not one of {' '.join(card.labels) or 'any text'}"
-                )
-        return {"id": "", "tokens": tokens, "tags": list(tags), "labelled": True}
+                allowed = " ".join(card.labels) or "any text"
+                raise Broken(f"tag {cells.short(tag)} is not one of {allowed}")
+        return {"id": "", "tokens": tokens, "tags": tags, "labelled": True}
 
     def inventory(self, card, rows) -> tuple[str, ...]:
         """The card's tags or, for tag sets that no card lists (CCG), those of the rows."""
@@ -83,12 +75,8 @@ class Tags(Kind):
                 owner.append(i)
                 places = _first_pieces(pieces[start:end], start, room)
                 words.append(places)
-                tags.append(
-                    np.array(
-                        [index.get(gold[w], UNKNOWN) if gold else UNKNOWN for _, w in places],
-                        np.int64,
-                    )
-                )
+                own = [index.get(gold[w], UNKNOWN) if gold else UNKNOWN for _, w in places]
+                tags.append(np.array(own, np.int64))
                 start = end
         features = plain("tags", encodings, len(rows["tokens"]), owner)
         features.words, features.tags = words, tags
@@ -159,7 +147,7 @@ class Tags(Kind):
         state["unknown"] = (rare or total).most_common(1)[0][0]
 
     def controls(self, card, rows: list, state: dict, lang: str, rng) -> Scores:
-        lexicon, unknown, total = (state[key] for key in ("lexicon", "unknown", "total"))
+        lexicon, unknown, total = state["lexicon"], state["unknown"], state["total"]
         names, usual = sorted(total), total.most_common(1)[0][0]
         shares = np.array([total[name] for name in names]) / total.total()
         answers = {

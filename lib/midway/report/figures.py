@@ -12,45 +12,27 @@ Examples
 import numpy as np
 import pandas as pd
 
-from midway.correlation import words
-from midway.report.drawing import (
-    COLOURS,
-    GAIN,
-    GRID,
-    INK,
-    LOSS,
-    MARKERS,
-    MUTED,
-    empty,
-    footnote,
-    label_points,
-    look_of,
-    new_axes,
-    save,
-    show,
-    styled,
-    titled,
-)  # fmt: skip
+from midway.correlation.words import SYMBOLS, holds
+from midway.report import drawing
+from midway.report.drawing import COLOURS, GAIN, GRID, INK, LOSS, MARKERS, MUTED, save, show, styled
 from midway.study import names, tasks
 
 __all__ = ["doses", "forest", "heatmap", "panels", "regret_curve", "save", "scatter", "show",
            "trajectories"]  # fmt: skip
 
-COEFFICIENTS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
-
 
 @styled
 def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", note: str = "",
-            size=(4.6, 3.8), look=look_of):  # fmt: skip
+            size=(4.6, 3.8), look=drawing.look_of):  # fmt: skip
     """One predictor against one outcome (a gain or a score) with task labels.
 
     points: index variant; columns x, y; optional x_low, x_high, y_low, y_high (range over runs)
     and title (label of a point). row: the pair's row of :func:`correlate.correlate`. size: inches;
     look: name -> colour and marker.
     """
-    fig, (ax,) = new_axes(1, size)
+    fig, (ax,) = drawing.new_axes(1, size)
     method = row.attrs.get("method", "spearman")
-    points = titled(points.dropna(subset=["x", "y"]))
+    points = drawing.titled(points.dropna(subset=["x", "y"]))
     runs = "x_low" in points and bool((points.x_low < points.x_high).any())
     ax.axhline(0, color=GRID, lw=0.8, zorder=0)
     for name, p in points.iterrows():
@@ -61,11 +43,11 @@ def scatter(points: pd.DataFrame, row, unit: str = "tasks", what: str = "gain", 
         title = f"title: {p.title} ({name}): {p.x:.3g} and {names.number(p.y, 1, True)}"
         ax.plot(p.x, p.y, ms=6, gid=title, **style | {"ls": ""})
     _axes(ax, row, what)
-    ax.set_title(f"{COEFFICIENTS[method]} = {_number(row['rho'])} {_span(row)}")
+    ax.set_title(f"{SYMBOLS[method]} = {_number(row['rho'])} {_span(row)}")
     bars = "; bars: range over seeds" if runs else ""
     test = f"95 % interval; max-T p {names.p_value(row['p_maxt'])}"
-    footnote(fig, note or f"n = {row['n']} {unit}; {method.title()}, {test}{bars}")
-    label_points(ax, points)
+    drawing.footnote(fig, note or f"n = {row['n']} {unit}; {method.title()}, {test}{bars}")
+    drawing.label_points(ax, points)
     return fig
 
 
@@ -77,26 +59,23 @@ def doses(points: pd.DataFrame, row, what: str = "gain"):
     :func:`arrays.doses`); row: that pair's row of :func:`within.within`.
     """
     if points.empty:
-        return empty("no task was kept at two points of its training")
-    fig, (ax,) = new_axes(1, (5.4, 3.6))
+        return drawing.empty("no task was kept at two points of its training")
+    fig, (ax,) = drawing.new_axes(1, (5.4, 3.6))
     ax.axhline(0, color=GRID, lw=0.8, zorder=0)
     for name, part in points.groupby("variant", sort=False):
-        style = {"marker": "o", "ls": "-"} | look_of(str(name))
+        style = {"marker": "o", "ls": "-"} | drawing.look_of(str(name))
         ax.plot(part.x, part.y, lw=1.2, ms=3, **style)
         for _, p in part.iterrows():
             value = f"{p.x:.3g} and {names.number(p.y, 1, True)}"
             title = f"title: {names.variant(str(name))} at {100 * p.dose:.0f} %: {value}"
             ax.plot(p.x, p.y, ms=6 if p.dose == 1 else 3, gid=title, **style | {"ls": ""})
     _axes(ax, row, what)
-    r, partial, low, high = (
-        _number(row[c]) for c in ("r_within", "r_partial", "partial_low", "partial_high")
-    )
-    ax.set_title(f"within tasks r = {r}, without time {partial} [{low}, {high}]")
-    about = (
-        f"n = {row['tasks']:.0f} tasks; large: end of training; dotted: shuffled labels; max-T p "
-    )
-    footnote(fig, about + names.p_value(row["p_maxt"]))
-    label_points(ax, titled(points[points["dose"] == 1].set_index("variant")))
+    columns = ("r_within", "r_partial", "partial_low", "partial_high")
+    r, partial, *ends = (_number(row[c]) for c in columns)
+    ax.set_title(f"within tasks r = {r}, without time {partial} [{', '.join(ends)}]")
+    about = f"n = {row['tasks']:.0f} tasks; large: end of training; dotted: shuffled labels"
+    drawing.footnote(fig, f"{about}; max-T p {names.p_value(row['p_maxt'])}")
+    drawing.label_points(ax, drawing.titled(points[points["dose"] == 1].set_index("variant")))
     return fig
 
 
@@ -106,7 +85,7 @@ def panels(points: pd.DataFrame, titles: dict, x: str, y: str, note: str = ""):
 
     points: index (panel, point), columns x, y, family; titles: panel -> title, in order.
     """
-    fig, axes = new_axes(len(titles), (1.9, 1.8), across=4)
+    fig, axes = drawing.new_axes(len(titles), (1.9, 1.8), across=4)
     drawn = zip(COLOURS.values(), MARKERS, strict=False)
     looks = dict(zip(sorted(set(points["family"])), drawn, strict=False))
     for ax, (panel, title) in zip(axes, titles.items(), strict=True):
@@ -122,7 +101,7 @@ def panels(points: pd.DataFrame, titles: dict, x: str, y: str, note: str = ""):
     fig.legend(handles=handles, loc="lower right", fontsize=7)
     fig.supylabel(y, fontsize=9)
     axes[-1].set_xlabel(x)
-    return footnote(fig, note)
+    return drawing.footnote(fig, note)
 
 
 def _axes(ax, row, what: str) -> None:
@@ -140,14 +119,14 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     alpha = table.attrs.get("alpha", 0.05)
     part = table[table["outcome"] == outcome].dropna(subset=["rho"]).sort_values("rho")
     if part.empty:
-        return empty("no correlation can be computed yet")
-    fig, (ax,) = new_axes(1, (6.4, 1.2 + 0.27 * max(len(part), 4)))
+        return drawing.empty("no correlation can be computed yet")
+    fig, (ax,) = drawing.new_axes(1, (6.4, 1.2 + 0.27 * max(len(part), 4)))
     for i, (_, row) in enumerate(part.iterrows()):
         about = f"{names.predictor(row['predictor'])}: {_number(row['rho'])} {_span(row)}"
         line = {"color": INK, "solid_capstyle": "butt", "gid": f"title: {about}, n = {row['n']}"}
         ax.plot([row["low"], row["high"]], [i, i], lw=1.2, **line)
         ax.plot([row["loo_low"], row["loo_high"]], [i, i], lw=4, alpha=0.35, **line)
-        fill = INK if words.holds(row, alpha) else "#ffffff"
+        fill = INK if holds(row, alpha) else "#ffffff"
         ax.plot(row["rho"], i, "o", ms=5.5, mfc=fill, **line)
         tests = (f"{k} {names.p_value(row[c])}" for k, c in (("p", "p"), ("max-T", "p_maxt")))
         ax.text(1.06, i, f"n {row['n']}  {'  '.join(tests)}", va="center", fontsize=7.5)
@@ -158,7 +137,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     ax.set_xlabel(f"{method} correlation with the {names.effect('gain', outcome)}")
     cells = int(table["p"].notna().sum())
     text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
-    return footnote(fig, f"{text}over {cells} pairs < {alpha:g}")
+    return drawing.footnote(fig, f"{text}over {cells} pairs < {alpha:g}")
 
 
 @styled
@@ -172,8 +151,8 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
 
     rows, columns = matrix.shape
     if not matrix.size:
-        return empty()
-    fig, (ax,) = new_axes(1, (1.6 + 0.62 * columns, 1.3 + 0.3 * rows))
+        return drawing.empty()
+    fig, (ax,) = drawing.new_axes(1, (1.6 + 0.62 * columns, 1.3 + 0.3 * rows))
     sizes = np.abs(matrix.to_numpy(float)[np.isfinite(matrix.to_numpy(float))])
     most = sizes.max(initial=0) or 1
     top = max(np.quantile(sizes, 0.8) if len(sizes) else 1, most / 4)  # few large: still see small
@@ -192,53 +171,51 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
     ax.set_xticks(ax.get_xticks(), [names.outcome(c) for c in matrix], rotation=35, ha="right")
     ax.tick_params(length=0)
     ax.set(xlabel="", ylabel="")
-    return footnote(
-        fig, note or f"unit: variant (n = {rows}), mean over seeds; no test, no correction"
-    )
+    about = f"unit: variant (n = {rows}), mean over seeds; no test, no correction"
+    return drawing.footnote(fig, note or about)
 
 
 @styled
-def trajectories(points: pd.DataFrame, note: str = "", x: str = "fraction"):
+def trajectories(points: pd.DataFrame):
     """Predictors over training, a panel each: variant, seed, fraction, predictor, value."""
     import seaborn as sns
 
     shown = list(dict.fromkeys(points["predictor"]))
     if not shown:
-        return empty()
-    fig, axes = new_axes(len(shown), (3.2, 2.6), across=2 if len(shown) == 4 else 3)
-    looks = {v: look_of(v) for v in points["variant"].unique()}
+        return drawing.empty()
+    fig, axes = drawing.new_axes(len(shown), (3.2, 2.6), across=2 if len(shown) == 4 else 3)
+    looks = {v: drawing.look_of(v) for v in points["variant"].unique()}
     for ax, name in zip(axes, shown, strict=False):
         part = points[points["predictor"] == name].dropna(subset=["value"])
         sns.lineplot(
-            part, x=x, y="value", hue="variant", style="variant", ax=ax, dashes=False, ms=5,
-            palette={v: k["color"] for v, k in looks.items()}, lw=1.2, mec="none",
+            part, x="fraction", y="value", hue="variant", style="variant", ax=ax, dashes=False,
+            palette={v: k["color"] for v, k in looks.items()}, lw=1.2, mec="none", ms=5,
             markers={v: k["marker"] for v, k in looks.items()}, errorbar=("pi", 100),
         )  # fmt: skip
         if ax.get_legend():
             handles, labels = ax.get_legend_handles_labels()
             ax.get_legend().remove()
-        ax.set(title=names.predictor(name), ylabel=names.unit(name))
-        ax.set_xlabel("share of training" if x == "fraction" else x)
+        ax.set(title=names.predictor(name), ylabel=names.unit(name), xlabel="share of training")
     if len(looks) > 1:
         fig.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5))
     n, seeds = points["variant"].nunique(), points["seed"].nunique()
     band = f"; band: range over {seeds} seeds" if seeds > 1 else ""
-    return footnote(fig, note or f"unit: variant (n = {n}){band}; no test")
+    return drawing.footnote(fig, f"unit: variant (n = {n}){band}; no test")
 
 
 @styled
-def regret_curve(runs: pd.DataFrame, target: str = "average", show=(), k: int | None = None):
+def regret_curve(runs: pd.DataFrame, target: str = "average", k: int | None = None):
     """Early choice: regret against the share of compute spent, a line per predictor.
 
-    runs: of :func:`choice.early`. show: predictors (all); k: kept variants (all k).
+    runs: of :func:`choice.early`. k: kept variants (all k).
     """
     import seaborn as sns
 
     if runs.empty:
-        return empty()
-    fig, (ax,) = new_axes(1, (5.2, 3.6))
+        return drawing.empty()
+    fig, (ax,) = drawing.new_axes(1, (5.2, 3.6))
     runs = runs[runs["k"] == k] if k else runs
-    shown = list(show) or [n for n in dict.fromkeys(runs["predictor"]) if n != "random choice"]
+    shown = [n for n in dict.fromkeys(runs["predictor"]) if n != "random choice"]
     palette = [c for k, c in COLOURS.items() if k != "none"]
     looks = {"random choice": {"color": MUTED, "ls": "--"}} | {
         n: {"color": palette[i % 5], "marker": MARKERS[i // 5 % 8]} for i, n in enumerate(shown)
@@ -254,7 +231,8 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", show=(), k: int | 
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     n, seeds = (int(runs[c].max()) for c in ("n", "seeds"))
     kept = f"keep {k}" if k else "mean over k kept"
-    return footnote(fig, f"n = {n} tasks, mean over {seeds} seed(s), {kept}; simulated, no test")
+    about = f"n = {n} tasks, mean over {seeds} seed(s), {kept}; simulated, no test"
+    return drawing.footnote(fig, about)
 
 
 def _number(value) -> str:

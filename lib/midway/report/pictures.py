@@ -12,49 +12,40 @@ from midway.report import drawing, figures
 from midway.study import names, tasks
 from midway.study.files import write_atomic
 
-#: metrics whose curves are shown
-CURVES = ("main", "loss", "p_at_1")
-#: inches; two figures stand side by side on the first screen
-SIZE = (4.9, 2.75)
-
-
-#: figures of 03 that the page shows: caption, and the table with their data
+CURVES = ("main", "loss", "p_at_1")  # metrics whose curves are shown
+SIZE = (4.9, 2.75)  # inches; two figures stand side by side on the first screen
+#: figures of 03 that the page shows: the table with their data, and the caption
 TAKEN = {
     "power": (
-        "How often a study of this design, and of others, finds a true correlation.",
-        "design",
-    ),
+        "design", "How often a study of this design, and of others, finds a true correlation."),
     "specifications_main_gain": (
-        "The same correlation for every combination of analysis choices; the large dot is the "
-        "reported one.",
-        "specification",
-    ),
-}
+        "specification", "The same correlation for every combination of analysis choices; the "
+        "large dot is the reported one."),
+}  # fmt: skip
 
 
 @dataclass
 class Picture:
-    """A figure with its caption, its description for screen readers, and its data."""
+    """A figure as SVG, its caption, (format, link) of its files; what they are made of, if new."""
 
     name: str
-    figure: object
+    svg: Markup
     caption: str
-    label: str
-    data: pd.DataFrame
-
-    @property
-    def svg(self) -> Markup:
-        return Markup(drawing.inline(self.figure, self.name, self.label))  # noqa: S704
-
-    @property
-    def files(self) -> list[tuple[str, str]]:
-        """(format, link) of what can be downloaded."""
-        return [(e.upper(), f"figures/{quote(self.name)}.{e}") for e in ("svg", "png", "csv")]
+    files: list
+    figure: object = None
+    data: pd.DataFrame | None = None
 
     def write(self, folder: Path) -> None:
-        """Write the figure as SVG and PNG, and its data as CSV."""
-        drawing.save(self.figure, folder, self.name, ("svg", "png"))
-        write_atomic(folder / f"{self.name}.csv", self.data.to_csv())
+        """Write a new figure as SVG and PNG, and its data as CSV."""
+        if self.data is not None:
+            drawing.save(self.figure, folder, self.name, ("svg", "png"))
+            write_atomic(folder / f"{self.name}.csv", self.data.to_csv())
+
+
+def new(name: str, figure, caption: str, label: str, data: pd.DataFrame) -> Picture:
+    """label: a description for those who do not see the figure."""
+    files = [(end.upper(), f"figures/{quote(name)}.{end}") for end in ("svg", "png", "csv")]
+    return Picture(name, Markup(drawing.inline(figure, name, label)), caption, files, figure, data)
 
 
 def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, weak) -> dict:
@@ -62,40 +53,25 @@ def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, 
 
     base: relative path from the page to the study's folder; weak: see :func:`units`.
     """
-    found: list = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
+    found = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
     if "correlation" in made:
         found += [taken(folder, base, name) for name in TAKEN]
         found.append(doses(folder, made, weak, study.correlation.outcome))
     return {p.name: p for p in found if p is not None}
 
 
-@dataclass
-class Taken:
-    """A figure that 03 has drawn; the page shows it unchanged."""
-
-    name: str
-    svg: Markup
-    caption: str
-    files: list
-
-    def write(self, folder: Path) -> None:
-        """Write nothing: the step has written the files."""
-
-
-def taken(folder: Path, base: str, name: str) -> Taken | None:
-    """A figure of 03; None if 03 has not drawn it."""
+def taken(folder: Path, base: str, name: str) -> Picture | None:
+    """A figure that 03 has drawn, unchanged; None if it has not."""
     step = "03_correlation"
-    (caption, table), drawn = TAKEN[name], f"{step}/figures/{name}"
+    (table, caption), drawn = TAKEN[name], f"{step}/figures/{name}"
     try:
         text = (folder / f"{drawn}.svg").read_text(encoding="utf-8")
         svg = Markup(drawing.themed(text, name, caption))  # noqa: S704
     except (OSError, TypeError):
         return None
-    files = [(end.upper(), f"{drawn}.{end}") for end in ("svg", "png")]
-    files.append(("CSV", f"{step}/tables/{table}.csv"))
-    return Taken(
-        name, svg, caption, [(k, base + quote(f)) for k, f in files if (folder / f).exists()]
-    )
+    files = [f"{drawn}.svg", f"{drawn}.png", f"{step}/tables/{table}.csv"]
+    files = [(f[-3:].upper(), base + quote(f)) for f in files if (folder / f).exists()]
+    return Picture(name, svg, caption, files)
 
 
 def real(made: dict) -> Picture | None:
@@ -103,16 +79,16 @@ def real(made: dict) -> Picture | None:
     if not {"taskweb_mean", "taskweb_tasks"} <= set(made):
         return None
     points = made["taskweb_tasks"][1].groupby("task")[["own", "given"]].mean()
-    row = made["taskweb_mean"][1].set_index("predictor").loc["own"]
     points = points.set_axis(["x", "y"], axis=1).join(taskweb.cards()["title"])
-    low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
-    facts = {"predictor": "main", "outcome": "other tasks", "low": low, "high": high}
+    row = made["taskweb_mean"][1].set_index("predictor").loc["own"]
+    row["low"] = row[["low", "family_low"]].min()
+    row["high"] = row[["high", "family_high"]].max()
+    row["predictor"], row["outcome"], row["p_maxt"] = "main", "other tasks", None
     note = f"n = {len(points)} English tasks, means over {row['strata']:.0f} models and 8 seeds; "
     note += "widest 95 % interval (families of tasks); no test"
-    row_ = pd.Series(facts | {"rho": row["rho"], "p_maxt": None})
     grey = {"color": drawing.MUTED, "marker": "o"}
-    fig = figures.scatter(points, row_, note=note, size=SIZE, look=lambda name: grey)
-    return Picture(
+    fig = figures.scatter(points, row, note=note, size=SIZE, look=lambda name: grey)
+    return new(
         "real", fig,
         "Published real tasks (TaskWeb): a dot for each task. Its own score is compared with the "
         "mean gain of other tasks after training on it.",
@@ -143,7 +119,7 @@ def miniature(cells, X, Y) -> Picture | None:
     of = f"the mean over {len(targets)} targets"
     if len(targets) == 1:
         of = f"that on {names.outcome(targets[0])}"
-    return Picture(
+    return new(
         "miniature", fig,
         f"This study: a dot for each intermediate task, mean over seeds; the gain is {of}. "
         "Violet: sentence pairs; green: questions and choices; pink: tagging.",
@@ -158,7 +134,7 @@ def forest(cells) -> Picture | None:
     if part.empty:
         return None
     values = ", ".join(f"{names.predictor(r.predictor)} {r.rho:+.2f}" for r in part.itertuples())
-    return Picture(
+    return new(
         "forest", figures.forest(cells),
         "The correlation of every predictor with the average gain; point at a line to see its "
         "numbers.",
@@ -168,17 +144,17 @@ def forest(cells) -> Picture | None:
 
 def doses(folder: Path, made: dict, weak, value: str) -> Picture | None:
     """Own score against average gain while a task is trained, one line per task."""
-    table = made.get("within", ("", pd.DataFrame(columns=["predictor", "outcome", "p"])))[1]
-    rows = table[(table["predictor"] == "main") & (table["outcome"] == "average")].dropna(
-        subset="p"
-    )
+    if "within" not in made:
+        return None
+    table = made["within"][1].dropna(subset="p")
+    rows = table[(table["predictor"] == "main") & (table["outcome"] == "average")]
     if rows.empty:
         return None
     kept = reliability.without(tables.outcomes(folder, doses=True), weak)
     points = arrays.doses(tables.predictors(folder, doses=True), kept, "main", "average", value)
     ends = points[points["dose"] == 1]
     values = ", ".join(f"{p.variant} {p.x:.3g} and {p.y:+.1f}" for p in ends.itertuples())
-    return Picture(
+    return new(
         "within", figures.doses(points, rows.iloc[0], value),
         "Own score and average gain while a task is trained: one line for each task, through the "
         "points where both were measured.",
@@ -195,7 +171,7 @@ def curves(predictors) -> Picture | None:
     ends = part.sort_values("fraction").groupby(["variant", "predictor"])["value"].last()
     values = ", ".join(f"{v} {x:.0f}" for (v, p), x in ends.items() if p == "main")
     columns = ["variant", "seed", "fraction", "predictor", "value"]
-    return Picture(
+    return new(
         "curves", figures.trajectories(part[columns]),
         "The own score, the loss and translation retrieval while each variant is trained.",
         f"Curves over training; own score at the end: {values}.", part[columns],

@@ -1,7 +1,7 @@
 """Check that records, notebooks, products, params and upstream links agree, and rerun steps.
 
-The judgement is plan's, with every file read anew; audit also looks for what no record names and
-for results that contradict what they were computed from. What it proves: docs/records.md.
+Audit makes the checks of plan and reads every file again. It also finds files that no record names,
+and results that contradict the files behind them. What an audit proves: docs/records.md.
 """
 
 import json
@@ -22,7 +22,7 @@ from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
 
-PRODUCTS = ("predictions/", "scores/")  # what must come out again, with weights
+PRODUCTS = ("predictions/", "scores/")  # compared by a rerun, like weights
 
 
 def audit(study_dir: Path) -> dict:
@@ -87,7 +87,7 @@ def _record(folder: Path, found: StepRecord) -> list[str]:
 
 
 def _scores(folder: Path, found: StepRecord, own) -> list[str]:
-    """Scores are whole, of their predictions, and those that the results give."""
+    """Problems of score files: damaged, not of their predictions, different from the results."""
     wrong, targets = [], found.results.get("targets") or {}
     try:
         given = {(t, k): m for t, r in targets.items() for k, m in _languages(r).items()}
@@ -126,7 +126,7 @@ def _languages(result: dict) -> dict:
 
 
 def _means(target: str, result: dict) -> list[str]:
-    """Means over languages that are not the means of the languages' scores."""
+    """Recorded means that differ from the mean of the languages' scores."""
     from midway.study import tasks
 
     metric = tasks.get(target).metric
@@ -147,7 +147,7 @@ def _near(a, b) -> bool:
 
 
 def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
-    """The executed notebook ended well, was given this step and has the code that was hashed."""
+    """Problems of the executed notebook: its end, its parameters, its code."""
     if "notebook.ipynb" not in found.files:
         return []  # made by hand in JupyterLab, without the runner
     try:
@@ -232,7 +232,7 @@ def rerun(study_dir: Path, step: str) -> dict:
 
 
 def compare(before, after, where: str = "results") -> list[str]:
-    """Where two trees of results differ, as text; numbers with their difference."""
+    """Differences between two trees of results, as lines of text."""
     if isinstance(before, dict) and isinstance(after, dict):
         keys = sorted(before.keys() | after.keys())
         return [

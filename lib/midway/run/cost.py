@@ -1,7 +1,7 @@
 """Cost estimate of a study before it runs: optimiser steps, tokens, FLOPs, memory, hours.
 
-Counted, not measured: examples from the cards (or the params), pieces per example as the official
-English files have them under XLM-R's tokenizer (means over 300 rows, at most 384 pieces; QQP and
+Counted, not measured: examples from the cards (or the params), pieces per example from the official
+English files under XLM-R's tokenizer (means over 300 rows, at most 384 pieces; QQP and
 CCG, whose files are not open, are taken like MNLI and like POS of newspaper text), weights from
 the encoder's shape. Forward 2 FLOPs per weight and token, backward twice that, gradient
 checkpointing one more forward (Kaplan et al. 2020, 2001.08361, section 2.1; attention's own

@@ -1,6 +1,6 @@
 """Preflight checks: encoder, data, disk, device; and where to get what is missing.
 
-Nothing is downloaded but listings of the hub's repositories, one request each.
+The only downloads are listings of the hub's repositories, one request each.
 """
 
 import os
@@ -37,7 +37,7 @@ def checks(study: params.Study) -> list[dict]:
 
 
 def _row(what: str, ok: bool | None, detail: str, away: bool = False) -> dict:
-    """away: it is not known to be missing, it cannot be had now."""
+    """away: it is not available now, but may exist."""
     return {"what": what, "ok": ok, "detail": detail, "away": away}
 
 
@@ -140,7 +140,7 @@ def _memory(study) -> list[dict]:
 
 
 def disk_mb(study) -> tuple[float, float]:
-    """Counted MB of all trained encoders, and of the frozen trunk's kept output."""
+    """Estimated MB of all trained encoders, and of the stored output of frozen layers."""
     runs = len(study.carried()) * len(study.seeds)
     encoders = runs * (4 * cost.trained(study) / 2**20 + 5)
     if not (study.compute.cache_trunk and study.encoder.frozen_layers):
@@ -209,7 +209,7 @@ def _files(study, card, wanted) -> dict:
     made = sources.source(card, study.data) == "mini"
     for split, lang in wanted:
         try:
-            size = 50 if made else None  # packs refuse a handful
+            size = 50 if made else None  # packs refuse very few rows
             counts[split, lang] = len(sources.load(card.name, split, lang, study.data, size))
         except MissingData as error:
             missing.append(f"{split} {lang}: {error.reason}")
@@ -232,7 +232,7 @@ def _files(study, card, wanted) -> dict:
 
 
 def show(rows: list[dict]) -> str:
-    """The checks as text, one a line, and a count of those that a run would fail at."""
+    """The checks as text, one per line, and the number of checks that would make a run fail."""
 
     def mark(row) -> str:
         if row["ok"] is False:

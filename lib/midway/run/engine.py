@@ -52,7 +52,7 @@ def profile(name: str | None) -> dict:
 
 
 def engine(study, folder: Path, stop: Stop, cores: int | None, settings: dict, owner: dict):
-    """The engine that a profile's settings ask for, not yet entered."""
+    """The engine of a profile's settings, not yet entered as a context."""
     if not settings:
         return Local(study, folder, stop, cores)
     settings = settings | ({"jobs": cores} if cores else {})
@@ -92,7 +92,7 @@ class Local:
         return self.pool.submit(run_step, sid, self.folder / "params.yaml", stop=self.halt)
 
     def stop(self) -> None:
-        """Steps look at the same Stop by themselves."""
+        """Do nothing: steps check the same Stop."""
 
 
 class Pool:

@@ -1,4 +1,4 @@
-"""The inputs of each step as named hashes, from which the reasons of a rerun follow.
+"""The inputs of each step as named hashes; a changed hash is a reason to run the step again.
 
 A step depends on the settings it reads, on its notebook's code cells, on the library files that the
 notebook imports (directly or not), on encoder, data and the records of earlier steps.
@@ -22,7 +22,7 @@ from midway.study.variants import LONGER, split_variant
 
 LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
-# Bookkeeping cannot change a number; a change in it must not cost a training.
+# Bookkeeping never changes a result, so a change in it must not repeat a training.
 BOOKKEEPING = {
     *(
         f"run/{n}.py"
@@ -31,7 +31,7 @@ BOOKKEEPING = {
     "study/errors.py",
     "__init__.py",
 }
-# likewise for the steps that train: drawing
+# the same holds for drawing in steps that train
 DRAWING = {f"report/{n}.py" for n in "__init__ figures drawing lesson".split()} | {"study/names.py"}
 
 
@@ -187,7 +187,7 @@ def hashes(
     """
     study_dir = Path(out).parents[sid.path.count("/")]
     index = study_dir / INDEX
-    # the report shows what there is; the others need all they read
+    # the report shows what exists; other steps need all their inputs
     above = made_from(study, sid, reads or study_dir, ignore_missing or sid.step == STEPS[4])
     heavy = sid.step in STEPS[:2]
     own = ["local"] if study.data.root or study.data.source == "hub" else []
@@ -203,7 +203,7 @@ def hashes(
 
 
 def score_key(study: Study, sid: StepId, own: dict, target: str) -> str:
-    """Key of one target's scores: a change of another target of the same part does not touch it."""
+    """Key of one target's scores; it does not depend on other targets of the same part."""
     used = {target, tasks.TARGETS[target].train_key}
     data = {k: v for k, v in own["data"].items() if k in used}
     return digest(own | {"params": digest(relevant(study, sid, [target])), "data": data})

@@ -1,4 +1,4 @@
-"""Files of a study that no record names: a report, or a reader, might take them for its own."""
+"""Files of a study that no record names; a report or a reader could mistake them for results."""
 
 import os
 from pathlib import Path
@@ -26,10 +26,10 @@ def of_step(folder: Path, found: StepRecord) -> list[str]:
 def others(study, study_dir: Path, named: set[str]) -> tuple[list[str], list[str]]:
     """Files that no record names, outside the folders of the study's steps: problems and notes.
 
-    What stands among the steps, or looks like a page or a figure of the report, is a problem.
+    A file among the steps, or one that looks like a page or figure of the report, is a problem.
     """
     own = {study_dir / sid.path for sid in steps(study)}
-    own |= {path.parent for path in study_dir.glob("0*/**/record.json")}  # told by steps_left
+    own |= {path.parent for path in study_dir.glob("0*/**/record.json")}  # steps_left reports them
     report = (study_dir / STEPS[4] / "record.json").exists()
     wrong, notes = [], []
     for path in sorted(p for p in study_dir.rglob("*") if p.is_file()):

@@ -45,8 +45,8 @@ def gpus(compute) -> list[str]:
 def own_gpu(compute, stop=None, wanted: bool = True):
     """Hold a GPU while a step runs; yields the environment variables for its kernel.
 
-    Waits while other steps, of whatever study of this user, hold them all. A single one (what a
-    cluster gives a job) is taken as it is.
+    Waits while other steps of this user, of any study, hold all GPUs. A single GPU (as in a job of
+    a cluster) is used without a lock.
     """
     names = gpus(compute) if wanted else []
     if len(names) < 2:

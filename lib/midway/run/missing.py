@@ -7,7 +7,7 @@ from midway.run.record import load
 from midway.run.steps import steps
 from midway.study.errors import InputError
 
-SHOWN = 8  # reasons that are told
+SHOWN = 8  # reasons that are printed
 
 
 def reasons(study, folder: Path) -> Counter:
@@ -27,7 +27,7 @@ def reasons(study, folder: Path) -> Counter:
 
 
 def without(study, folder: Path) -> list[str]:
-    """One line for each missing thing, told by `run` at its end and by `audit`."""
+    """One line for each missing item; `run` prints them at its end, and `audit` does."""
     found = reasons(study, folder)
     lines = [
         f"missing data: {why} ({n} step{'s' * (n > 1)})" for why, n in found.most_common(SHOWN)

@@ -72,7 +72,7 @@ def execute(
 
 
 def _read(path: Path):
-    """A notebook as papermill wants it: of format 4, with tags and papermill's metadata."""
+    """Read a notebook in the form that papermill needs: format 4, with tags and its metadata."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         nb = nbformat.reads(text, as_version=4)
@@ -153,7 +153,7 @@ def restate(out: Path, outcome: Outcome) -> None:
 
 
 def _advice(text: str) -> str:
-    """What to try when memory ran out."""
+    """Advice after an out-of-memory error."""
     if re.search(r"out of memory|can't allocate memory|MemoryError|bad_alloc", text):
         return " [memory: halve batch_size and double accumulation, or lower compute.eval_tokens]"
     return ""

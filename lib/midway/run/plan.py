@@ -1,7 +1,7 @@
 """State of every step, and why it must run; run, plan, status, audit and report use it.
 
-A step is done when its record is whole, what it was made from is what is there now (settings, code,
-data, encoder, records of earlier steps), and every product has the hash that the record names.
+A step is done if its record is whole, its inputs (settings, code, data, encoder, earlier records)
+have not changed, and every product has the hash that the record names.
 """
 
 import contextlib
@@ -46,11 +46,11 @@ def whole(folder: Path) -> tuple[StepRecord | None, str]:
 
 
 def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), needed=()) -> Item:
-    """Judge one step, with the steps above it as they are; ``waiting`` steps are not checked.
+    """State of one step, given the steps that it reads; ``waiting`` steps are not checked.
 
-    ``index`` remembers hashes of files while their size and times stay; None: all are read.
-    Big weights may be removed once everything that reads them is done; ``needed`` are steps whose
-    weights are read again.
+    ``index`` keeps hashes of files whose size and times have not changed; None: all files are read.
+    Weights may be deleted when all steps that read them are done; ``needed``: steps whose weights
+    must be read again.
     """
     folder = study_dir / sid.path
     found, broken = whole(folder)
@@ -72,7 +72,7 @@ def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), n
 
 
 def changed_files(folder: Path, found: StepRecord, index: Path | None) -> list[str]:
-    """Products that are gone or are not what the record names."""
+    """Products that are gone or differ from their recorded hash."""
     there = file_hashes({name: folder / name for name in found.files}, index, save=False)
     return [
         f"file: {name} " + ("was changed" if name in there else "is gone")
@@ -119,7 +119,7 @@ def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> l
 
 def _plan(study, study_dir, forced, needed) -> dict[StepId, Item]:
     items: dict[StepId, Item] = {}
-    # what a failed transfer has read is read again: a disk can damage a file and leave its times
+    # read what a failed transfer has read: a disk can damage a file without changing its times
     failed = (s for s in steps(study) if s.step == STEPS[1] and _failed(study_dir / s.path))
     doubted = {up for s in failed for up in upstream(study, s)}
     for sid in steps(study):
@@ -142,10 +142,10 @@ def _failed(folder: Path) -> bool:
 
 
 def current(study: params.Study, study_dir: Path, by_hand: bool = False) -> set[str]:
-    """Folders, below the study's, of steps whose records are true now.
+    """Folders (in the study's folder) of steps whose records agree with the present state.
 
-    by_hand: a study may be of another version of the library, or a sample without its files, so
-    only what contradicts a record counts: its settings, the records above it, files that differ.
+    by_hand: the study may come from another version of the library or be a sample without files, so
+    only contradictions count: other settings, other upstream records, files that differ.
     """
     if not by_hand:
         return {item.sid.path for item in plan(study, study_dir) if item.ready}
@@ -162,7 +162,7 @@ def current(study: params.Study, study_dir: Path, by_hand: bool = False) -> set[
 
 
 def matching(study: params.Study, name: str) -> list[StepId]:
-    """Steps that a user means by a stage (02_transfer) or a folder (01_intermediate/mnli)."""
+    """Steps of a stage (02_transfer) or a folder (01_intermediate/mnli) that a user names."""
     name, every = name.strip("/"), steps(study)
     found = [s for s in every if f"{s.path}/".startswith(f"{name}/")]
     if found:
@@ -203,7 +203,7 @@ def status(study_dir: Path) -> list[dict]:
     study = params.load(study_dir / "params.yaml")
     rows = []
     for item in plan(study, study_dir):
-        with contextlib.suppress(OSError):  # somebody else's study may be looked at, too
+        with contextlib.suppress(OSError):  # the study may belong to another user
             step.settle(study_dir / item.sid.path)
         end = last_end(study_dir / item.sid.path)
         state = "stale" if item.state == "changed" else item.state

@@ -1,7 +1,7 @@
 """`midway run`: run the steps of a study in order; a step is judged when all steps above are done.
 
-One run at a time per study. What runs the steps is an engine (midway.run.engine); a report of what
-there is so far is made early and again.
+One run at a time per study. An engine (midway.run.engine) runs the steps. An early report of the
+finished steps is built, and built again as results arrive.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def settle_all(study, folder: Path, cluster: bool) -> None:
 
 
 def stages(until: str | None) -> tuple[str, ...]:
-    """The stages that a run goes through; InputError for an unknown last one."""
+    """The stages up to ``until``; InputError if it is unknown."""
     if until is None:
         return STEPS
     if until not in STEPS:
@@ -57,7 +57,7 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 
 def check(study) -> None:
-    """InputError for what every step would miss: ``encoder.path``, ``data.root``, a task."""
+    """InputError if something that steps need does not exist: encoder.path, data.root, a task."""
     if study.encoder.kind != "packaged":
         from midway.encoder import checkpoints
 
@@ -98,7 +98,7 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
 def report(folder: Path) -> int:
     """Build the report of a study's folder again; the exit code.
 
-    It leaves a record where all steps that it shows are done, else it is a draft.
+    It writes a record if all steps that it shows are done; otherwise it is a draft.
     """
     study = params.load(folder / "params.yaml")
     with lock(folder):
@@ -113,7 +113,7 @@ def report(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _stoppable(stop: Stop):
-    """Signals stop the steps; before and after, they end the program as they always do."""
+    """Inside this block signals stop the steps instead of ending the program."""
     old = on_signals(stop)
     try:
         yield
@@ -129,14 +129,14 @@ def urgency(sid: StepId) -> tuple:
 
 
 class Run:
-    """One run of a study, its folder being held."""
+    """One run of a study; it holds the lock of the study's folder."""
 
     def __init__(self, study, folder: Path, held: Path, engine, stop: Stop):
         self.study, self.folder, self.held, self.engine, self.stop = (
             study, folder, held, engine, stop,
         )  # fmt: skip
         self.good: set[StepId] = set()
-        self.bad: dict[StepId, Outcome | None] = {}  # None: not run, for want of what is above it
+        self.bad: dict[StepId, Outcome | None] = {}  # None: not run, because a step above it failed
         self.tried: dict[StepId, int] = {}
         self.running: dict = {}  # Future -> step
 

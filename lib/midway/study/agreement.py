@@ -1,4 +1,4 @@
-"""What a study's settings must agree on; each group of them checks itself."""
+"""Checks of settings across groups; each group checks its own settings."""
 
 import re
 
@@ -7,7 +7,7 @@ from midway.study.variants import LONGER, near
 
 
 def agree(study) -> None:
-    """ValueError, one line that names the keys, where settings contradict each other."""
+    """ValueError, one line that names the keys, if settings contradict each other."""
     name, seeds = study.study, study.seeds
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or ".." in name:
         raise ValueError("study: use letters, digits, '_', '-' and '.' (at most 64, no path)")

@@ -27,9 +27,10 @@ _CORE = {
 }
 #: keys of a card below which a bare value is the text that stands there: names in other files
 _TEXT = {
-    *("codes", "values", "drop", "where", "labels", "languages", "config", "revision"),
+    *("codes", "columns", "values", "drop", "where", "labels", "languages", "config", "revision"),
     *("path", "needs"),
 }
+_PLACE = re.compile("0|[1-9][0-9]*")  # a column of a file without a header
 
 
 def _scalar(kind: str):
@@ -101,21 +102,23 @@ class _Cards(_Core, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         for key, value in node.value:
             alone = isinstance(value, yaml.ScalarNode) and value.tag.endswith(":null")
             if str(key.value) in _TEXT and not alone:
-                _as_text(value, keys=key.value != "where")  # where: columns, which may be numbers
+                _as_text(value, places={"columns": "values", "where": "keys"}.get(key.value, ""))
         return super().construct_mapping(node, deep)
 
 
-def _as_text(node, keys: bool) -> None:
+def _as_text(node, places: str = "", at: str = "values") -> None:
+    """Text in place of all bare values, but for numbers of columns among keys or values."""
     if isinstance(node, yaml.ScalarNode):
-        node.tag = "tag:yaml.org,2002:str"
+        if not (at == places and _PLACE.fullmatch(node.value)):
+            node.tag = "tag:yaml.org,2002:str"
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _as_text(item, keys)
+            _as_text(item, places)
     else:
         for key, value in node.value:
-            if keys and not key.tag.endswith(":merge"):
-                _as_text(key, keys)
-            _as_text(value, keys)
+            if not key.tag.endswith(":merge"):
+                _as_text(key, places, "keys")
+            _as_text(value, places)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -136,8 +139,9 @@ def dump(tree) -> str:
 def parse(text: str, cards: bool = False) -> Any:
     """Parse YAML by the core schema of YAML 1.2; InputError, one line, when it is not valid.
 
-    cards: aliases and merge keys are allowed, and codes, values, drop, where, labels, languages,
-    path and needs hold text as it stands there (``no``, ``010``, ``1e3``).
+    cards: aliases and merge keys are allowed, and codes, columns, values, drop, where, labels,
+    languages, path and needs hold text as it stands there (``no``, ``010``, ``1e3``), but that
+    whole numbers without a leading zero are places of columns.
     """
     try:
         return yaml.load(text, Loader=_Cards if cards else _Loader)  # noqa: S506  (safe loaders)
@@ -151,7 +155,7 @@ def parse(text: str, cards: bool = False) -> Any:
 
 
 def read(path: Path) -> dict:
-    """The keys and values of a params file; InputError when it is none."""
+    """The keys and values of a params file; InputError if it is not one."""
     try:
         if not path.is_file():
             what = "a folder, not a" if path.is_dir() else "no such"
@@ -164,7 +168,8 @@ def read(path: Path) -> dict:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: expected keys such as 'study:', found {type(tree).__name__}")
+        found = "nothing" if tree is None else type(tree).__name__
+        raise InputError(f"{path}: expected keys such as 'study:', found {found}")
     return tree
 
 

@@ -34,7 +34,7 @@ class Run:
     Parameters
     ----------
     step : recording.Step
-        Keeps every language's score as soon as it is known and knows those of a cut-off run.
+        Writes every language's score at once, and has the scores of an interrupted run.
     upstream : Path
         The variant's 01_intermediate folder; its encoder at this dose, or nothing for none.
 
@@ -61,7 +61,7 @@ class Run:
             path = Path(upstream) / weights_file(variant)
             snapshots.restore(self.bare.encoder, snapshots.read_weights(path, made_as)[0])
         self.start = snapshots.trained(self.bare.encoder)
-        self.refused: dict[str, None] = {}  # what the hub has but does not give us
+        self.refused: dict[str, None] = {}  # what the hub has but refuses
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
         self.extra: dict[str, dict] = {}
@@ -75,7 +75,7 @@ class Run:
     def evaluate(self, target: str) -> dict:
         """Train where the target trains, answer in each language, write predictions and scores.
 
-        Unreachable for what is gated, say, is raised by the last target, after all others."""
+        If something is gated, the last target raises Unreachable, after all others are scored."""
         card = tasks.get(target)
         languages = sources.evaluated(self.study, target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
@@ -91,7 +91,7 @@ class Run:
         except (MissingData, Unreachable) as error:  # of the English training rows
             if not getattr(error, "final", True):
                 raise
-            no_training = error  # the other targets go on
+            no_training = error  # the other targets continue
         for lang in bar(self._order(languages), f"{target} by language"):
             if done[lang] is None:
                 try:
@@ -113,7 +113,7 @@ class Run:
         self.results[target] = facts | summary(card, scored)
         later = self.targets[self.targets.index(target) + 1 :]
         if card.trains and card.train_key not in {tasks.get(t).train_key for t in later}:
-            self.tuned.pop(card.train_key, None)  # weights of a large encoder are gigabytes
+            self.tuned.pop(card.train_key, None)  # the weights of a large encoder take gigabytes
             if not facts["missing"]:
                 for name in ("", ".blind"):
                     shutil.rmtree(self._states(card.train_key + name), ignore_errors=True)
@@ -134,7 +134,7 @@ class Run:
         """Fine-tune once per train_key; blind models too, for the baseline variant's controls."""
         key = card.train_key
         if key not in self.tuned:
-            # Whichever is asked for first, the study's first target of a shared model decides.
+            # The study's first target of a shared model decides, whichever target runs first.
             sharing = (t for t in self.study.transfer.targets if tasks.get(t).train_key == key)
             card = tasks.get(next(sharing))
             known = self.out / "scores" / f"{key}.training.json"
@@ -289,7 +289,7 @@ class Run:
 
 
 def _facts(path, key: str) -> dict | None:
-    """What an earlier, cut-off run noted about a shared model, if all it depends on is the same."""
+    """Facts about a shared model from an interrupted run, if all it depends on is the same."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         whole = tree.pop("sha256") == digest(tree) and tree["key"] == key
