@@ -99,11 +99,10 @@ def correlate(
     out["note"] = np.full(shape, "", dtype=object)
     for rows, ps, os in blocks:
         cell, part = np.ix_(ps, os), [x[np.ix_(rows, ps)], y[np.ix_(rows, os)]]
-        many = large.many(len(rows), method)
-        found = (
-            large.block(*part, method, alpha) if many
-            else {"rho": rs.rho_of(*part, method)}
-        )  # fmt: skip
+        if many := large.many(len(rows), method):
+            found = large.block(*part, method, alpha)
+        else:
+            found = {"rho": rs.rho_of(*part, method)}
         found["rho"][tests.off[cell]] = np.nan
         unit, found["critical"] = null.scale(rows, ps, os, alpha)
         p = tests.add(cell, np.abs(found["rho"]), unit, null.draws(rows, ps, os))
