@@ -33,6 +33,16 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture
+def project(tmp_path, tmp_path_factory, monkeypatch):
+    """A toy project of its own with a finished study (see :func:`toy.finished`)."""
+    import toy
+
+    made = toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
+    monkeypatch.setenv("MIDWAY_ROOT", str(made.root))
+    return made
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """Refuse every connection that would leave this machine."""

@@ -87,7 +87,7 @@ def test_a_module_is_one_idea(path):
 def test_every_room_says_what_enters_and_what_leaves():
     for name in set().union(*FLOORS) - {"cli"}:
         text = ast.get_docstring(ast.parse((LIB / name / "__init__.py").read_text("utf-8")))
-        assert "Enters:" in text and "Leaves:" in text, name
+        assert "Input:" in text and "Output:" in text, name
 
 
 def test_the_face_is_small_and_all_that_notebooks_import(root):

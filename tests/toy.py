@@ -208,16 +208,22 @@ def numbered(step: str) -> list[str]:
     return [cell.replace("50 + seed", score) for cell in CELLS[step]]
 
 
-def finished(folder: Path, base: Path) -> Toy:
-    """A toy project with a finished study; it is run once per test session and then copied."""
+def finished(folder: Path, base: Path, tell: bool = False) -> Toy:
+    """A toy project with a finished study; it is run once per test session and then copied.
+
+    tell: its scores tell the settings (:func:`numbered`).
+    """
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # of all processes of the session
-    first = base / "finished toy, schön"
-    with FileLock(base / "toy.lock"):
+    first = base / ("finished and numbered toy" if tell else "finished toy, schön")
+    with FileLock(first.with_suffix(".lock")):
         if not first.exists():
+            project = Toy(first)
+            if tell:
+                project.notebook("02_transfer", numbered("02_transfer"))
             # as unkind a place as any: spaces, other letters, locale C, another working directory
             env = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0"}
-            done = Toy(first).midway("run", cwd="/", env=env)
+            done = project.midway("run", cwd="/", env=env)
             assert done.returncode == 0, done.stderr
     shutil.copytree(first, folder, symlinks=True)
     return Toy(folder, fresh=False)

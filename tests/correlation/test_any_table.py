@@ -471,6 +471,13 @@ def test_typed_files(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     table = correlate_table(tmp_path / "t.parquet", "task", "dev", "gain", **FEW)
     assert table["n"][0] == 7 and read(tmp_path / "t.parquet").text("task")[:2] == ["70", "7"]
+    frame["task"] = [2**53 + k for k in range(8)]
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert correlate_table(tmp_path / "t.parquet", "task", "dev", "gain", **FEW)["n"][0] == 8
+    frame["task"] = frame["task"].astype(float)  # as pandas does where one is missing: two in one
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="row 1: 'task' is 9007199254740992 as a floating-point"):
+        correlate_table(tmp_path / "t.parquet", "task", "dev", "gain", **FEW)
     records = [
         {"task": t, "dev": d, "gain": str(g)} for t, d, g in zip(TASKS, DEV, GAIN, strict=True)
     ]
@@ -600,6 +607,24 @@ def test_wandb_export(tmp_path):
 )
 def test_files_of_another_kind_are_named(tmp_path, content, name, message):
     refused(tmp_path, content, message, name=name)
+
+
+@pytest.mark.parametrize(
+    ("more", "content", "message"),
+    [
+        (["--seed", "-1"], text(), "--seed: -1; expected a whole number"),
+        ([], json.dumps([{"task": t, "dev": 1, "gain": 2} for t in ("\ud800", "b", "c")]),
+         "cannot be correlated ('utf-8' codec"),
+    ],
+)  # fmt: skip
+def test_what_only_a_library_refuses_is_one_line(tmp_path, capsys, more, content, message):
+    (tmp_path / "t.json").write_text(content)
+    (tmp_path / "t.csv").write_text(content)
+    name = str(tmp_path / ("t.csv" if more else "t.json"))
+    words = ["correlate", name, "--unit", "task", "--predictors", "dev", "--outcomes", "gain"]
+    assert cli.main([*words, *more]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
 
 
 def test_objects_line_by_line_under_any_name(tmp_path):

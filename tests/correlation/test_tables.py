@@ -378,8 +378,8 @@ STOP = {
     ),
     "no such unit": (lambda f: f, {"unit": "name"}, "no column 'name'"),
     "no such glob": (lambda f: f, {"predictors": "*_PRB"}, "no column matches"),
-    "both": (lambda f: f, {"predictors": "acc,gain"}, "at once"),
-    "none named": (lambda f: f, {"predictors": ","}, "none named"),
+    "both": (lambda f: f, {"predictors": "acc,gain"}, "as predictor and as outcome"),
+    "none named": (lambda f: f, {"predictors": ","}, "name at least one column"),
 }
 
 

@@ -110,6 +110,10 @@ def test_placebo_and_difference():
     assert row["difference"] == pytest.approx(row["r_within"] - row["r_placebo"])
     assert row["difference_low"] < row["difference"] < row["difference_high"]
     assert np.isnan(alone["r_placebo"]) and np.isnan(alone["difference_low"])
+    single = [pd.concat({False: v, True: w.loc[["t0"]]}) for v, w in ((X, PX), (Y, PY))]
+    one = within(*single, **FEW).iloc[0]  # of one task: its own slope, no correlation
+    assert one["placebos"] == 1
+    assert one[["r_placebo", "placebo_low", "difference", "difference_low"]].isna().all()
     z, free = np.arctanh(row["r_placebo"]), 4 * (row["rows"] / 9 - 1) - 1
     ends = np.tanh([z - 1.96 / np.sqrt(free - 1), z + 1.96 / np.sqrt(free - 1)])
     assert [row["placebo_low"], row["placebo_high"]] == pytest.approx(ends, abs=1e-4)

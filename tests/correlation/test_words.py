@@ -409,6 +409,8 @@ def test_within_tasks_word_for_word():
         "exploratory, found among many pairs" in lines[3]
         and len(words.within(pd.DataFrame(rows), 1)) == 4
     )
+    primary = pd.DataFrame(rows * 2).assign(primary=True)
+    assert len(words.within(primary)) == 1 + len(primary)  # all that were named before training
     bare = words.within(pd.DataFrame([WITHIN | {"placebos": 0}, WITHIN | {"r_placebo": np.nan}]))
     assert len(bare) == 3 and "shuffled" not in " ".join(bare)
     edge = words.within(pd.DataFrame([WITHIN | {"difference_low": 0.0}]))

@@ -254,7 +254,11 @@ BROKEN = {
     "pawsx labels stripped": ("pawsx", "a\tb\n", "the labels were stripped"),
     "udpos unknown tag": ("udpos", "geh\tVERBE\n", "line 1: tag 'VERBE' is not one of"),
     "udpos cut off": ("udpos", "geh\tVERB\n!", "line 2: 1 columns, expected 2"),
-    "udpos no word": ("udpos", "geh\tVERB\n\tPUNCT\n", "line 2: no word"),
+    "udpos no words": (
+        "udpos",
+        "geh\tVERB\n\n\tVERB\n\tPUNCT\n",
+        "line 3: a sentence without words",
+    ),
     "udpos stripped": ("udpos", "geh\n!\n\n", "the labels were stripped"),
     "udpos spaces for tabs": ("udpos", "geh VERB\n! PUNCT\n", "the labels were stripped"),
     "udpos conllu": ("udpos", "1\tgeh\tgehen\tVERB\t_\t_\t0\troot\t_\t_\n", "line 1: 10 columns"),
@@ -686,13 +690,11 @@ def test_a_word_of_white_space_is_a_word(tmp_path):
     assert first["tokens"] == ["a", *odd, "b"] and second["tokens"] == ["\u3000"]
 
 
-def test_a_sentence_without_a_word_costs_one_row_where_that_is_known(tmp_path):
-    """`broken` of a card reaches what the reader of words finds."""
-    (tmp_path / "t.tsv").write_text("a\tO\n\tO\nb\tO\n\nc\tO\n", encoding="utf-8")
-    part = {"read": "conll", "broken": 1}
-    raw = readers.read(part, [tmp_path / "t.tsv"], tmp_path)
-    rows = list(canonical.rows(tasks.get("panx"), part, raw, "en"))
-    assert [row["tokens"] for row in rows] == [["c"]]
-    with pytest.raises(canonical.Broken, match="t.tsv: line 2: no word"):
-        raw = readers.read(part, [tmp_path / "t.tsv"], tmp_path)
-        list(canonical.rows(tasks.get("panx"), {"read": "conll"}, raw, "en"))
+def test_an_empty_word_is_kept(tmp_path):
+    """CoNLL files have lines that begin with a tab: their tags count, and cost no language."""
+    (tmp_path / "t.tsv").write_text("a\tO\n\tO\nb\tO\n\n\tO\n\nc\tO\n", encoding="utf-8")
+    raw = list(readers.read({"read": "conll"}, [tmp_path / "t.tsv"], tmp_path))
+    rows = list(canonical.rows(tasks.get("panx"), {"broken": 1}, raw, "en"))
+    assert [row["tokens"] for row in rows] == [["a", "", "b"], ["c"]]
+    with pytest.raises(canonical.Broken, match="t.tsv: line 5: a sentence without words"):
+        list(canonical.rows(tasks.get("panx"), {}, raw, "en"))

@@ -125,7 +125,7 @@ def test_no_answer_points_at_the_first_piece(tokenizer):
 
 
 @pytest.mark.parametrize(
-    "odd", ["\u3000", "\xa0", "\x85", " ", "\u200b", "\u200e", "\ufeff", "\x07"]
+    "odd", ["", "\u3000", "\xa0", "\x85", " ", "\u200b", "\u200e", "\ufeff", "\x07"]
 )
 def test_words_without_pieces_keep_their_place(packaged, odd):
     """One of them cost a whole language; the reference scorer counts it as any other word."""

@@ -11,7 +11,7 @@ import synthetic
 import tiny
 from midway.data import sources
 from midway.run import record, recording
-from midway.study import params, tasks
+from midway.study import params, tasks, yamlfile
 
 matplotlib.use("Agg")
 FEW = {"correlation.permutations": 999, "correlation.resamples": 999}
@@ -232,3 +232,19 @@ def test_one_row_to_transfer_to(root, tmp_path, monkeypatch, target, splits):
     found = run(root, "02_transfer", changes=changes, **where)
     result = found["run"].results[target]
     assert result["languages"] or all(result["missing"].values())  # mining needs a gold pair
+
+
+@pytest.mark.slow
+def test_a_tour_of_one_row(root, tmp_path, monkeypatch):
+    """A batch of 16 of one training row; a check that only pretrained encoders pass."""
+    project = tmp_path / "clone"
+    project.mkdir()
+    for part in ("lib", "docs", "pyproject.toml"):
+        (project / part).symlink_to(root / part)
+    monkeypatch.setenv("MIDWAY_ROOT", str(project))
+    encoder = {"encoder.path": str(tiny.checkpoint(tmp_path / "encoder", positions=300))}
+    study = params.load(root / "params/smoke.yaml", SMALL | encoder)
+    (tmp_path / "p.yaml").write_text(yamlfile.dump(study.fold()), encoding="utf-8")
+    one_row_of(monkeypatch, "train", "dev", "test")
+    found = run(root, "00_tour", study=str(tmp_path / "p.yaml"), steps=1)
+    assert found["scores"].notna().all()

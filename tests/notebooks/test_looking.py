@@ -4,17 +4,9 @@ import os
 
 import pytest
 
-import toy
 from midway.run import audit
 
 NOTEBOOK = "01_intermediate/mnli/seed1/notebook.ipynb"
-
-
-@pytest.fixture
-def project(tmp_path, tmp_path_factory, monkeypatch):
-    made = toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
-    monkeypatch.setenv("MIDWAY_ROOT", str(made.root))
-    return made
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-import toy
 from midway.run import audit
 from midway.run import record as records
 from midway.study.files import digest, sha256
@@ -13,13 +12,6 @@ from midway.study.files import digest, sha256
 M, N = "01_intermediate/mnli/seed1", "01_intermediate/none/seed1"
 T = "02_transfer/none/seed1/part1"
 SWAHILI = f"{T}/scores/xnli.sw.json"
-
-
-@pytest.fixture
-def project(tmp_path, tmp_path_factory, monkeypatch):
-    made = toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
-    monkeypatch.setenv("MIDWAY_ROOT", str(made.root))
-    return made
 
 
 def test_a_finished_study_agrees(project):

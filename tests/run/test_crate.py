@@ -4,16 +4,7 @@ import json
 
 import pytest
 
-import toy
-
 rocrate = pytest.importorskip("rocrate.rocrate")
-
-
-@pytest.fixture
-def project(tmp_path, tmp_path_factory, monkeypatch):
-    made = toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
-    monkeypatch.setenv("MIDWAY_ROOT", str(made.root))
-    return made
 
 
 def test_a_study_is_a_workflow_run_crate(project):

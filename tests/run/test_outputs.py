@@ -22,10 +22,12 @@ def project(root, tmp_path, monkeypatch):
     return tmp_path
 
 
-def put(root, project, name, when, variants=synthetic.VARIANTS):
+def put(root, project, name, when, variants=synthetic.VARIANTS, outcome="average"):
     folder = project / "outputs" / name
     study = synthetic.study(root, folder, variants, seeds=(1,))
-    synthetic._record(study, folder / "03_correlation", "03_correlation", None, None, None, {})
+    n = len(set(variants) - {"none", "multi"})
+    results = {"correlation": [{"outcome": outcome, "rho": 0.5, "n": n}]}
+    synthetic._record(study, folder / "03_correlation", "03_correlation", None, None, None, results)
     path = folder / "03_correlation/record.json"
     path.write_text(path.read_text().replace("2026-01-01T00:01", when))
 
@@ -33,6 +35,7 @@ def put(root, project, name, when, variants=synthetic.VARIANTS):
 def test_a_new_clone_reads_the_sample(root, project):
     """The heart of the course must not be empty before the first run, nor after a smoke run."""
     put(root, project, "smoke", "2026-02-01T00:01", ["none", "mnli", "squad1"])
+    put(root, project, "no_average", "2026-02-01T00:01", outcome="xnli")
     found = outputs.latest()
     assert found.folder == project / "outputs/by_hand/sample" and "sample" in found.about
     assert (found.folder / "01_intermediate/mnli/seed1/record.json").exists()

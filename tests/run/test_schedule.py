@@ -18,11 +18,6 @@ from midway.study.errors import InputError
 from toy import ONE_STEP
 
 
-@pytest.fixture
-def project(tmp_path, tmp_path_factory):
-    return toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
-
-
 def test_nothing_to_do_is_said_at_once(project):
     """Also: the study was finished in an unkind place (see toy.finished) and copied here."""
     before = {p: p.stat().st_mtime_ns for p in project.out.rglob("record.json")}
@@ -165,7 +160,7 @@ def test_a_torn_lock_file_is_no_obstacle(tmp_path):
 
 PROFILES = {
     "executor: slurm\nqueue: gpu": "unknown key 'queue'",
-    "executor: slurm\njobs: many": "jobs: found 'many', expected int",
+    "executor: slurm\njobs: many": "jobs: found 'many'; input should be a valid integer",
     "jobs: 3": "executor is missing",
     "executor: slurm\nsteps: {02: {mem_gb: 3}}": "steps: unknown step",
     "executor: nowhere.Pool": "executor nowhere.Pool: No module named 'nowhere'",

@@ -5,20 +5,12 @@ import subprocess
 
 import pytest
 
-import toy
 from midway.run import audit, seal
 from midway.run import record as records
 from midway.study.errors import InputError
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
 STEP = "03_correlation"
-
-
-@pytest.fixture
-def project(tmp_path, tmp_path_factory, monkeypatch):
-    made = toy.finished(tmp_path / "p", tmp_path_factory.getbasetemp())
-    monkeypatch.setenv("MIDWAY_ROOT", str(made.root))
-    return made
 
 
 @pytest.fixture

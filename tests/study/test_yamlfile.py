@@ -161,6 +161,15 @@ def test_where_and_drop_of_a_boolean_column():
     assert [r["label"] for r in canonical.rows(one, part, raw, "en")] == [0, 1]
 
 
+def test_names_of_columns_are_text_and_their_places_numbers():
+    """`label: 08` looked for a column '8', and said so; `true` for one called True."""
+    part = yamlfile.parse(
+        "{columns: {a: 08, b: 1e3, c: true, d: [0, 12], e: x.y}, where: {0: 1, 08: 2}}", cards=True
+    )
+    assert part["columns"] == {"a": "08", "b": "1e3", "c": "true", "d": [0, 12], "e": "x.y"}
+    assert part["where"] == {0: "1", "08": "2"}
+
+
 def test_every_yaml_file_of_the_project_means_the_same_to_yaml_1_1():
     """Editors and other tools follow YAML 1.1; no value may depend on the version."""
     root = Path(midway.__file__).parents[2]

@@ -121,6 +121,7 @@ def test_output_is_text_or_json(folders):
         ("xnli", "test-de.tsv", "0\n1\n", "no line is one of the labels neutral"),
         ("xnli", "test-de.tsv", "a\tneutral\nb\tneutral\n", "line 1 has 2 columns, 1 expected"),
         ("xnli", "test-de.tsv", b"\xff\xfe0", "not UTF-8"),
+        ("xnli", "test-de.tsv", "neutral\nneut\0ral\n", "test-de.tsv: line 2 holds a zero byte"),
         ("udpos", "test-en.tsv", "NOUN\n", "test-en.tsv: 1 sentences, the labels have 2"),
         ("udpos", "test-en.tsv", "X\n\nX\n", "test-en.tsv: tags: sentence 1 has 1 tags, gold 3"),
         ("xquad", "test-en.json", "{", "test-en.json: broken JSON at line 1"),

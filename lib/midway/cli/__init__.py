@@ -1,6 +1,6 @@
 """The command line: each verb imports what it needs when it runs, so that refusals are quick.
 
-Enters: words of the command line. Leaves: calls of the other rooms, an exit code. A new verb:
+Input: words of the command line. Output: calls of the other rooms, an exit code. A new verb:
 beside its kin in ``study`` or ``analysis``.
 """
 

@@ -1,5 +1,5 @@
 """Notebooks 03 and 04: how predictors relate to outcomes, with uncertainty, choice and words.
 
-Enters: records of 01 and 02, published numbers, or any table. Leaves: correlations and sentences.
+Input: records of 01 and 02, published numbers, or any table. Output: correlations and sentences.
 Tables of a study: ``tables``. A table of one's own: ``any_table``. What may be said: ``words``.
 """

@@ -92,6 +92,8 @@ def report(table, out=None, **args) -> int:
 
     if not 0 < args["alpha"] < 1:
         raise InputError(f"--alpha: {args['alpha']:g}; expected a number between 0 and 1")
+    if args["seed"] < 0:
+        raise InputError(f"--seed: {args['seed']}; expected a whole number, at least 0")
     if args["separator"] in ("tab", "\\t"):
         args["separator"] = "\t"
     if args["separator"] and len(args["separator"]) != 1:
@@ -107,7 +109,7 @@ def report(table, out=None, **args) -> int:
         raise InputError(
             f"{table}: not enough memory; name fewer columns or lower --resamples, --permutations"
         ) from None
-    except (TypeError, SyntaxError, RecursionError) as error:  # of a library, about the data
+    except (TypeError, SyntaxError, RecursionError, UnicodeError) as error:  # of a library
         raise InputError(f"{table}: cannot be correlated ({one_line(error)[:200]})") from None
     for line in result.attrs["problems"]:
         print(f"midway: {line}", file=sys.stderr)

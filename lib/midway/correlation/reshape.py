@@ -17,7 +17,14 @@ _FRACTION = re.compile(r"\.[0-9]*[1-9]|[eE]-")
 
 
 def with_units(table: Table, keys: list[str], unit: str) -> Table:
-    """The rows that have a unit."""
+    """The rows that have a unit; a floating-point number that may have lost digits is none."""
+    for key in keys:
+        for i, cell in enumerate(table.columns[key]):
+            if isinstance(cell, float) and abs(cell) >= 2**53:
+                raise table.fault(
+                    i, f"{key!r} is {cell:.0f} as a floating-point number, which may have lost "
+                    "digits of a longer name; store names as text or as integers"
+                )  # fmt: skip
     rows = enumerate(zip(*map(table.text, keys), strict=True))
     keep = [i for i, cells in rows if all(cells)]
     if left := len(table.lines) - len(keep):

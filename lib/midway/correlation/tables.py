@@ -36,10 +36,7 @@ def settings(study_dir) -> dict:
     path = Path(study_dir) / "params.yaml"
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; run the study first")
-    try:
-        return yamlfile.parse(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        return {}
+    return yamlfile.read(path) if path.exists() else {}
 
 
 def read_records(study_dir, step: str, but=()) -> tuple[list[tuple[Path, dict]], list[str]]:

@@ -1,5 +1,5 @@
 """Rows of any task, from the miniature, official files or the hub, in one schema for each kind.
 
-Enters: a task, split, language and the study's data settings. Leaves: a ``datasets.Dataset``.
+Input: a task, split, language and the study's data settings. Output: a ``datasets.Dataset``.
 A new file format: ``readers``. A new source: beside ``local`` and ``hub``. The miniature: ``mini``.
 """

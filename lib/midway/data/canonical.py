@@ -5,7 +5,7 @@ How a raw row is read is data in the card, the same for official files and for t
 columns  canonical column -> raw column; ``a.b`` goes into a mapping, ``a[].b`` into each item of a
          list; a list of names is joined by a space (``choices``: gathered)
 values   raw label -> label of the card (or index of the right choice)
-drop     raw labels whose rows the task's own protocol leaves out, such as SNLI's ``-``
+drop     raw labels whose rows the task's own protocol excludes, such as SNLI's ``-``
 where    raw column -> pattern (of fnmatch) that a row's value must have; ``{lang}`` and ``{code}``
          are filled in
 rows     [first, end) of the rows that result; numbers, or percentages such as 50%
@@ -23,9 +23,7 @@ from midway.kinds.raw import Broken, get, matches, short
 from midway.study.tasks import Card
 
 
-def rows(
-    card: Card, part: dict, raw: Iterable[tuple[str, dict | Broken]], lang: str
-) -> Iterator[dict]:
+def rows(card: Card, part: dict, raw: Iterable[tuple[str, dict]], lang: str) -> Iterator[dict]:
     """Canonical rows of (place, raw row) pairs; Broken names the place of the first fault.
 
     A row whose label was stripped has label -1, tags [] or no answers and ``labelled`` False.
@@ -35,8 +33,6 @@ def rows(
     left = part.get("broken", 0)
     for place, row in raw:
         try:
-            if isinstance(row, Broken):  # a reader that can go on behind it
-                raise row
             if not all(matches(get(row, key), value) for key, value in wanted.items()):
                 continue
             made = read(card, part, row)

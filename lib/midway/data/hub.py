@@ -5,7 +5,7 @@ of it), ``note`` (in what the copy differs from the official data), and for each
 test a list of parts ``{config, split}``, which may name another ``id`` and ``revision``. ``{lang}``
 and ``{code}`` are filled in. A split's files are ``<config>/<split>-*.parquet`` or
 ``<config>/<split>/*.parquet`` (without a configuration ``data`` or ``default`` stands for it), or
-what a part's ``files`` pattern says. How a row is understood is written as for local files
+what a part's ``files`` pattern says. Columns and labels are described as for local files
 (``canonical``).
 """
 
@@ -25,9 +25,9 @@ from midway.study.tasks import Card
 def load(card: Card, split: str, lang: str, size: int | None = None, seed: int = 0) -> list[dict]:
     """Canonical rows of a split.
 
-    size and seed let large training sets be thinned before they are read: at least ``size`` rows
-    come back where there are as many. Raises MissingData for what the hub has not got, and
-    Unreachable when it cannot be asked now.
+    size, seed: a large training set is sampled before it is read; at least ``size`` rows come back
+    if there are as many. Raises MissingData if the hub does not have the rows, and Unreachable if
+    it does not answer now.
     """
     chosen = parts(card, split, lang)
     try:
@@ -78,7 +78,7 @@ def _name(part: dict) -> str:
 
 
 def chooser(part: dict) -> repository.Choose:
-    """Picks a part's files from a repository's listing; Absent says what is mistyped."""
+    """Choose a part's files from a repository's listing; Absent names what does not exist."""
     config, split = part["config"], part["split"]
     homes = [config] if config else ["data", "default"]
     patterns = [f"{home}/{split}{rest}" for home in homes for rest in ("-*.parquet", "/*.parquet")]
@@ -117,9 +117,8 @@ def _table(part: dict):
         raise Broken(f"{_name(part)}: {files}: {reason}") from None
     for column, value in part.get("where", {}).items():  # by column: far faster than by row
         if column not in table.column_names:
-            raise Broken(
-                f"{_name(part)}: no column {column!r} (found: {', '.join(table.column_names)})"
-            )
+            have = ", ".join(table.column_names)
+            raise Broken(f"{_name(part)}: no column {column!r} (found: {have})")
         found = [cells.matches(v, value) for v in table[column]]
         table = table.select([i for i, keep in enumerate(found) if keep])
     return table
@@ -163,8 +162,5 @@ def _pairs(part: dict, table, name: str):
             sides[side].setdefault(key, (number, cells.get(row, columns[side])))
     for side, found in sides.items():
         for key, (number, sentence) in sorted(found.items()):
-            row = {"id": key, "side": side, "text": sentence}
-            yield (
-                f"{name}: row {number}",
-                row | {"gold": links.get(key, []) if side == "source" else []},
-            )
+            gold = links.get(key, []) if side == "source" else []
+            yield f"{name}: row {number}", {"id": key, "side": side, "text": sentence, "gold": gold}

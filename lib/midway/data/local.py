@@ -15,7 +15,7 @@ layouts:
 A part is ``{read: <reader below>, path: ...}`` plus how its rows are understood (see
 :mod:`midway.data.canonical`), and:
 
-exclude    {path, column}: leave out rows whose column stands in that file, too (test contexts)
+exclude    {path, column}: leave out rows whose column also occurs in that file (test contexts)
 languages  the only languages for which this part exists
 half       0 or 1: one half of a mining file, by gold pair
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from midway.data import canonical, readers
 from midway.kinds.raw import Broken
+from midway.study import tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.tasks import Card
 
@@ -49,11 +50,9 @@ def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
             absent.append(str(error))
         except Unlabelled as error:
             stripped.append(str(error))
-        except Broken as error:
-            raise MissingData(card.name, lang, split, str(error), card.get) from None
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}"
-            raise MissingData(card.name, lang, split, reason, card.get) from None
+        except (Broken, OSError) as error:
+            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+            raise MissingData(card.name, lang, split, str(why), card.get) from None
     if stripped:
         reason = "; ".join(stripped)
     elif absent:
@@ -76,8 +75,6 @@ def folder(root: str | Path) -> Path:
 
 def files(task: str, root: str | Path) -> list[Path]:
     """Every file under root that this task's rows may come from, in any language (for hashes)."""
-    from midway.study import tasks
-
     card, found = tasks.get(task), set()
     for lay in card.local.get("layouts", ()):
         for split in ("train", "dev", "test"):
@@ -180,7 +177,7 @@ def _read(card: Card, part: dict, lang: str, root: Path) -> tuple[str, list[dict
 
 
 def _exclude(rule: dict, made: list[dict], root: Path) -> list[dict]:
-    """Rows whose column does not stand in the rule's file; all of them when there is no file."""
+    """Rows whose column does not occur in the rule's file; all rows if there is no file."""
     if not (root / rule["path"]).is_file():
         return made
     other = readers.read({"read": "squad"}, [root / rule["path"]], root)

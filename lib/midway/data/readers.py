@@ -1,8 +1,8 @@
 """Readers of official file formats: files in, (place, raw row) pairs out.
 
 Text is UTF-8; a byte-order mark and CRLF line ends are accepted, lines end at LF only (not at the
-other line ends of Unicode, which occur inside sentences). Any fault is a
-:class:`raw.Broken` that names the file and the line.
+other line ends of Unicode, which occur inside sentences). Every fault raises
+:class:`raw.Broken`, which names the file and the line.
 """
 
 import csv
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from midway.kinds.raw import Broken, blank
 
-Rows = Iterator[tuple[str, dict | Broken]]  # place, and a raw row or what is wrong with it
+Rows = Iterator[tuple[str, dict]]  # place and raw row
 MAX_LINE = 1_000_000  # characters; longer lines are another format, not a sentence
 
 
@@ -68,12 +68,10 @@ def _tsv(part: dict, path: Path, shown: str) -> Rows:
     names = found[0].split("\t") if part.get("header") else None
     width = set(part.get("width", ())) or {len(names or found[0].split("\t"))}
     if names:
-        for column in [*part.get("columns", {}).values(), *part.get("where", {})]:
-            if column not in names and not part.get("unlabelled"):
-                have = ", ".join(names)[:120]
-                raise Broken(f"{shown}: line 1: no column {column!r} (found: {have})")
+        wanted = [*part.get("columns", {}).values(), *part.get("where", {})]
+        _header(names, [] if part.get("unlabelled") else wanted, shown)
     elif len(first := found[0].split("\t")) in width:
-        width = {len(first)}  # all lines as the first: a last line cut short is seen
+        width = {len(first)}  # as wide as the first line, so an incomplete last line is seen
     left = part.get("broken", 0)
     for number, line in enumerate(found[1:] if names else found, 2 if names else 1):
         fields = line.split("\t")
@@ -88,6 +86,13 @@ def _tsv(part: dict, path: Path, shown: str) -> Rows:
         yield f"{shown}: line {number}", dict(zip(names or range(len(fields)), fields, strict=True))
 
 
+def _header(names: list[str], wanted, shown: str) -> None:
+    for column in wanted:
+        if column not in names:
+            have = ", ".join(names)[:120]
+            raise Broken(f"{shown}: line 1: no column {column!r} (found: {have})")
+
+
 def _unquote(field: str) -> str:
     """Undo csv's quoting of one field. A writer quotes a field because it holds a quote, which is
     then doubled; without one, quotes around a field are the sentence's own."""
@@ -100,9 +105,7 @@ def _csv(part: dict, path: Path, shown: str) -> Rows:
     reader = csv.reader(io.StringIO(content(path, shown), newline=""), strict=True)
     try:
         names = next(reader)
-        for column in part.get("columns", {}).values():
-            if column not in names:
-                raise Broken(f"{shown}: line 1: no column {column!r} (found: {', '.join(names)})")
+        _header(names, part.get("columns", {}).values(), shown)
         for fields in reader:
             place = f"{shown}: line {reader.line_num}"
             if len(fields) != len(names):
@@ -167,15 +170,13 @@ def _conll(part: dict, path: Path, shown: str) -> Rows:
     word, tag, width = part.get("word", 0), part.get("tag", 1), part.get("width", 2)
     tokens: list[str] = []
     tags: list[str] = []
-    begun, columns, wordless = 0, None, 0
+    begun, columns = 0, None
     for number, line in enumerate([*lines(path, shown), ""], 1):
         if not line.strip(" \t"):
-            if wordless:
-                yield f"{shown}: line {wordless}", Broken("no word")
-            elif tokens:
+            if tokens:
                 row = {"tokens": tokens, "tags": tags}
                 yield f"{shown}: line {begun}", row if tags else {"tokens": tokens}
-            tokens, tags, wordless = [], [], 0
+            tokens, tags = [], []
             continue
         if part.get("comments") and line.startswith("#"):
             continue
@@ -189,8 +190,6 @@ def _conll(part: dict, path: Path, shown: str) -> Rows:
         begun = begun if tokens else number
         form = fields[word if columns > 1 else 0]
         tokens.append(form.partition(":")[2] if part.get("prefix") else form)
-        if not tokens[-1]:
-            wordless = wordless or number
         if columns > 1:
             tags.append(fields[tag])
 
@@ -238,10 +237,8 @@ def _bucc(part: dict, paths: list[Path], root: Path) -> Rows:
             if keep is None or key in keep:
                 links = gold.get(key, []) if kind == "source" else []
                 links = [link for link in links if keep is None or link in keep]
-                yield (
-                    f"{name}: id {key}",
-                    {"id": key, "side": kind, "text": sentence, "gold": links},
-                )
+                row = {"id": key, "side": kind, "text": sentence, "gold": links}
+                yield f"{name}: id {key}", row
 
 
 def _identified(path: Path, shown: str) -> dict[str, str]:

@@ -1,5 +1,5 @@
 """The pretrained encoder: loading, tokens, batches, heads, training, weights on disk.
 
-Enters: the encoder's settings and rows. Leaves: a model, token batches, a trained encoder.
+Input: the encoder's settings and rows. Output: a model, token batches, a trained encoder.
 A new architecture: ``architectures``. What a training step does: ``training``.
 """

@@ -1,5 +1,5 @@
-"""Notebook 01: train one variant on an English intermediate task and measure predictors on the way.
+"""Notebook 01: train one variant on an English intermediate task and measure predictors meanwhile.
 
-Enters: a study, variant and seed. Leaves: a trained encoder and its trajectory of predictors.
+Input: a study, variant and seed. Output: a trained encoder and its trajectory of predictors.
 A new predictor: ``predictors``.
 """

@@ -1,4 +1,4 @@
-"""Continued masked-language modelling beside an intermediate task (the variants ``+mlm``)."""
+"""Masked-language modelling together with an intermediate task (the variants ``+mlm``)."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from midway.kinds.tokens import texts
 class MLM:
     """Masked-language modelling on sentences of the target languages, one batch per step.
 
-    15 % of the pieces are asked for; of these 80 % masked, 10 % replaced, 10 % kept (BERT).
+    15 % of the pieces are predicted; of these 80 % are masked, 10 % replaced, 10 % kept (BERT).
     Languages are drawn with probability proportional to n ** alpha (X-STILTs v1: alpha 0.3).
     """
 
@@ -46,7 +46,6 @@ class MLM:
         ids = np.where(asked & (how < 0.8), self.mask, ids)
         ids = np.where(asked & (how >= 0.9), rng.integers(5, words - 1, ids.shape), ids)
         device = batch["ids"].device
-        batch |= {"ids": torch.from_numpy(ids).to(device)}
-        batch |= {"masked": torch.from_numpy(asked).to(device)}
-        batch["tags"] = torch.from_numpy(gold).to(device)
+        for name, value in {"ids": ids, "masked": asked, "tags": gold}.items():
+            batch[name] = torch.from_numpy(value).to(device)
         return loss(self.run.model(batch, "mlm"), batch, "mlm") * self.weight

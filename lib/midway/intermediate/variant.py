@@ -1,4 +1,4 @@
-"""One variant of the encoder: trained on an English intermediate task, or left as it is."""
+"""One variant of the encoder: trained on an English intermediate task, or only measured."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ class Run:
     out : Path
         The step's folder; training states and the frozen trunk's output are kept nearby.
     key : str
-        Of all that the training depends on: states of another key are not continued.
+        Hash of everything that the training depends on; states of another key are not resumed.
 
     Raises InputError for a variant without training rows, MissingData where the task has none.
 
@@ -56,22 +56,21 @@ class Run:
         self.plans = {n: study.training("intermediate", n) for n in self.names}
         self.missing: dict[str, str] = {}
         self.rows = {c.name: self._training_rows(c, suffixes) for c in self.cards}
-        if len(self.names) > 1:  # one absent task does not stop the multi-task variant
+        if len(self.names) > 1:  # multi is trained without a missing task
             self.rows = {n: r for n, r in self.rows.items() if r is not None}
             self.cards = [c for c in self.cards if c.name in self.rows]
         if self.names and not any(r is not None for r in self.rows.values()):
             raise InputError("; ".join(self.missing.values()))
-        self.labels = {
-            c.name: kinds.get(c.kind).inventory(c, self.rows[c.name]) for c in self.cards
-        }
-        outputs = {
-            c.name: (c.kind, kinds.get(c.kind).head_size(self.labels[c.name])) for c in self.cards
-        }
+        self.labels, outputs = {}, {}
+        for c in self.cards:
+            kind = kinds.get(c.kind)
+            self.labels[c.name] = kind.inventory(c, self.rows[c.name])
+            outputs[c.name] = c.kind, kind.head_size(self.labels[c.name])
         if "mlm" in suffixes:
             outputs["mlm"] = ("mlm", 0)
-        self.model = Model(
-            self.encoded, study.encoder, outputs, training.stable_seed("head", seed)
-        ).to(self.machine.device)
+        head_seed = training.stable_seed("head", seed)
+        model = Model(self.encoded, study.encoder, outputs, head_seed)
+        self.model = model.to(self.machine.device)
         size, load = study.intermediate.eval_size, sources.load
         rows = {c.name: load(c.name, "dev", "en", study.data, size) for c in self.cards}
         self.dev = {c.name: self._ready(c, rows[c.name]) for c in self.cards}
@@ -104,7 +103,7 @@ class Run:
         return rows
 
     def _translated(self, card, english, size):
-        """Equal shares of every language, as many rows in all as in English alone."""
+        """Training rows in equal shares per language; the total is that of English alone."""
         from datasets import concatenate_datasets
 
         parts = [english]
@@ -119,9 +118,8 @@ class Run:
             raise InputError(f"{card.name}+translated: no training rows in another language")
         n = len(english) // len(parts)
         if not n:
-            raise InputError(
-                f"{card.name}+translated: only {len(english)} rows for {len(parts)} languages"
-            )
+            reason = f"only {len(english)} rows for {len(parts)} languages"
+            raise InputError(f"{card.name}+translated: {reason}")
         picked = [p.select(range(i * n, min((i + 1) * n, len(p)))) for i, p in enumerate(parts)]
         return concatenate_datasets(picked)
 
@@ -150,7 +148,7 @@ class Run:
         dose = next((d for d in self.doses if steps and step == round(d * steps)), None)
         point |= {"dose": dose} if dose else {}
         found = mean | self.probes.measure()
-        point["metrics"] = {k: v for k, v in found.items() if v == v}  # few rows leave some open
+        point["metrics"] = {k: v for k, v in found.items() if v == v}  # undefined with few rows
         if len(each) > 1:
             point["tasks"] = {n: m["main"] for n, m in each.items()}
         for dev in self.dev.values() if len(each) == 1 else ():
@@ -159,7 +157,7 @@ class Run:
         return point
 
     def train(self) -> list[dict]:
-        """Train and measure on the way; returns the trajectory (one point for ``none``)."""
+        """Train, measure at each checkpoint and return the trajectory (one point for ``none``)."""
         if not self.names:
             self.measure(0, 0)
             return self.trajectory
@@ -188,28 +186,20 @@ class Run:
             if step in kept:
                 self._keep(kept[step])
 
+        seed = training.stable_seed("intermediate", self.variant, self.seed)
+        at = {m: lambda m=m: visit(m) for m in marks | looks}
+        kept: dict = {"save": save, "save_every": every, "log": self.notes, "key": self.key}
         self.fit = training.fit(
-            self.model,
-            made,
-            plan,
-            steps,
-            training.stable_seed("intermediate", self.variant, self.seed),
-            self.machine,
-            at={m: lambda m=m: visit(m) for m in marks | looks},
-            also=self.mlm,
-            save=save,
-            save_every=every,
-            log=self.notes,
-            key=self.key,
+            self.model, made, plan, steps, seed, self.machine, at, self.mlm, **kept
         )
         self.selected = best.restore()
-        if self.selected not in (None, steps):  # the last point tells of what is handed on
+        if self.selected not in (None, steps):  # the last point describes the saved weights
             self.notes.remove(self.trajectory[-1])
             self.measure(steps, steps)
         return self.trajectory
 
     def results(self) -> dict:
-        """What the record keeps (docs/records.md)."""
+        """The results for the record (docs/records.md)."""
         sizes = {n: len(r) for n, r in self.rows.items()}
         return {
             "task": self.variant,
@@ -233,7 +223,7 @@ class Run:
         if not self.fit.losses:
             return []
         self._keep(1.0)
-        shutil.rmtree(self.out / "states", ignore_errors=True)  # gigabytes of a large encoder
+        shutil.rmtree(self.out / "states", ignore_errors=True)  # gigabytes for a large encoder
         return [weights_file(at_dose(self.variant, dose)) for dose in self.doses]
 
     def _keep(self, dose: float) -> None:

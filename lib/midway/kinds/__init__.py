@@ -1,6 +1,6 @@
 """Kinds of tasks, one file each: reading, encoding, loss, answers, scores and controls.
 
-Enters: rows, logits, predictions of one kind. Leaves: tokens, losses, answers, scores, controls.
+Input: rows, logits, predictions of one kind. Output: tokens, losses, answers, scores, controls.
 A new kind is one file here with ``KIND``; ``kind`` says what it may override.
 
 Examples

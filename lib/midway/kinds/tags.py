@@ -25,11 +25,10 @@ class Tags(Kind):
         named = part.get("columns", {"tokens": "tokens", "tags": "tags"})
         tokens = cells.get(row, named["tokens"])
         tags = cells.get(row, named["tags"]) if named["tags"] in row else None
-        if not isinstance(tokens, list) or not tokens:
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise Broken("its words are no list of texts")
+        if not any(tokens):  # a single empty word has a tag that scorers count
             raise Broken("a sentence without words")
-        for token in tokens:
-            if not isinstance(token, str) or not token:
-                raise Broken("a word is empty or not text")
         if not tags:
             return {"id": "", "tokens": tokens, "tags": [], "labelled": False}
         if len(tags) != len(tokens):

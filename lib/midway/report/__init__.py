@@ -1,5 +1,5 @@
 """Notebook 05: figures and the HTML report with its notebooks as pages.
 
-Enters: records and tables. Leaves: figures (matplotlib) and self-contained pages.
+Input: records and tables. Output: figures (matplotlib) and self-contained pages.
 All figures: ``figures``. The report's tables: ``collect`` and ``index.html.j2``.
 """

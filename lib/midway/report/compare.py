@@ -70,6 +70,10 @@ def sentences(found: dict[str, pd.DataFrame]) -> list[str]:
     """What the tables say, in words."""
     both = found["gains"].dropna()
     out = [f"{len(found['settings'])} settings differ."]
+    targets = found["targets"]
+    if alone := [*targets.index[targets[["A", "B"]].isna().any(axis=1)]]:
+        out.append("The averages are over different targets, which may not be comparable; in one "
+                   f"study only: {', '.join(alone)}.")  # fmt: skip
     if len(both) < 3:
         return [*out, "Fewer than three tasks are in both: their orders cannot be compared."]
     rho = both["A"].corr(both["B"], method="spearman")

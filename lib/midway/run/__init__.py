@@ -1,5 +1,5 @@
 """Running a study: its steps, their hashes and records, the schedule, and checks before and after.
 
-Enters: a study. Leaves: executed notebooks that say truthfully how they ended, and their records.
+Input: a study. Output: executed notebooks that record how they ended, and records of the steps.
 Which step reads what: ``steps``. Why a step runs again: ``hashes``. Order: ``schedule``.
 """

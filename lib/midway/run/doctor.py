@@ -1,6 +1,6 @@
 """Preflight checks: encoder, data, disk, device; and where to get what is missing.
 
-Nothing is downloaded but listings of the hub's repositories, one request each.
+The only downloads are listings of the hub's repositories, one request each.
 """
 
 import os
@@ -8,8 +8,8 @@ import shutil
 from importlib import metadata
 
 from midway.data import sources
-from midway.encoder import checkpoints
-from midway.run import cost, fetch, hashes, inputs, machine
+from midway.encoder import checkpoints, packaged
+from midway.run import cost, fetch, hashes, machine
 from midway.study import params, repository, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.files import root
@@ -37,7 +37,7 @@ def checks(study: params.Study) -> list[dict]:
 
 
 def _row(what: str, ok: bool | None, detail: str, away: bool = False) -> dict:
-    """away: it is not known to be missing, it cannot be had now."""
+    """away: it is not available now, but may exist."""
     return {"what": what, "ok": ok, "detail": detail, "away": away}
 
 
@@ -66,8 +66,6 @@ def _versions(study) -> list[dict]:
 def _encoder(study, ask: bool) -> list[dict]:
     enc = study.encoder
     if enc.kind == "packaged":
-        from midway.encoder import packaged
-
         folder = packaged.cache_folder() / f"e5-small-{packaged.SHA256[:12]}-v{packaged.FORMAT}"
         if packaged.intact(folder):
             return [_row("encoder", True, f"decoded: {folder}")]
@@ -140,7 +138,7 @@ def _memory(study) -> list[dict]:
 
 
 def disk_mb(study) -> tuple[float, float]:
-    """Counted MB of all trained encoders, and of the frozen trunk's kept output."""
+    """Estimated MB of all trained encoders, and of the stored output of frozen layers."""
     runs = len(study.carried()) * len(study.seeds)
     encoders = runs * (4 * cost.trained(study) / 2**20 + 5)
     if not (study.compute.cache_trunk and study.encoder.frozen_layers):
@@ -191,9 +189,7 @@ def _hub(study, card, known, ask: bool) -> dict:
     """State of a hub task: cached, to be downloaded, absent, or unknown while the hub is away."""
     note = f"; {text}" if (text := sources.note(card, study.data)) else ""
     if known.missing:
-        more = f"; and {len(known.missing) - 3} more" if len(known.missing) > 3 else ""
-        detail = f"{'; '.join(known.missing[:3])}{more} (get it: {card.get})"
-        return _row(card.name, False, detail)
+        return _row(card.name, False, f"{_some(known.missing)} (get it: {card.get})")
     absent = sum(not here for _, here in known.files.values())
     if not absent:
         return _row(card.name, None if note else True, f"{known}, in the cache{note}")
@@ -204,24 +200,27 @@ def _hub(study, card, known, ask: bool) -> dict:
     return _row(card.name, None, detail)
 
 
+def _some(reasons: list[str]) -> str:
+    return "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if reasons[3:] else "")
+
+
 def _files(study, card, wanted) -> dict:
     counts, missing = {}, []
     made = sources.source(card, study.data) == "mini"
     for split, lang in wanted:
         try:
-            size = 50 if made else None  # packs refuse a handful
+            size = 50 if made else None  # packs refuse very few rows
             counts[split, lang] = len(sources.load(card.name, split, lang, study.data, size))
         except MissingData as error:
             missing.append(f"{split} {lang}: {error.reason}")
             where = error.where
     if missing:
-        more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
         hint = f" (get it: {where})" if where else ""
-        return _row(card.name, False, "; ".join(missing[:3]) + more + hint)
+        return _row(card.name, False, _some(missing) + hint)
     if made:
         return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
     kept = root() / "outputs" / study.study / hashes.INDEX
-    content = inputs.data_hashes(study, [card.name], kept if kept.exists() else None)
+    content = hashes.data_hashes(study, [card.name], kept if kept.exists() else None)
     detail = f"{sum(counts.values()):,} rows in {len(counts)} splits and languages"
     detail += f", content {content[card.name][:12]}"
     train = counts.get(("train", "en"))
@@ -232,7 +231,7 @@ def _files(study, card, wanted) -> dict:
 
 
 def show(rows: list[dict]) -> str:
-    """The checks as text, one a line, and a count of those that a run would fail at."""
+    """The checks as text, one per line, and the number of checks that would make a run fail."""
 
     def mark(row) -> str:
         if row["ok"] is False:

@@ -50,7 +50,7 @@ def reads(study: params.Study) -> dict[str, list[tuple[str, str]]]:
 
 
 def needed(study: params.Study) -> set[str]:
-    """Tasks without which something the study asks for is missing (not only a probe or `multi`)."""
+    """Tasks that the study cannot do without (not needed only for a probe or `multi`)."""
     return {params.split_variant(v)[0] for v in study.intermediate.variants} | {
         *study.transfer.targets,
         *(tasks.get(t).train_key for t in study.transfer.targets),
@@ -105,7 +105,7 @@ def holdings(study: params.Study, name: str, wanted, waits=()) -> Holdings:
 
 
 def fetch(study: params.Study) -> int:
-    """Download, verify and list what a study reads; the exit code: 0, or 1 when something lacks."""
+    """Download, verify and list what a study reads; exit code 0, or 1 if something is missing."""
     sources.refuse(study)
     missing, later = _encoder(study)
     wanted = reads(study)
@@ -128,7 +128,7 @@ def fetch(study: params.Study) -> int:
 
 
 def _encoder(study) -> tuple[list[str], list[str]]:
-    """Fetch and load the encoder, so that what does not fit is known now: as :func:`_task`."""
+    """Fetch the encoder and load it, so that errors show now; returns the same as :func:`_task`."""
     from midway.encoder import checkpoints, encoder
 
     enc = study.encoder
@@ -150,7 +150,7 @@ def _encoder(study) -> tuple[list[str], list[str]]:
 
 
 def _task(study, name: str, wanted) -> tuple[list[str], list[str]]:
-    """Fetch, verify and read one task's rows: what is missing, and what is not to be had now."""
+    """Fetch, verify and read one task's rows: (missing, not available now), with reasons."""
     known = holdings(study, name, wanted, repository.WAITS)
     card, load = tasks.get(name), known.size(absent=True)
     rest = f"; {megabytes(load)} to download" if load else ", in the cache"
@@ -166,10 +166,8 @@ def _task(study, name: str, wanted) -> tuple[list[str], list[str]]:
     for split, lang in known.parts:
         try:
             sources.load(name, split, lang, study.data, 1)
-        except MissingData as error:
-            missing.append(f"{name} {split} {lang}: {error.reason}")
         except InputError as error:
-            missing.append(f"{name} {split} {lang}: {error}")
+            missing.append(f"{name} {split} {lang}: {getattr(error, 'reason', error)}")
         except Unreachable as error:
             later.append(f"{name} {split} {lang}: {error}")
             if not error.final:

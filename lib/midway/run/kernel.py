@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
+SERVER: Any = multiprocessing.forkserver._forkserver
 LOCK = threading.Lock()  # multiprocessing looks at all children whenever it starts one
 # What an ordinary kernel runs first: it ends with its runner (Linux; elsewhere ipykernel looks now
 # and then, which it cannot while native code runs) and does not import from the working directory.
@@ -50,7 +51,7 @@ DECIDING = (
 
 
 def environment(root: Path, threads: int) -> dict[str, str]:
-    """Environment of a kernel: made where it decides results, else as it is here."""
+    """Environment of a kernel: fixed where results depend on it, else as in this process."""
     lib = str(Path(__file__).resolve().parents[2])
     paths = [lib, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     names = "OMP MKL OPENBLAS NUMEXPR RAYON".split()
@@ -60,7 +61,7 @@ def environment(root: Path, threads: int) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
-        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice, useless without a display
         "MIDWAY_ROOT": str(root),
         "MIDWAY_RUNNER": str(os.getpid()),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # what ipykernel sets
@@ -73,7 +74,7 @@ def environment(root: Path, threads: int) -> dict[str, str]:
 def private_folder() -> tuple[Path, TextIO]:
     """Folder for a kernel's sockets (their paths must be short) and its lock, which is held open.
 
-    Folders of kernels whose runner was killed are removed: nobody holds their lock.
+    Folders of killed runners are removed: no process holds their lock.
     """
     place = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
     for old in place.glob(f"midway-{os.getuid()}-*/lock"):
@@ -92,7 +93,7 @@ def private_folder() -> tuple[Path, TextIO]:
 
 @contextlib.contextmanager
 def forking(env: dict[str, str], wanted: bool = True):
-    """Fork this process's kernels while the block lasts; to be entered by the main thread.
+    """Fork kernels inside this block; only the main thread may enter it.
 
     On Linux only, and not where an option of this interpreter (-O) would reach the kernels.
     """
@@ -108,24 +109,19 @@ def forking(env: dict[str, str], wanted: bool = True):
     finally:
         os.environ.clear()
         os.environ.update(before)
-    server = _server()
     try:
         yield
     finally:
-        if server._forkserver_pid is not None:
+        if SERVER._forkserver_pid is not None:
             with contextlib.suppress(OSError):
-                os.kill(server._forkserver_pid, signal.SIGKILL)  # its kernels end with it
+                os.kill(SERVER._forkserver_pid, signal.SIGKILL)  # its kernels end with it
             with contextlib.suppress(OSError):
-                server._stop()  # waits for its end, so that its processor time counts as ours
-
-
-def _server() -> Any:
-    return multiprocessing.forkserver._forkserver
+                SERVER._stop()  # waits for its end, so that its processor time counts as ours
 
 
 def _running() -> bool:
-    """Is there a fork server? multiprocessing would start a new one, in another environment."""
-    pid = _server()._forkserver_pid if FORKS else None
+    """Whether the fork server runs; multiprocessing would start one with another environment."""
+    pid = SERVER._forkserver_pid if FORKS else None
     if pid is None:
         return False
     try:
@@ -144,7 +140,7 @@ def fork(arguments: list[str], cwd: str, env: dict[str, str], log: str) -> "Fork
 
 @contextlib.contextmanager
 def _no_main():
-    """multiprocessing imports its parent's program in each child; a kernel has no use for it."""
+    """Keep multiprocessing from importing the parent's program in each kernel."""
     main = sys.modules["__main__"]
     kept = {k: main.__dict__.pop(k) for k in ("__spec__", "__file__") if k in main.__dict__}
     main.__spec__ = None
@@ -197,7 +193,7 @@ def become(arguments, cwd, env, log, path) -> None:
     os.setsid()  # interrupts go to the group of a kernel
     parent = os.getppid()
     with contextlib.suppress(Exception):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the fork server, as it with the run
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end when the fork server ends
     if os.getppid() != parent:
         os._exit(1)
     for target, name, mode in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_APPEND)):
@@ -227,7 +223,7 @@ def become(arguments, cwd, env, log, path) -> None:
 def serve() -> None:
     """Run ipykernel. A cell that leaves no usable stdout fails; a kernel that cannot answer ends.
 
-    ipykernel logs an error in its own code and goes on; its client would wait for a reply for ever.
+    After an error in its own code ipykernel only logs it, and its client would wait for ever.
     """
     from ipykernel.ipkernel import IPythonKernel
 

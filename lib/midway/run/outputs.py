@@ -16,8 +16,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from midway.study import params, yamlfile
-from midway.study.errors import InputError
+from midway.study import params
 from midway.study.files import root
 
 ENOUGH = 5  # tasks below which no correlation can be significant
@@ -63,8 +62,8 @@ def latest(study: str | Path | None = None, changes: dict | None = None) -> Sour
         folder = root() / "outputs" / made.study
         return Source(made, folder, f"Reads outputs/{made.study}, the study of {study}.")
     records = root().glob("outputs/*/03_correlation/record.json")
-    ends = [(_finished(p), p.parents[1]) for p in records if _tasks(p.parents[1]) >= ENOUGH]
-    if any(when for when, _ in ends):
+    ends = [(when, p.parents[1]) for p in records for when, n in [_end(p)] if n >= ENOUGH]
+    if ends:
         when, folder = max(ends)
         about = f"the newest finished study ({when[:16].replace('T', ' ')} UTC)"
     else:
@@ -75,22 +74,15 @@ def latest(study: str | Path | None = None, changes: dict | None = None) -> Sour
     return Source(made, folder, f"Reads {folder.relative_to(root())}, {about}.")
 
 
-def _tasks(folder: Path) -> int:
-    """How many intermediate tasks a study trains, controls and other recipes left out."""
+def _end(record: Path) -> tuple[str, int]:
+    """When 03 ended (ISO 8601), and how many tasks its correlations with the average rest on."""
     try:
-        tree = yamlfile.parse((folder / "params.yaml").read_text(encoding="utf-8"))
-        variants = {v.partition("@")[0] for v in tree["intermediate"]["variants"]}
-    except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
-        return 0
-    return sum(v not in ("none", "multi") and "+" not in v for v in variants)
-
-
-def _finished(record: Path) -> str:
-    """When a step was finished (ISO 8601), "" if it was not."""
-    try:
-        return str(json.loads(record.read_text(encoding="utf-8"))["finished"])
+        tree = json.loads(record.read_text(encoding="utf-8"))
+        cells = tree["results"]["correlation"]
+        known = (c["n"] for c in cells if c["outcome"] == "average" and c["rho"] is not None)
+        return str(tree["finished"]), max(known, default=0)
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return "", 0
 
 
 def unpack(archive: Path) -> Path:

@@ -26,7 +26,7 @@ for name in LIBRARIES:
 def safe() -> bool:
     """True if no import has started threads, which a fork would lose.
 
-    Two start theirs again: jemalloc, which pyarrow brings, and OpenBLAS, where ``compute.threads``
+    Two libraries restart their threads: jemalloc (in pyarrow), and OpenBLAS if ``compute.threads``
     is above 1.
     """
     names = [Path(task, "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
@@ -37,4 +37,4 @@ def safe() -> bool:
 
 SAFE = safe()
 gc.collect()
-gc.freeze()  # what is imported stays: no collection need look at it again
+gc.freeze()  # garbage collection skips what has been imported

@@ -40,7 +40,7 @@ def span(seconds: float) -> str:
 
 
 def kind(sid: StepId) -> tuple:
-    """Steps that take about as long: of one stage and part; none and multi are apart."""
+    """Key of steps with similar run times: stage and part; none and multi have their own."""
     name = (sid.variant or "").partition("+")[0]
     return sid.step, name if name in ("none", "multi") else "", sid.part
 

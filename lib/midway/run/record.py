@@ -40,7 +40,7 @@ class Record(BaseModel):
         return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def write(self, path: str | Path) -> Path:
-        """Write whole or not at all; returns the path."""
+        """Write the file atomically; returns the path."""
         return write_atomic(path, self.text())
 
 

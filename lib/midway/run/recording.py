@@ -1,4 +1,4 @@
-"""A running step: what a notebook opens, keeps scores in and closes with its record."""
+"""A running step: a notebook opens it, writes scores with it and closes it with its record."""
 
 import os
 import resource
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from midway.run import hashes
-from midway.run.machine import cpu_seconds, environment, hub_files, torch_state
+from midway.run.machine import cpu_seconds, environment, used
 from midway.run.record import PENDING, RUNNER, Cost, ScoreRecord, StepRecord, load_score, now
 from midway.run.steps import StepId
 from midway.study.errors import InputError
@@ -32,7 +32,7 @@ class Step:
         return hashes.score_key(self.study, self.sid, self.hashes, target)
 
     def scored(self, target: str, lang: str) -> ScoreRecord | None:
-        """The score that an earlier, cut-off run left here, if all it depends on is the same."""
+        """The score of an interrupted run, if everything that it depends on is the same."""
         path = self.out / "scores" / f"{target}.{lang}.json"
         try:
             found = load_score(path)
@@ -64,7 +64,7 @@ class Step:
             self._scores.append(record.predictions)
 
     def keep(self, path: Path) -> None:
-        """Name a file in the record that is no score, e.g. facts of a model that targets share."""
+        """Add another file to the record, e.g. facts of a model that targets share."""
         self._scores.append(Path(path).relative_to(self.out).as_posix())
 
     def finish(self, results: dict, files=(), tokens: int | None = None) -> Path:
@@ -85,7 +85,7 @@ class Step:
             results=plain(results),
             files=hash_files(self.out, [*files, *self._scores]),
             determinism=self.determinism,
-            environment=self.environment | torch_state() | hub_files(),
+            environment=self.environment | used(),
             cost=Cost(
                 wall_s=round(wall, 3),
                 cpu_s=round(cpu, 3),
@@ -122,7 +122,7 @@ def begin(out, step: str, study, variant=None, seed=None, part=None, reads=None)
 
 
 def _below(folder: Path, name) -> Path:
-    """A product's path, given below the step's folder or as it stands; InputError if it is not.
+    """Path of a product, in the step's folder or as given; InputError if it does not exist.
 
     Products of the report, which is one page for the whole study, lie beside the steps.
     """

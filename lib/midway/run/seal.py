@@ -1,6 +1,6 @@
 """Sign a finished study, as git signs commits: with an SSH key, by ssh-keygen.
 
-Hashes show that files agree; a signature shows whose they are. Records name the hash of every
+Hashes show that files agree; a signature shows who made them. Records contain the hash of every
 product, so it is enough to sign the list of the records' hashes (``seal.txt``, ``seal.txt.sig``).
 """
 
@@ -14,7 +14,7 @@ from midway.study.errors import InputError
 from midway.study.files import sha256, write_atomic
 
 NAME = "seal.txt"
-SPACE = "midway"  # a signature for one purpose is none for another
+SPACE = "midway"  # ssh-keygen's namespace: the purpose of the signature
 
 
 def contents(study_dir: Path) -> str:
@@ -32,7 +32,7 @@ def _ssh(*words: str, given: bytes | None = None) -> subprocess.CompletedProcess
 
 
 def seal(study_dir: Path, key: Path) -> Path:
-    """Sign a study with a private SSH key; the signature's path. InputError where it cannot be."""
+    """Sign a study with a private SSH key; the signature's path. InputError if that fails."""
     if not key.is_file():
         raise InputError(f"--key: {key}: no such file; ssh-keygen -t ed25519 makes one")
     path = write_atomic(study_dir / NAME, contents(study_dir))

@@ -21,7 +21,7 @@ ENDS = {"TIMEOUT": "the time limit", "CANCELLED": "scancel", "PREEMPTED": "preem
 
 
 def ask(*words: str) -> str:
-    """What a Slurm command says; InputError when there is no cluster."""
+    """Output of a Slurm command; InputError if there is no cluster."""
     if not shutil.which(words[0]):
         raise InputError(f"--profile slurm: there is no {words[0]} here; is it a login node?")
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
@@ -32,14 +32,14 @@ def ask(*words: str) -> str:
 
 
 class Slurm:
-    """Jobs of one study have one name: what a killed run has left is found and cancelled by it."""
+    """Slurm jobs of one study; all have the same name, by which left-over jobs are found."""
 
-    def __init__(self, folder: Path, stop: Stop, settings: dict, owner: dict):
+    def __init__(self, folder: Path, stop: Stop, wanted, owner: dict):
         own = re.sub(r"[^\w-]", "-", folder.name, flags=re.ASCII)[:24]
         self.name = f"midway-{own}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
         self.folder, self.halt, self.owner = folder, stop, owner
-        self.slots, self.tries = settings.get("jobs", 50), settings.get("tries", 2)
-        self.asked, self.kinds = settings.get("options", {}), settings.get("steps", {})
+        self.slots, self.tries = wanted.jobs, wanted.tries
+        self.asked, self.kinds = wanted.options, wanted.steps
         self.jobs: dict[str, tuple] = {}  # id -> its job and Future
         self.lock, self.over = threading.Lock(), threading.Event()
         left = self.queue()
@@ -68,7 +68,7 @@ class Slurm:
         import submitit
 
         options = dict(self.asked | self.kinds.get(step, {}))
-        more = {"no-requeue": True} | options.pop("slurm_additional_parameters", {})  # we try again
+        more = {"no-requeue": True} | options.pop("slurm_additional_parameters", {})  # Midway does
         own = {"name": self.name, "slurm_wckey": "", "slurm_additional_parameters": more}
         try:
             made = submitit.AutoExecutor(self.folder / ".jobs" / "%j", cluster="slurm")
@@ -97,7 +97,7 @@ class Slurm:
             try:
                 known = self.queue() if jobs else {}
             except (InputError, OSError, subprocess.SubprocessError):
-                continue  # the controller is away for a moment
+                continue  # the controller does not answer for a moment
             for number, job in jobs.items():
                 if number not in known:
                     self._ended(number, *job, self.ended.get(number, ""))
@@ -131,6 +131,6 @@ class Slurm:
 
     def __exit__(self, *_):
         self.over.set()
-        for pattern in (".submission_file*", "*.pkl"):  # of jobs that are long in Slurm's hands
+        for pattern in (".submission_file*", "*.pkl"):  # of jobs that Slurm has taken
             for path in (self.folder / ".jobs").glob(pattern):
                 path.unlink(missing_ok=True)

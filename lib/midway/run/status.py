@@ -33,7 +33,7 @@ class Outcome:
 
 
 class Stop:
-    """Why steps should end; empty while they should not. Set by signal handlers: no lock."""
+    """Reason to stop the steps; empty while they run. Signal handlers set it, so it has no lock."""
 
     reason = ""
 
@@ -42,14 +42,14 @@ class Stop:
 
 
 def me() -> dict:
-    """Identity of this process for lock and state files; it is shown, and never signalled."""
+    """Identity of this process for lock and state files; for display only."""
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": SINCE}
 
 
 def alive(out: Path, state: dict) -> bool:
     """Whether a step in state ``running`` is being executed; on another host, by its heartbeat.
 
-    On this host the lock tells, which the operating system frees when its process is gone.
+    On this host the lock decides; the operating system frees it when the process ends.
     """
     try:
         if state.get("host") == socket.gethostname():
@@ -67,14 +67,12 @@ def alive(out: Path, state: dict) -> bool:
 def read_state(out: Path) -> dict:
     """Read state.json of a step's folder; {} if there is none.
 
-    What a process that is gone has left as running is done if its record is there, else died.
+    A step left as running by a process that has ended is done if it has a record, else died.
     """
     out, path = Path(out), Path(out) / "state.json"
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(state, dict):
+        state = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
     if state.get("state") == "running" and not alive(out, state):
         state["state"] = "done" if path.with_name("record.json").exists() else "died"
@@ -86,25 +84,17 @@ def write_state(out: Path, state: dict) -> None:
     path, text = Path(out) / "state.json", json.dumps(state, indent=1) + "\n"
     try:
         write_atomic(path, text)
-    except OSError:  # a full disk: the place that the old one has is enough
+    except OSError:  # a full disk: overwrite the old file in place
         path.write_text(text, encoding="utf-8")
-
-
-def clear_temporary(out: Path) -> None:
-    """Remove what a kill in the middle of writing has left in a step's folder."""
-    for pattern in (".*.tmp", "*.part"):
-        for path in Path(out).rglob(pattern):
-            with contextlib.suppress(OSError):
-                path.unlink()
 
 
 @contextlib.contextmanager
 def only_one(out: Path, patience: float = 0.0, stop: Stop | None = None):
     """Hold a step's folder; InputError when another process holds it for longer than ``patience``.
 
-    The operating system frees the lock of a process that is gone.
+    The operating system frees the lock when its process ends.
     """
-    end = time.monotonic() + max(1.0, patience)  # somebody may look whether it is held
+    end = time.monotonic() + max(1.0, patience)  # alive() holds it for a moment
     with open(out / ".lock", "a", encoding="utf-8") as lock:
         while True:
             try:

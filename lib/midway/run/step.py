@@ -1,7 +1,7 @@
 """Execute one step of a study; notebook, state file, record and exit code always agree.
 
 A step ends as exactly one of done (exit code 0), failed (1), died (138) and interrupted (130). Its
-record goes before anything of it changes, and comes back only when all is there again.
+record is deleted before anything changes and written again only when the step is complete.
 """
 
 import contextlib
@@ -13,15 +13,7 @@ from pathlib import Path
 
 from midway.run import hashes, machine, record, steps
 from midway.run.record import now
-from midway.run.status import (
-    Outcome,
-    Stop,
-    clear_temporary,
-    me,
-    only_one,
-    read_state,
-    write_state,
-)  # fmt: skip
+from midway.run.status import Outcome, Stop, me, only_one, read_state, write_state
 from midway.study import params
 from midway.study.errors import InputError, one_line
 from midway.study.files import file_hash, root
@@ -45,23 +37,25 @@ def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) ->
     """Execute one step of a study; record.json is written only if the step ended without an error.
 
     A ``draft`` (the report of an unfinished study) leaves no record, so that it is made again.
-    ``nice``: its kernel gives way to others.
-    ``owner`` is what the study's lock says while the run that asked for this step goes on. Raises
+    ``nice``: its kernel has a low priority.
+    ``owner``: content of the study's lock while the run that started this step is alive. Raises
     InputError for a bad study file, or when another process executes the step.
     """
     study_file, stop = Path(os.path.abspath(study_file)), stop if stop is not None else Stop()
     study = params.load(study_file)
     out = study_file.parent / sid.path
     out.mkdir(parents=True, exist_ok=True)
-    # the final report waits for a draft of itself that is being written
+    # the final report waits for an early report that is being written
     patience = 300 if sid.step == steps.STEPS[4] and not draft else 0
     with only_one(out, patience, stop):
-        if draft and (out / "record.json").exists():  # the final one was quicker: it stays
+        if draft and (out / "record.json").exists():  # the final report exists: keep it
             return Outcome("done", "unchanged")
         (out / "record.json").unlink(missing_ok=True)
-        for name in (record.PENDING, "notebook.ipynb", "state.json"):  # of an earlier end
+        for name in (record.PENDING, "notebook.ipynb", "state.json"):  # of an earlier execution
             (out / name).unlink(missing_ok=True)
-        clear_temporary(out)
+        for path in [*out.rglob(".*.tmp"), *out.rglob("*.part")]:  # of a kill while writing
+            with contextlib.suppress(OSError):
+                path.unlink()
         forget(study, sid, out)
         state = {"state": "running", **vars(sid), "draft": draft, **me(), "started": now()}
         write_state(out, state)
@@ -70,7 +64,7 @@ def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) ->
             outcome = _run_step(sid, study, study_file, out, draft, stop, owner, nice)
         except InputError as error:
             outcome = Outcome("failed", one_line(error))
-        except Exception as error:  # never "running" for ever
+        except Exception as error:  # do not leave the state "running"
             outcome = Outcome("failed", one_line(f"{type(error).__name__}: {error}"))
         finished = {"finished": now(), "seconds": round(time.monotonic() - start, 2)}
         write_state(out, state | vars(outcome) | {"exit_code": outcome.code} | finished)
@@ -119,7 +113,7 @@ def forget(study, sid, out: Path) -> None:
 
 
 def _tidy(out: Path, files: dict[str, str]) -> None:
-    """Remove what earlier settings have left among a finished step's products."""
+    """Remove files of earlier settings from a finished step's folder."""
     folders = {name.split("/")[0] for name in files if "/" in name} - {".."}
     for path in [p for folder in folders for p in (out / folder).rglob("*") if p.is_file()]:
         if path.relative_to(out).as_posix() not in files:
@@ -127,7 +121,7 @@ def _tidy(out: Path, files: dict[str, str]) -> None:
 
 
 def _relative(path: Path) -> str:
-    """A path as the notebook gets it: below the root whenever possible, so that it can move."""
+    """Path for a notebook: relative to the root if possible, so that the project can be moved."""
     return path.relative_to(root()).as_posix() if path.is_relative_to(root()) else str(path)
 
 
@@ -139,25 +133,33 @@ def _beat(state_file: Path, lock: Path, owner: dict | None, stop: Stop):
             os.utime(state_file)
             if owner and json.loads(lock.read_text(encoding="utf-8") or "{}") != owner:
                 stop.reason = "the run that started this step is gone"
-        except (OSError, ValueError):  # a shared disk that is away for a moment
+        except (OSError, ValueError):  # a shared disk that does not answer for a moment
             pass
 
     return beat
 
 
-def on_signals(stop: Stop, more: dict | None = None) -> dict:
-    """Let SIGINT, SIGTERM, SIGHUP and ``more`` set ``stop``; the handlers from before."""
+@contextlib.contextmanager
+def on_signals(stop: Stop, more: dict | None = None):
+    """Inside this block SIGINT, SIGTERM, SIGHUP and ``more`` set ``stop``, and end nothing."""
     words = {number: number.name for number in HANDLED} | (more or {})
 
     def handle(number, _frame):
         stop.reason = stop.reason or words[number]
 
-    return {number: signal.signal(number, handle) for number in words}
+    old = {number: signal.signal(number, handle) for number in words}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def job(sid, study_file: Path, owner: dict):
-    """In a process of an executor: execute a step. Signals of a scheduler are interruptions."""
+    """Execute a step in a process of an executor; signals of a scheduler interrupt it."""
     stop = Stop()
-    with contextlib.suppress(ValueError):  # not the main thread: the owner's lock is all there is
-        on_signals(stop, {signal.SIGUSR2: "the time limit is near"})  # as submitit asks Slurm to
-    return run_step(sid, study_file, stop=stop, owner=owner)
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(ValueError):  # in a thread only the owner's lock can end it
+            near = {signal.SIGUSR2: "the time limit is near"}  # as submitit asks Slurm to
+            held.enter_context(on_signals(stop, near))
+        return run_step(sid, study_file, stop=stop, owner=owner)

@@ -1,8 +1,8 @@
 """Control baselines on the same rows: models that cannot understand a text.
 
-Fitted once on the English training rows, then evaluated in any language; which rivals a kind of
-task has stands in its file in ``kinds``. `blind` makes the rows with which an encoder itself
-becomes a control.
+Controls are fitted once on the English training rows and evaluated in any language. The file of a
+kind in ``kinds`` says which controls it has. `blind` makes rows for training an encoder as a
+control.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from midway.study.tasks import Card
 
 
 def blind(dataset, kind: str):
-    """A copy whose rows lack what makes the task solvable, for training an encoder as a control.
+    """A copy of the rows without the part that makes the task solvable, to train a control.
 
     pair: text_a emptied (hypothesis-only); span: the question; choice: the context.
     """
@@ -27,9 +27,6 @@ def blind(dataset, kind: str):
     emptied, columns = kinds.get(kind).blind[0], dataset.column_names
     left = dataset.remove_columns(emptied)
     return left.add_column(emptied, [""] * len(dataset)).select_columns(columns)
-
-
-# -- kinds ----------------------------------------------------------------------------------------
 
 
 @dataclass

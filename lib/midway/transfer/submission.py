@@ -1,8 +1,8 @@
 """A submission scored as XTREME's evaluate.py scores it (google-research/xtreme).
 
 Its files: :mod:`midway.transfer.submission_files`. XTREME's averages are over XTREME's languages; a
-submission that cannot be right (no id or label known) is refused, one that is all alike is scored
-and said to be.
+submission that cannot be right (no known id or label) is refused; one whose predictions are all the
+same is scored with a note.
 """
 
 import json
@@ -102,7 +102,7 @@ def score_folder(predictions: str | Path, labels: str | Path) -> dict:
 
 
 def main_score(predictions: str | Path, labels: str | Path, as_json: bool = False) -> str:
-    """What `midway score PREDICTIONS LABELS [--json]` prints."""
+    """Output of `midway score PREDICTIONS LABELS [--json]`."""
     result = score_folder(predictions, labels)
     if as_json:
         return json.dumps(result, indent=2)

@@ -1,4 +1,4 @@
-"""Predictions and gold in XTREME's submission layout: where they stand and what they hold.
+"""Predictions and gold in XTREME's submission layout: places and contents of the files.
 
 A submission is a folder with `<task>/test-<lang>.tsv` (QA: `.json`); the labels folder looks the
 same. What the files hold (google-research/xtreme, README and evaluate.py):

@@ -34,7 +34,7 @@ class Run:
     Parameters
     ----------
     step : recording.Step
-        Keeps every language's score as soon as it is known and knows those of a cut-off run.
+        Writes every language's score at once, and has the scores of an interrupted run.
     upstream : Path
         The variant's 01_intermediate folder; its encoder at this dose, or nothing for none.
 
@@ -61,7 +61,7 @@ class Run:
             path = Path(upstream) / weights_file(variant)
             snapshots.restore(self.bare.encoder, snapshots.read_weights(path, made_as)[0])
         self.start = snapshots.trained(self.bare.encoder)
-        self.refused: dict[str, None] = {}  # what the hub has but does not give us
+        self.refused: dict[str, None] = {}  # what the hub has but refuses
         self.tuned: dict[str, tuple] = {}  # train_key -> model and facts of its training
         self.results: dict[str, dict] = {}
         self.extra: dict[str, dict] = {}
@@ -75,7 +75,7 @@ class Run:
     def evaluate(self, target: str) -> dict:
         """Train where the target trains, answer in each language, write predictions and scores.
 
-        Unreachable for what is gated, say, is raised by the last target, after all others."""
+        If something is gated, the last target raises Unreachable, after all others are scored."""
         card = tasks.get(target)
         languages = sources.evaluated(self.study, target)
         done = {lang: self.step.scored(target, lang) for lang in languages}
@@ -91,7 +91,7 @@ class Run:
         except (MissingData, Unreachable) as error:  # of the English training rows
             if not getattr(error, "final", True):
                 raise
-            no_training = error  # the other targets go on
+            no_training = error  # the other targets continue
         for lang in bar(self._order(languages), f"{target} by language"):
             if done[lang] is None:
                 try:
@@ -113,7 +113,7 @@ class Run:
         self.results[target] = facts | summary(card, scored)
         later = self.targets[self.targets.index(target) + 1 :]
         if card.trains and card.train_key not in {tasks.get(t).train_key for t in later}:
-            self.tuned.pop(card.train_key, None)  # weights of a large encoder are gigabytes
+            self.tuned.pop(card.train_key, None)  # the weights of a large encoder take gigabytes
             if not facts["missing"]:
                 for name in ("", ".blind"):
                     shutil.rmtree(self._states(card.train_key + name), ignore_errors=True)
@@ -134,7 +134,7 @@ class Run:
         """Fine-tune once per train_key; blind models too, for the baseline variant's controls."""
         key = card.train_key
         if key not in self.tuned:
-            # Whichever is asked for first, the study's first target of a shared model decides.
+            # The study's first target of a shared model decides, whichever target runs first.
             sharing = (t for t in self.study.transfer.targets if tasks.get(t).train_key == key)
             card = tasks.get(next(sharing))
             known = self.out / "scores" / f"{key}.training.json"
@@ -162,16 +162,17 @@ class Run:
         rest = (model, pieces, plan, self.machine, self.cache, card.train_key)
         return Development(card.name, rows, card.labels, *rest)
 
+    def _training_rows(self, card):
+        size = self.study.training("transfer", card.name).train_size
+        return sources.load(card.name, "train", "en", self.study.data, size, self.seed)
+
     def _fit(self, card, blind: bool = False):
-        plan = self.study.training("transfer", card.name)
-        data = self.study.data
-        rows = sources.load(card.name, "train", "en", data, plan.train_size, self.seed)
+        plan, rows = self.study.training("transfer", card.name), self._training_rows(card)
         if blind:
             rows = controls.blind(rows, card.kind)
         snapshots.restore(self.bare.encoder, self.start)
-        model = self._model(
-            {card.train_key: (card.kind, kinds.get(card.kind).head_size(card.labels))}
-        )
+        size = kinds.get(card.kind).head_size(card.labels)
+        model = self._model({card.train_key: (card.kind, size)})
         inputs = self._ready(card, model, rows).inputs
         facts: dict = {"train_n": len(rows)}
         if not blind:
@@ -182,21 +183,15 @@ class Run:
         every, log = self.study.compute.save_every, []
         best = snapshots.Best(model, log, save if every else None)
         at = self._selection(card, model, plan, steps, best, blind) if plan.selections else {}
-        run = training.fit(
-            model,
-            [training.Source(card.train_key, card.kind, inputs)],
-            plan,
-            steps,
-            training.stable_seed("transfer", card.train_key, self.seed),
-            self.machine,
-            at=at, save=save, save_every=every, log=log, key=self.step.score_key(card.name),
-        )  # fmt: skip
+        made = [training.Source(card.train_key, card.kind, inputs)]
+        seed = training.stable_seed("transfer", card.train_key, self.seed)
+        kept: dict = {"save": save, "save_every": every, "log": log}
+        kept["key"] = self.step.score_key(card.name)
+        run = training.fit(model, made, plan, steps, seed, self.machine, at, **kept)
         if plan.selections:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
-        facts |= {"steps": steps, "losses": run.losses}
-        state = snapshots.trained(model)
-        return (model, state), facts
+        return (model, snapshots.trained(model)), facts | {"steps": steps, "losses": run.losses}
 
     def _selection(self, card, model, plan, steps, best, blind) -> dict:
         """Callbacks that keep the weights with the best English development score."""
@@ -215,12 +210,7 @@ class Run:
         """Control baselines, fitted on the same training rows, once, with the baseline variant."""
         if not self.study.transfer.controls or self.variant != "none":
             return None
-        rows = None
-        if card.trains:
-            plan = self.study.training("transfer", card.name)
-            data, size = self.study.data, plan.train_size
-            rows = sources.load(card.name, "train", "en", data, size, self.seed)
-        return controls.fit(card, rows)
+        return controls.fit(card, self._training_rows(card) if card.trains else None)
 
     def _answers(self, card, model_state, rows):
         """Answers of one fine-tuned model; weights are put back first (models share an encoder)."""
@@ -289,7 +279,7 @@ class Run:
 
 
 def _facts(path, key: str) -> dict | None:
-    """What an earlier, cut-off run noted about a shared model, if all it depends on is the same."""
+    """Facts about a shared model from an interrupted run, if all it depends on is the same."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         whole = tree.pop("sha256") == digest(tree) and tree["key"] == key
