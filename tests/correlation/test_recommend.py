@@ -150,16 +150,16 @@ ROW = {"variant": "mnli", "gain": 2.0, "expected": 1.5, "low": 0.5, "high": 3.0,
     ("change", "says"),
     [
         ({}, "Take mnli for xnli"),
-        ({"repeat_best": 0.89}, "Cannot tell which task is best for xnli: it may be mnli, qqp"),
-        ({"repeat_helps": 0.89}, "Cannot tell whether any intermediate task helps xnli"),
-        ({"repeat_helps": 0, "repeat_hurts": 0.9}, "Take none for xnli"),
+        ({"repeat_best": 0.94}, "Cannot tell which task is best for xnli: it may be mnli, qqp"),
+        ({"repeat_helps": 0.94}, "Cannot tell whether any intermediate task helps xnli"),
+        ({"repeat_helps": 0, "repeat_hurts": 0.95}, "Take none for xnli"),
     ],
 )
 def test_advice_is_cannot_tell_unless_it_is_sure(change, says):
     """A sentence names a task only if a repetition with other seeds would most likely say so."""
     table = pd.DataFrame([ROW, ROW | {"variant": "qqp", "expected": -2, "p_best": 0.06}])
     facts = {"expected": 0.2, "random": 1.0, "noise": {"seeds": 0.5}, "seed_noise": "measured",
-             "repeat_helps": 0.9, "repeat_best": 0.9, "repeat_hurts": 0.0} | change  # fmt: skip
+             "repeat_helps": 0.95, "repeat_best": 0.95, "repeat_hurts": 0.0} | change  # fmt: skip
     (line, noise) = advice.advice(table, "xnli", facts)
     assert line.startswith(says) and "with other seeds and test items +0.5 to +3.0" in line
     assert noise == "Noise of one gain: seeds 0.5; seed noise measured."

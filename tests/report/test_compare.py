@@ -27,6 +27,14 @@ def test_what_differs_is_shown(two):
     assert "10 tasks" in " ".join(compare.sentences(found))
 
 
+def test_averages_over_other_targets_are_named(two, root, tmp_path):
+    """A study of one target and one of nine were compared by average without a word."""
+    assert "different targets" not in " ".join(compare.sentences(compare.compare(*two)))
+    synthetic.write(root, tmp_path / "c", targets=["xnli", "udpos"])
+    said = " ".join(compare.sentences(compare.compare(two[0], tmp_path / "c")))
+    assert "different targets" in said and "Tatoeba" in said and "XNLI" not in said
+
+
 def test_the_verb_prints_and_writes_a_page(two, capsys):
     assert cli.main(["compare", *map(str, two)]) == 0
     said = capsys.readouterr().out

@@ -7,17 +7,9 @@ from itertools import takewhile
 
 import click
 
-from midway.cli.group import (
-    FILE,
-    a_folder,
-    argument,
-    as_json,
-    folder_of,
-    in_project,
-    option,
-    verb,
-)
+from midway.cli.group import FILE, a_folder, argument, as_json, in_project, option, outputs, verb
 from midway.study.errors import InputError
+from midway.study.files import root
 
 LISTS = ("tasks", "encoders", "params")
 
@@ -41,26 +33,26 @@ def score(predictions, labels, as_json):
     '    --predictors "arc_easy/acc,none" --outcomes "piqa/*"',
 )
 @argument("table", type=FILE)
-@option("--unit", required=True, help="Column of what was chosen (several: a,b).")
-@option("--run", help="Column that tells runs of one unit apart.")
-@option("--predictors", required=True, multiple=True, help="Columns, by name or as in '*_PRB'.")
-@option("--outcomes", required=True, multiple=True, help="Columns, by name or as in '*_TRG'.")
+@option("--unit", required=True, help="Column of the units, e.g. tasks (several columns: a,b).")
+@option("--run", help="Column of the runs of a unit, e.g. seeds.")
+@option("--predictors", required=True, multiple=True, help="Names or patterns like '*_PRB'.")
+@option("--outcomes", required=True, multiple=True, help="Names or patterns like '*_TRG'.")
 @option("--names", help="Long table: the column of names.")
 @option("--values", help="Long table: the column of values.")
 @option("--rows-are-runs", is_flag=True, help="Rows of one unit are its runs.")
 @option("--missing", multiple=True, help="Text of a missing number.")
-@option("--separator", help="Of a text table, where it is in doubt; or tab.")
+@option("--separator", help="Separator of a text table: one character, or tab.")
 @option("--method", default="spearman", show_default=True,
         type=click.Choice(["spearman", "pearson", "kendall"]))  # fmt: skip
 @option("--permutations", default=100_000, show_default=True)
-@option("--resamples", default=9999, show_default=True, help="Of the bootstrap.")
+@option("--resamples", default=9999, show_default=True, help="Resamples of the bootstrap.")
 @option("--alpha", default=0.05, show_default=True)
-@option("--seed", default=0, show_default=True, help="Of permutations and bootstrap.")
+@option("--seed", default=0, show_default=True, help="Seed of permutations and bootstrap.")
 @option("--out", help="Folder for correlation.csv, .md and .tex.")
 def correlate(table, **options):
     """Correlate the columns of a table of your own.
 
-    The table goes to standard output as CSV, what follows from it to standard error.
+    The table is printed to standard output as CSV, sentences about it to standard error.
     """
     from midway.correlation import any_table
 
@@ -72,12 +64,11 @@ def correlate(table, **options):
 )
 @a_folder
 @option("--target", default="average", show_default=True, help="A target, a group or 'average'.")
-@option("--predictor", default="main", show_default=True, help="Ranks what has no gain yet.")
-@option("--budget", type=float, help="Share of the grid's compute, e.g. 0.4.")
+@option("--predictor", default="main", show_default=True, help="Ranks tasks without a gain.")
+@option("--budget", type=float, help="Choose early, with this share of the compute, e.g. 0.4.")
 @as_json
 def recommend(folder, target, predictor, budget, as_json):
-    """Say which intermediate task is expected to help most, and how sure that is."""
-    folder = folder_of(folder)
+    """Show which intermediate task is expected to help most, and how certain that is."""
     from midway.correlation import recommend as choosing
 
     if find_spec("datasets") is None:
@@ -87,14 +78,14 @@ def recommend(folder, target, predictor, budget, as_json):
 
 
 @verb("design outputs/mini --effect 0.6 --tests 3")
-@argument("folder", type=FILE, required=False)
+@outputs(required=False)
 @option("--effect", default=0.5, show_default=True, help="True correlation to find.")
 @option("--power", default=0.8, show_default=True, help="Share of studies that find it.")
-@option("--tests", default=1, show_default=True, help="Pairs that are corrected for.")
+@option("--tests", default=1, show_default=True, help="Pairs that are tested.")
 @option("--alpha", default=0.05, show_default=True)
 @as_json
 def design(folder, effect, power, tests, alpha, as_json):
-    """Say how many tasks, families, seeds, doses and rows give which power, at which cost."""
+    """Show power and cost for other numbers of tasks, families, seeds, doses and rows."""
     for name, value in {"effect": effect, "power": power, "alpha": alpha}.items():
         if not 0 < value < 1:
             raise InputError(f"--{name}: found {value}, expected a number between 0 and 1")
@@ -102,22 +93,21 @@ def design(folder, effect, power, tests, alpha, as_json):
         raise InputError(f"--tests: found {tests}, expected at least 1")
     from midway.correlation import design as planning
 
-    parts = planning.of_study(folder_of(folder)) if folder else planning.Parts()
+    parts = planning.of_study(folder) if folder else planning.Parts()
     print(planning.show(parts, as_json, effect=effect, aim=power, alpha=alpha, tests=tests))
 
 
 @verb("compare outputs/mini outputs/other")
 @a_folder
-@argument("other", type=FILE)
+@outputs("other")
 def compare(folder, other):
     """Put two studies side by side: settings, gains, correlations."""
-    first, other = folder_of(folder), folder_of(other)
     from midway.report import compare as side
 
-    found = side.compare(first, other)
+    found = side.compare(folder, other)
     print(side.text(found))
-    path = first.parent / f"compare_{first.name}_{other.name}.html"
-    print(side.write(found, first, other, path))
+    path = folder.parent / f"compare_{folder.name}_{other.name}.html"
+    print(side.write(found, folder, other, path))
 
 
 @verb("list tasks", "list encoders", "list params", name="list")
@@ -138,8 +128,6 @@ def list_(what):
             shapes = architectures.SHAPES.items()
             rows = [(name, shape.cls.rpartition(".")[2]) for name, shape in shapes]
         else:
-            from midway.study.files import root
-
             in_project("list params")
             rows = []
             for file in sorted((root() / "params").glob("*.yaml")):

@@ -8,7 +8,7 @@ import pandas as pd
 from midway.correlation.words import p_of
 
 ENOUGH = 5  # candidates below which any metric finds the best one by luck
-SURE = 0.9  # a task helps, hurts or is best only if a repetition would find so, this probably
+SURE = 0.95  # a task helps, hurts or is best only if a repetition would find so, this probably
 
 
 def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05) -> list[str]:

@@ -89,9 +89,9 @@ def fit(
         Folder of resumable states; a run killed at any moment continues from the newest whole
         one and gives the same weights as an uninterrupted run (bit for bit on a CPU).
     log : list, optional
-        What the callbacks have noted so far (JSON values); kept in the states and given back.
+        Notes of the callbacks (JSON values); saved in the states and restored.
     key : str
-        Of all that the training depends on; states with another key are stale and removed.
+        Hash of everything that the training depends on; states with another key are removed.
     """
     torch.manual_seed(seed)
     groups = model.groups(plan.lr, plan.head_lr, plan.weight_decay)

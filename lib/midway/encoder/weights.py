@@ -29,7 +29,7 @@ def restore(model, kept: dict[str, torch.Tensor]) -> None:
 
 
 def save_weights(tensors: dict, path: Path, meta: dict[str, str] | None = None) -> None:
-    """Safetensors with a checksum in their metadata, written whole or not at all."""
+    """Safetensors with a checksum in their metadata, written atomically."""
     part = path.with_name(path.name + ".part")
     meta, tensors = meta or {}, {n: t.contiguous() for n, t in tensors.items()}
     # one key: safetensors writes several in any order, and equal weights must be equal files
@@ -82,7 +82,7 @@ def _best_file(folder: Path, step: int) -> Path:
 
 
 class Best:
-    """The weights with the best development score so far; a cut-off run finds them again.
+    """The weights with the best development score so far; a resumed run has them, too.
 
     ``log`` is the list that :func:`training.fit` keeps in its states; ``folder`` holds the
     weights beside them (None when there are no states).
@@ -119,9 +119,7 @@ class Best:
         return step
 
 
-def save_state(
-    folder: Path, step: int, model, optimiser, result, log: list | None, key: str = ""
-) -> None:
+def save_state(folder: Path, step: int, model, optimiser, result, log, key: str) -> None:
     """Save a resumable checkpoint as one safetensors file (no pickle); the newest two are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model/{n}": t for n, t in trained(model).items()}
@@ -131,14 +129,8 @@ def save_state(
     tensors["rng"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng_cuda"] = torch.cuda.get_rng_state()
-    meta = {
-        "step": step,
-        "losses": result.losses,
-        "tokens": result.tokens,
-        "log": log,
-        "key": key,
-        "scale": result.scale,
-    }
+    meta = {"step": step, "losses": result.losses, "tokens": result.tokens}
+    meta |= {"log": log, "key": key, "scale": result.scale}
     tensors = {n: t.cpu() for n, t in tensors.items()}
     save_weights(tensors, folder / f"step{step:08d}.safetensors", {"midway": json.dumps(meta)})
     for old in sorted(folder.glob("step*.safetensors"))[:-2]:
@@ -146,7 +138,7 @@ def save_state(
 
 
 def resume(folder: Path, model, optimiser, result, log: list | None = None, key: str = "") -> int:
-    """Load the newest whole state; a torn one is named and the one before it is tried.
+    """Load the newest complete state; a damaged one is named, and an older one is tried.
 
     A state of other settings, data or code (another ``key``) is removed.
     """

@@ -110,7 +110,7 @@ class Manager(NotebookExecutionManager):
         if final or time.monotonic() - self._saved >= SAVE_EVERY:
             try:
                 write_atomic(self.path, nbformat.writes(self.nb), READ_ONLY if final else None)
-            except OSError as error:  # e.g. disk full: the last whole save stays, work goes on
+            except OSError as error:  # e.g. disk full: keep the last complete file and continue
                 print(f"midway: {self.path}: not saved: {error}", file=sys.stderr)
             self._saved, self._dirty = time.monotonic(), False
 
@@ -150,17 +150,15 @@ class Client(PapermillNotebookClient):
                 self.start_new_kernel(**kwargs)
                 self.start_new_kernel_client()
                 break
-            except (RuntimeError, OSError) as error:
+            except BaseException as error:
                 said = manager.said()
                 self._stop()
                 manager.clear()
+                if not isinstance(error, (RuntimeError, OSError)):
+                    raise
                 if attempt == 2 or self.nb_man.stop:
                     text = f"no kernel could be started, twice: {error}{said}"
                     raise RuntimeError(text) from error
-            except BaseException:
-                self._stop()
-                manager.clear()
-                raise
         try:
             self.papermill_execute_cells()
             self.set_widgets_metadata()
@@ -202,7 +200,7 @@ class Client(PapermillNotebookClient):
     async def _check_raise_for_error(self, cell, cell_index, exec_reply):
         await super()._check_raise_for_error(cell, cell_index, exec_reply)
         for asked in (exec_reply or {}).get("content", {}).get("payload") or []:
-            if asked.get("source") == "ask_exit":  # exit() and quit() only ask; nobody else obeys
+            if asked.get("source") == "ask_exit":  # exit() and quit() only send this request
                 raise CellExecutionError("exit", "SystemExit", "exit() or quit() in a cell")
 
     def _last_words(self) -> str:
@@ -224,14 +222,12 @@ class Client(PapermillNotebookClient):
             # What nbclient sends for an output widget can take the wake-up of a reply that arrives
             # meanwhile, and the cell would never end; asking for events wakes whoever waits.
             cast(Any, self.kc).shell_channel.socket.get(zmq.EVENTS)
-            try:
+            with contextlib.suppress(DeadKernelError):
                 await self._async_check_alive()
-                dead = False
-            except DeadKernelError:
-                dead = True
-            if dead or self.nb_man.stop:
-                self.task_poll_for_reply.cancel()  # ends the cell as if its kernel were dead
-                return
+                if not self.nb_man.stop:
+                    continue
+            self.task_poll_for_reply.cancel()  # ends the cell as if its kernel were dead
+            return
 
     def output(self, outs, msg, display_id, cell_index):
         size = len(str(msg["content"]))

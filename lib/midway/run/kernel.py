@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
+SERVER: Any = multiprocessing.forkserver._forkserver
 LOCK = threading.Lock()  # multiprocessing looks at all children whenever it starts one
 # What an ordinary kernel runs first: it ends with its runner (Linux; elsewhere ipykernel looks now
 # and then, which it cannot while native code runs) and does not import from the working directory.
@@ -60,7 +61,7 @@ def environment(root: Path, threads: int) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
-        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice is none for a headless run
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's advice, useless without a display
         "MIDWAY_ROOT": str(root),
         "MIDWAY_RUNNER": str(os.getpid()),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # what ipykernel sets
@@ -108,24 +109,19 @@ def forking(env: dict[str, str], wanted: bool = True):
     finally:
         os.environ.clear()
         os.environ.update(before)
-    server = _server()
     try:
         yield
     finally:
-        if server._forkserver_pid is not None:
+        if SERVER._forkserver_pid is not None:
             with contextlib.suppress(OSError):
-                os.kill(server._forkserver_pid, signal.SIGKILL)  # its kernels end with it
+                os.kill(SERVER._forkserver_pid, signal.SIGKILL)  # its kernels end with it
             with contextlib.suppress(OSError):
-                server._stop()  # waits for its end, so that its processor time counts as ours
-
-
-def _server() -> Any:
-    return multiprocessing.forkserver._forkserver
+                SERVER._stop()  # waits for its end, so that its processor time counts as ours
 
 
 def _running() -> bool:
     """Whether the fork server runs; multiprocessing would start one with another environment."""
-    pid = _server()._forkserver_pid if FORKS else None
+    pid = SERVER._forkserver_pid if FORKS else None
     if pid is None:
         return False
     try:
@@ -197,7 +193,7 @@ def become(arguments, cwd, env, log, path) -> None:
     os.setsid()  # interrupts go to the group of a kernel
     parent = os.getppid()
     with contextlib.suppress(Exception):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the fork server, as it with the run
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end when the fork server ends
     if os.getppid() != parent:
         os._exit(1)
     for target, name, mode in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_APPEND)):

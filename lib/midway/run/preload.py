@@ -37,4 +37,4 @@ def safe() -> bool:
 
 SAFE = safe()
 gc.collect()
-gc.freeze()  # what is imported stays: no collection need look at it again
+gc.freeze()  # garbage collection skips what has been imported

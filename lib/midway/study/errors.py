@@ -18,7 +18,7 @@ class InputError(Exception):
 
 
 class MissingData(InputError):
-    """One language or split of a task is absent or broken; the others go on without it."""
+    """One language or split of a task is missing or damaged; the study continues without it."""
 
     def __init__(self, task: str, lang: str, split: str, reason: str, where: str = ""):
         self.task, self.lang, self.split, self.reason, self.where = task, lang, split, reason, where
@@ -27,9 +27,9 @@ class MissingData(InputError):
 
 
 class Unreachable(Exception):
-    """Something cannot be had now, but may be had later: the step fails and is tried again.
+    """Something is not available now: the step fails, and the next run tries again.
 
-    retry_after: seconds that the other side asks to wait; final: to ask again at once is no use.
+    retry_after: seconds that the server asks to wait; final: do not try again at once.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None, final: bool = False):
@@ -69,7 +69,7 @@ ESCAPES = {code: f"\\u{code:04x}" for code in CONTROLS}  # as in JSON; tabs and 
 class Visible:
     """A text stream that shows control characters of data instead of obeying them.
 
-    What its encoding lacks is shown as well (PYTHONIOENCODING=ascii and the like).
+    Characters that its encoding lacks are escaped, too (e.g. PYTHONIOENCODING=ascii).
     """
 
     def __init__(self, stream):

@@ -1,4 +1,4 @@
-"""The project's root; whole files: written atomically, hashed once, remembered by size and time."""
+"""The project's root; files: written atomically; hashes are kept while size and time are equal."""
 
 import contextlib
 import functools
@@ -31,7 +31,7 @@ def root() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where Midway keeps what it can make again: $MIDWAY_CACHE, $XDG_CACHE_HOME or ~/.cache."""
+    """Folder of files that Midway can compute again: $MIDWAY_CACHE, $XDG_CACHE_HOME or ~/.cache."""
     if own := os.environ.get("MIDWAY_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -77,7 +77,7 @@ def sha256(path: str | Path) -> str:
 def file_hash(path: str | Path) -> str:
     """Hash of a product: sha256 of its bytes; of an executed notebook, of its cells and outputs.
 
-    Programs that show a notebook save metadata into it, which is no change of what it says.
+    Programs that open a notebook write metadata into it, which does not change its content.
     """
     if Path(path).suffix == ".ipynb":
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -102,7 +102,7 @@ def _joined(value: Any) -> Any:
 
 
 def write_atomic(path: str | Path, content: str | bytes, mode: int | None = None) -> Path:
-    """Write a file that readers see whole or not at all, also after a power cut.
+    """Write a file atomically: readers see all of it or nothing, also after a power cut.
 
     Missing folders are made; ``mode`` is by the umask when not given. Raises OSError (disk full,
     read-only); the old file then stays.

@@ -1,4 +1,4 @@
-"""Answers of the hub: how long one is waited for, and what each means for a study.
+"""Answers of the hub: how long Midway waits, and what each answer means for a study.
 
 :class:`Absent`       not there: no such repository, commit or file. Asking again will not help.
 :class:`Unreachable`  not now: no network, a time-out, 429 or 5xx, a download that was cut off or
@@ -25,9 +25,9 @@ class Absent(Exception):
 
 @lru_cache(maxsize=1)
 def connect() -> None:
-    """Let huggingface_hub's clients wait and try again as this module says, not by themselves.
+    """Let huggingface_hub's clients wait and retry by the rules of this module.
 
-    They would wait for a listing without end, and for as long as any ``Retry-After`` says.
+    By their own rules they wait for a listing for ever, and as long as any ``Retry-After`` says.
     """
     import httpx2
     from huggingface_hub import constants, set_client_factory
@@ -74,7 +74,7 @@ def _pause(headers: Mapping[str, str]) -> float | None:
 
 
 def told(error: Exception, name: str, commit: str, kind: str, listed: bool = False) -> Exception:
-    """Absent, Unreachable or InputError of whatever a download has raised, with its cause.
+    """Absent, Unreachable or InputError for an exception of a download, with its cause.
 
     listed: the hub has listed the files of this commit, so the repository is, or was, there.
     """

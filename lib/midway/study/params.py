@@ -18,10 +18,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from midway.study import tasks, yamlfile
-from midway.study.agreement import agree
 from midway.study.errors import InputError
 from midway.study.files import root
-from midway.study.refusals import change, explain
+from midway.study.refusals import agree, change, explain
 from midway.study.variants import at_dose, near, once, split_dose, split_variant
 
 Phase = Literal["intermediate", "transfer"]
@@ -138,7 +137,7 @@ class Override(Strict):
 
 
 class Intermediate(Training):
-    """English intermediate training and what is measured on the way."""
+    """English intermediate training and the measurements during it."""
 
     variants: list[str] = ["none", "mnli", "squad1"]  # tasks, none, multi; with suffixes
     checkpoints: int = Field(5, ge=1, le=100)  # points of training at which metrics are taken
@@ -235,7 +234,7 @@ class Study(Strict):
         return self
 
     def fold(self) -> dict:
-        """The study as plain Python values, every default spelled out."""
+        """The study as plain Python values, defaults included."""
         return self.model_dump(mode="json")
 
     def training(self, phase: Phase, task: str) -> Training:
@@ -248,7 +247,7 @@ class Study(Strict):
         return Training(**base | own)
 
     def doses(self, variant: str) -> list[float]:
-        """Shares of a variant's training that are carried to the targets; the last is 1."""
+        """Shares of a variant's training at which it is transferred; the last is 1."""
         own = variant.split("+")[0] != "none"
         if own and (not self.intermediate.dosed or variant in self.intermediate.dosed):
             return list(self.intermediate.doses)

@@ -1,4 +1,4 @@
-"""Files of a repository on the hub at one commit: downloaded once, verified, from no other commit.
+"""Files of a repository on the hub at one commit: downloaded once and verified.
 
 huggingface_hub keeps a commit's listing in its cache: a repository costs one request for it and one
 download per file, whatever the number of jobs. Files are compared with the listed hashes when they
@@ -43,16 +43,16 @@ def files(name: str, commit: str, choose: Choose, kind: str = "dataset") -> list
 
 
 def _patiently(attempt: Callable, waits):
-    """What ``attempt`` returns, tried again after each of ``waits`` while it is Unreachable."""
-    for wait in (*waits, None):
+    """Result of ``attempt``; after Unreachable it is tried again, after each of ``waits``."""
+    for wait in waits:
         try:
             return attempt()
         except Unreachable as error:
-            pause = max(wait or 0, error.retry_after or 0)
-            if wait is None or error.final or pause > PATIENCE:
+            pause = max(wait, error.retry_after or 0)
+            if error.final or pause > PATIENCE:
                 raise
             time.sleep(pause)
-    raise AssertionError  # the last turn has returned or raised
+    return attempt()
 
 
 def listing(name: str, commit: str, kind: str = "dataset", waits=()) -> dict | None:
@@ -84,7 +84,7 @@ def unreachable() -> str:
 
 
 def here(name: str, commit: str, choose: Choose, kind: str = "dataset") -> list[Path] | None:
-    """The chosen files where all of them are in the cache, else None. No request, no hashing."""
+    """The chosen files if all of them are in the cache, else None. No request, no hashing."""
     tree, folder = _tree(name, commit, kind), snapshot(name, commit, kind)
     if tree is None:  # filled by another program: what it left must be whole by its names
         there = (p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file())

@@ -69,7 +69,7 @@ def rows(task: str, split: str, lang: str, size: int | None = None, seed: int = 
     size = SIZES[split] if size is None else size
     kept = cache_folder() / f"mini-{_code()}" / f"{task}-{split}-{lang}-{size}-{seed}.json"
     if REGISTRY[task][0] != "packs":  # which depend on what is installed
-        with contextlib.suppress(OSError, ValueError):  # not there, torn
+        with contextlib.suppress(OSError, ValueError):  # missing or damaged
             return json.loads(kept.read_text(encoding="utf-8"))
     made = [{**row, "lang": lang} for row in module(task).make(task, split, lang, size, seed)]
     if REGISTRY[task][0] != "packs":
@@ -80,7 +80,7 @@ def rows(task: str, split: str, lang: str, size: int | None = None, seed: int = 
 
 @cache
 def _code() -> str:
-    """Hash of what rows are made by, so that none is kept longer: these files and CLDR."""
+    """Hash of the code and data that make the rows: these files and CLDR."""
     files = sorted(p for p in Path(__file__).parent.rglob("*") if p.suffix in (".py", ".yaml"))
     return digest([version("babel"), *(sha256(path) for path in files)])[:12]
 
