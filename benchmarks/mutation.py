@@ -39,6 +39,7 @@ TESTS = {  # the quickest first
     "correlation.families": f"{C}inference.py",
     "correlation.choice": f"{C}choice.py",
     "correlation.words": f"{C}words.py",
+    "correlation.advice": f"{C}words.py {C}recommend.py {C}design.py",
     "correlation.tables": f"{C}tables.py",
     "correlation.arrays": f"{C}tables.py {C}within.py",
     "correlation.reliability": f"{C}reliability.py",

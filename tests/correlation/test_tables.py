@@ -208,6 +208,7 @@ def test_columns_of_outcomes_by_hand(folder):
         results = json.loads(path.read_text(encoding="utf-8"))["results"]["targets"][target]
         return {k: m[tasks.get(target).metric] for k, m in results["languages"].items()}
 
+    assert list(tables.outcomes(folder)) == tables.OUTCOME
     known = {}
     for target in synthetic.TARGETS:
         ours, base = values("ccg", target), values("none", target)

@@ -193,8 +193,8 @@ def test_choice_has_no_verdict_from_the_data_it_was_chosen_on():
         "no intermediate task had a measured gain above zero"
         in advice.choice(pd.DataFrame(harm))[-1]
     )
-    assert "fewer than two tasks" in advice.choice(pd.DataFrame(ROWS), "xnli")[0]
-    assert "No predictor covers" in advice.choice(pd.DataFrame(ROWS[:1]))[0]
+    assert "judged for xnli: fewer than two" in advice.choice(pd.DataFrame(ROWS), "xnli")[0]
+    assert "covers the variants of the average" in advice.choice(pd.DataFrame(ROWS[:1]))[0]
 
 
 def test_only_a_nested_choice_predicts():
@@ -454,3 +454,5 @@ def test_specifications_word_for_word():
         "the sign of rho is always the same (3 specifications, in this study +0.00 to +0.50)."
     )
     assert advice.specification(table, "english") == []
+    two = pd.concat([table, table.assign(predictor="loss")])  # in the table's order
+    assert [line.partition(":")[0] for line in advice.specification(two)] == ["main", "loss"]
