@@ -20,9 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--draft", action="store_true", help="leave no record")
     a = parser.parse_args(argv)
     stop, sid = Stop(), steps.StepId(a.step, a.variant, a.seed, a.part)
-    on_signals(stop)
     try:
-        outcome = run_step(sid, a.study, a.draft, stop)
+        with on_signals(stop):
+            outcome = run_step(sid, a.study, a.draft, stop)
     except InputError as error:
         print(f"midway: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 import toy
-from midway.run import hashes, inputs
+from midway.run import hashes
 from midway.run.steps import StepId
 from midway.study import params
 
@@ -129,27 +129,27 @@ def test_official_files_are_hashed_by_content(study, tmp_path):
     """Another file under the same name is other data; a touched one is not."""
     made = study(data__source="local", data__root="data")
     path = tmp_path / "data/download/XNLI-1.0/xnli.test.tsv"
-    assert inputs.data_hashes(made, ["xnli"]) == {"xnli": "absent"}
+    assert hashes.data_hashes(made, ["xnli"]) == {"xnli": "absent"}
     path.parent.mkdir(parents=True)
     path.write_text("a\tb\tneutral\n")
     index = tmp_path / "index.json"
-    first = inputs.data_hashes(made, ["xnli"], index)
+    first = hashes.data_hashes(made, ["xnli"], index)
     assert first["xnli"] != "absent" and json.loads(index.read_text())
     path.touch()
-    assert inputs.data_hashes(made, ["xnli"], index) == first
+    assert hashes.data_hashes(made, ["xnli"], index) == first
     path.write_text("a\tb\tentailment\n")
-    assert inputs.data_hashes(made, ["xnli"], index) != first
+    assert hashes.data_hashes(made, ["xnli"], index) != first
 
 
 def test_the_files_of_a_local_encoder_are_hashed(study, tmp_path):
     made = study(encoder__kind="path", encoder__path="enc")
     with pytest.raises(hashes.InputError, match="not a folder"):
-        inputs.encoder_hash(made)
+        hashes.encoder_hash(made)
     (tmp_path / "enc").mkdir()
     (tmp_path / "enc" / "model.safetensors").write_bytes(b"1")
-    first = inputs.encoder_hash(made)
+    first = hashes.encoder_hash(made)
     (tmp_path / "enc" / "model.safetensors").write_bytes(b"22")
-    assert inputs.encoder_hash(made) != first
+    assert hashes.encoder_hash(made) != first
 
 
 def test_every_target_has_a_key_of_its_own(study):

@@ -160,7 +160,7 @@ def test_a_torn_lock_file_is_no_obstacle(tmp_path):
 
 PROFILES = {
     "executor: slurm\nqueue: gpu": "unknown key 'queue'",
-    "executor: slurm\njobs: many": "jobs: found 'many', expected int",
+    "executor: slurm\njobs: many": "jobs: found 'many'; input should be a valid integer",
     "jobs: 3": "executor is missing",
     "executor: slurm\nsteps: {02: {mem_gb: 3}}": "steps: unknown step",
     "executor: nowhere.Pool": "executor nowhere.Pool: No module named 'nowhere'",

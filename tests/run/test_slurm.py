@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from midway.run import slurm
+from midway.run import engine, slurm
 from midway.run.status import Stop, me
 from midway.run.steps import StepId
 from midway.study.errors import InputError
@@ -32,7 +32,7 @@ def cluster(tmp_path, monkeypatch):
 
 
 def made(folder, **settings):
-    return slurm.Slurm(folder, Stop(), SETTINGS | settings, me())
+    return slurm.Slurm(folder, Stop(), engine.Profile(**SETTINGS | settings), me())
 
 
 def test_jobs_of_a_study_have_a_name_of_their_own(tmp_path, cluster):

@@ -7,17 +7,9 @@ from itertools import takewhile
 
 import click
 
-from midway.cli.group import (
-    FILE,
-    a_folder,
-    argument,
-    as_json,
-    folder_of,
-    in_project,
-    option,
-    verb,
-)
+from midway.cli.group import FILE, a_folder, argument, as_json, in_project, option, outputs, verb
 from midway.study.errors import InputError
+from midway.study.files import root
 
 LISTS = ("tasks", "encoders", "params")
 
@@ -77,7 +69,6 @@ def correlate(table, **options):
 @as_json
 def recommend(folder, target, predictor, budget, as_json):
     """Show which intermediate task is expected to help most, and how certain that is."""
-    folder = folder_of(folder)
     from midway.correlation import recommend as choosing
 
     if find_spec("datasets") is None:
@@ -87,7 +78,7 @@ def recommend(folder, target, predictor, budget, as_json):
 
 
 @verb("design outputs/mini --effect 0.6 --tests 3")
-@argument("folder", type=FILE, required=False)
+@outputs(required=False)
 @option("--effect", default=0.5, show_default=True, help="True correlation to find.")
 @option("--power", default=0.8, show_default=True, help="Share of studies that find it.")
 @option("--tests", default=1, show_default=True, help="Pairs that are tested.")
@@ -102,22 +93,21 @@ def design(folder, effect, power, tests, alpha, as_json):
         raise InputError(f"--tests: found {tests}, expected at least 1")
     from midway.correlation import design as planning
 
-    parts = planning.of_study(folder_of(folder)) if folder else planning.Parts()
+    parts = planning.of_study(folder) if folder else planning.Parts()
     print(planning.show(parts, as_json, effect=effect, aim=power, alpha=alpha, tests=tests))
 
 
 @verb("compare outputs/mini outputs/other")
 @a_folder
-@argument("other", type=FILE)
+@outputs("other")
 def compare(folder, other):
     """Put two studies side by side: settings, gains, correlations."""
-    first, other = folder_of(folder), folder_of(other)
     from midway.report import compare as side
 
-    found = side.compare(first, other)
+    found = side.compare(folder, other)
     print(side.text(found))
-    path = first.parent / f"compare_{first.name}_{other.name}.html"
-    print(side.write(found, first, other, path))
+    path = folder.parent / f"compare_{folder.name}_{other.name}.html"
+    print(side.write(found, folder, other, path))
 
 
 @verb("list tasks", "list encoders", "list params", name="list")
@@ -138,8 +128,6 @@ def list_(what):
             shapes = architectures.SHAPES.items()
             rows = [(name, shape.cls.rpartition(".")[2]) for name, shape in shapes]
         else:
-            from midway.study.files import root
-
             in_project("list params")
             rows = []
             for file in sorted((root() / "params").glob("*.yaml")):

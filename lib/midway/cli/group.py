@@ -1,5 +1,6 @@
 """The command's verbs as a group of click, and what several verbs share."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import click
 
 from midway import __version__
 from midway.study.errors import InputError, meant
+from midway.study.files import root
 
 EPILOG = """\b
 examples:
@@ -22,7 +24,7 @@ examples:
 \b
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
-IN_PROJECT = (*"run plan status report audit seal crate doctor fetch".split(), "list params")
+IN_PROJECT = (*"run plan status report audit seal doctor fetch".split(), "list params")
 ORDER = (  # in which they are needed
     *("run", "plan", "status", "report", "clean", "audit", "seal", "crate", "doctor", "fetch"),
     *("recommend", "design", "compare", "correlate", "score", "list", "completion"),
@@ -65,10 +67,33 @@ def verb(*examples, name=None):
     return lambda function: verbs.command(name, epilog=text)(function)
 
 
+def outputs(name: str = "folder", required: bool = True):
+    """An argument: a study's outputs folder, checked."""
+
+    def checked(ctx, _param, value):
+        found = value and folder_of(value)
+        in_project(ctx.info_name)
+        return found
+
+    return argument(name, type=FILE, callback=checked, required=required)
+
+
+def a_study(function):
+    """A params file and ``--set``, of which the verb gets the study."""
+
+    @functools.wraps(function)
+    def verb(params, changes_, **options):
+        from midway.study import params as settings
+
+        study = settings.load(params, changes_)
+        in_project(function.__name__)
+        return function(study, **options)
+
+    return argument("params", type=FILE)(changed(verb))
+
+
 option, argument = click.option, click.argument
-as_json = option("--json", "as_json", is_flag=True, help="Print JSON.")
-a_study = argument("params", type=FILE)
-a_folder = argument("folder", type=FILE)
+as_json, a_folder = option("--json", "as_json", is_flag=True, help="Print JSON."), outputs()
 changed = option(
     "--set",
     "changes_",
@@ -107,8 +132,6 @@ def changes(pairs) -> dict[str, object]:
 
 def in_project(name: str) -> None:
     """InputError where a verb needs the project's notebooks and there are none."""
-    from midway.study.files import root
-
     if name in IN_PROJECT and not (root() / "notebooks").is_dir():
         raise InputError(
             f"{name} needs the project's folder (notebooks/, params/), which {root()} is not: use "
@@ -116,20 +139,10 @@ def in_project(name: str) -> None:
         )
 
 
-def study_of(path: Path, changes_: dict, name: str):
-    """The study of a params file with the changes of ``--set``."""
-    from midway.study import params
-
-    study = params.load(path, changes_)
-    in_project(name)
-    return study
-
-
 def folder_of(folder: Path) -> Path:
     """A study's outputs folder; InputError when it is none."""
     if not (folder / "params.yaml").is_file():
         from midway.study import yamlfile
-        from midway.study.files import root
 
         found = (root() / "outputs").glob("*/params.yaml")
         newest = sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)[:6]

@@ -1,20 +1,10 @@
 """Verbs of a study: run, plan, status, report, clean, audit, seal, doctor, fetch."""
 
 import os
+import shutil
+from pathlib import Path
 
-from midway.cli.group import (
-    a_folder,
-    a_study,
-    as_json,
-    changed,
-    folder_of,
-    forced,
-    in_project,
-    option,
-    say_json,
-    study_of,
-    verb,
-)
+from midway.cli.group import a_folder, a_study, as_json, forced, option, say_json, verb
 from midway.study.errors import InputError
 
 
@@ -24,16 +14,14 @@ from midway.study.errors import InputError
     "run params/smoke.yaml --force 02_transfer/mnli --until 03_correlation",
 )
 @a_study
-@changed
 @option("--cores", type=int, help="Cores to use; all that this process may use by default.")
 @option("--profile", help="A file of profiles/, e.g. slurm.")
 @option("--until", metavar="STEP", help="Stop after this stage, e.g. 02_transfer.")
 @forced
 @option("-n", "--dry-run", is_flag=True, help="Only show the plan.")
 @option("-v", "--verbose", is_flag=True, help="First say why each step runs.")
-def run(params, changes_, cores, profile, until, force, dry_run, verbose):
+def run(study, cores, profile, until, force, dry_run, verbose):
     """Run what a study still needs, up to its report; resumes a run that was stopped."""
-    study = study_of(params, changes_, "run")
     if cores is not None and cores < 1:
         raise InputError(f"--cores: found {cores}, expected at least 1")
     from midway.run import engine, schedule
@@ -48,17 +36,15 @@ def run(params, changes_, cores, profile, until, force, dry_run, verbose):
 
 @verb("plan params/mini.yaml", "plan params/xlmr_large.yaml --cost --peak-tflops 125")
 @a_study
-@changed
 @as_json
 @forced
 @option("--cost", is_flag=True, help="Show the estimated cost: steps, tokens, FLOPs, GPU-hours.")
 @option("--peak-tflops", default=312.0, show_default=True, help="TFLOP/s of your GPU (A100: 312).")
 @option("--utilisation", default=0.35, show_default=True, help="Share of it that training gets.")
-def plan(params, changes_, as_json, force, cost, peak_tflops, utilisation):
+def plan(study, as_json, force, cost, peak_tflops, utilisation):
     """Show every step: new, done or changed, and why; start nothing."""
     if as_json and cost:
         raise InputError("--cost is text only: leave out --json")
-    study = study_of(params, changes_, "plan")
     if cost:  # asked before the data are there
         from midway.run import cost as costs
 
@@ -85,28 +71,20 @@ def show_plan(study, force, stages=None, as_json=False, summary=False):
 @as_json
 def status(folder, as_json):
     """Show how every step of a study ended."""
-    folder = folder_of(folder)
-    in_project("status")
-    from midway.run import missing
     from midway.run import plan as planning
-    from midway.study import params
+    from midway.study.params import load
 
     rows = planning.status(folder)
     if as_json:
         return say_json(rows)
-    print(
-        planning.matrix(rows),
-        *missing.without(params.load(folder / "params.yaml"), folder),
-        sep="\n",
-    )
+    missing = planning.without(load(folder / "params.yaml"), folder)
+    print(planning.matrix(rows), *missing, sep="\n")
 
 
 @verb("report outputs/mini")
 @a_folder
 def report(folder):
     """Build a study's report (index.html) again from what is finished; nothing else runs."""
-    folder = folder_of(folder)
-    in_project("report")
     from midway.run import record, schedule
 
     os.environ[record.BY_HAND] = "1"
@@ -117,9 +95,6 @@ def report(folder):
 @a_folder
 def clean(folder):
     """Delete a study's cache, which a later run builds again; results and weights stay."""
-    folder = folder_of(folder)
-    import shutil
-
     from midway.run.status import lock
 
     freed = 0
@@ -136,8 +111,6 @@ def clean(folder):
 @as_json
 def audit(folder, rerun, as_json):
     """Check that records, notebooks, files and params agree."""
-    folder = folder_of(folder)
-    in_project("audit")
     from midway.run import audit as auditing
 
     found = auditing.rerun(folder, rerun) if rerun else auditing.audit(folder)
@@ -150,10 +123,6 @@ def audit(folder, rerun, as_json):
 @option("--key", required=True, help="Your private SSH key, as for signing git commits.")
 def seal(folder, key):
     """Sign a study whose audit finds no problem; audit then checks the signature."""
-    folder = folder_of(folder)
-    in_project("seal")
-    from pathlib import Path
-
     from midway.run import audit as auditing
     from midway.run import seal as sealing
 
@@ -169,7 +138,6 @@ def seal(folder, key):
 @a_folder
 def crate(folder):
     """Describe a study's records as an RO-Crate (workflow run profile), for other tools."""
-    folder = folder_of(folder)
     from midway.run import crate as crates
 
     print(crates.write(folder))
@@ -177,10 +145,8 @@ def crate(folder):
 
 @verb("doctor params/mini.yaml", "doctor params/local_sample.yaml --set data.root=/path/to/data")
 @a_study
-@changed
-def doctor(params, changes_):
+def doctor(study):
     """Check encoder, data, disk, device and versions before a run."""
-    study = study_of(params, changes_, "doctor")
     from midway.run import doctor as checking
 
     rows = checking.checks(study)
@@ -190,10 +156,8 @@ def doctor(params, changes_):
 
 @verb("fetch params/hub_laptop.yaml", "fetch params/xlmr_large.yaml --set data.root=data")
 @a_study
-@changed
-def fetch(params, changes_):
+def fetch(study):
     """Download everything that a study reads, so that it can run without a network."""
-    study = study_of(params, changes_, "fetch")
     from midway.run import fetch as fetching
 
     return fetching.fetch(study)

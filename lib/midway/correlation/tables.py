@@ -170,12 +170,10 @@ def predictors(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
             metrics["train_size"] = summary.get("train_size")
             dose = point.get("dose", np.nan)
             if i == len(points) - 1:
-                dose = 1.0
-                metrics["steps_to_90"] = summary.get("steps_to_90")
-            for key, value in metrics.items():
-                if value is not None:
-                    run = [record["variant"], dose, record["seed"]]
-                    rows.append([*run, point["step"], point["fraction"], key, value, None, name])
+                dose, metrics["steps_to_90"] = 1.0, summary.get("steps_to_90")
+            run = [record["variant"], dose, record["seed"], point["step"], point["fraction"]]
+            known = [(k, v) for k, v in metrics.items() if v is not None]
+            rows += [[*run, *item, None, name] for item in known]
     done, more = read_records(study_dir, "02_transfer", but)
     for path, record in done:
         name = path.relative_to(study_dir).as_posix()

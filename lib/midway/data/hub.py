@@ -117,9 +117,8 @@ def _table(part: dict):
         raise Broken(f"{_name(part)}: {files}: {reason}") from None
     for column, value in part.get("where", {}).items():  # by column: far faster than by row
         if column not in table.column_names:
-            raise Broken(
-                f"{_name(part)}: no column {column!r} (found: {', '.join(table.column_names)})"
-            )
+            have = ", ".join(table.column_names)
+            raise Broken(f"{_name(part)}: no column {column!r} (found: {have})")
         found = [cells.matches(v, value) for v in table[column]]
         table = table.select([i for i, keep in enumerate(found) if keep])
     return table
@@ -163,8 +162,5 @@ def _pairs(part: dict, table, name: str):
             sides[side].setdefault(key, (number, cells.get(row, columns[side])))
     for side, found in sides.items():
         for key, (number, sentence) in sorted(found.items()):
-            row = {"id": key, "side": side, "text": sentence}
-            yield (
-                f"{name}: row {number}",
-                row | {"gold": links.get(key, []) if side == "source" else []},
-            )
+            gold = links.get(key, []) if side == "source" else []
+            yield f"{name}: row {number}", {"id": key, "side": side, "text": sentence, "gold": gold}

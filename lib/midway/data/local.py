@@ -24,6 +24,7 @@ from pathlib import Path
 
 from midway.data import canonical, readers
 from midway.kinds.raw import Broken
+from midway.study import tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.tasks import Card
 
@@ -49,11 +50,9 @@ def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
             absent.append(str(error))
         except Unlabelled as error:
             stripped.append(str(error))
-        except Broken as error:
-            raise MissingData(card.name, lang, split, str(error), card.get) from None
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}"
-            raise MissingData(card.name, lang, split, reason, card.get) from None
+        except (Broken, OSError) as error:
+            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+            raise MissingData(card.name, lang, split, str(why), card.get) from None
     if stripped:
         reason = "; ".join(stripped)
     elif absent:
@@ -76,8 +75,6 @@ def folder(root: str | Path) -> Path:
 
 def files(task: str, root: str | Path) -> list[Path]:
     """Every file under root that this task's rows may come from, in any language (for hashes)."""
-    from midway.study import tasks
-
     card, found = tasks.get(task), set()
     for lay in card.local.get("layouts", ()):
         for split in ("train", "dev", "test"):

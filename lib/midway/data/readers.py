@@ -68,10 +68,8 @@ def _tsv(part: dict, path: Path, shown: str) -> Rows:
     names = found[0].split("\t") if part.get("header") else None
     width = set(part.get("width", ())) or {len(names or found[0].split("\t"))}
     if names:
-        for column in [*part.get("columns", {}).values(), *part.get("where", {})]:
-            if column not in names and not part.get("unlabelled"):
-                have = ", ".join(names)[:120]
-                raise Broken(f"{shown}: line 1: no column {column!r} (found: {have})")
+        wanted = [*part.get("columns", {}).values(), *part.get("where", {})]
+        _header(names, [] if part.get("unlabelled") else wanted, shown)
     elif len(first := found[0].split("\t")) in width:
         width = {len(first)}  # as wide as the first line, so an incomplete last line is seen
     left = part.get("broken", 0)
@@ -88,6 +86,13 @@ def _tsv(part: dict, path: Path, shown: str) -> Rows:
         yield f"{shown}: line {number}", dict(zip(names or range(len(fields)), fields, strict=True))
 
 
+def _header(names: list[str], wanted, shown: str) -> None:
+    for column in wanted:
+        if column not in names:
+            have = ", ".join(names)[:120]
+            raise Broken(f"{shown}: line 1: no column {column!r} (found: {have})")
+
+
 def _unquote(field: str) -> str:
     """Undo csv's quoting of one field. A writer quotes a field because it holds a quote, which is
     then doubled; without one, quotes around a field are the sentence's own."""
@@ -100,9 +105,7 @@ def _csv(part: dict, path: Path, shown: str) -> Rows:
     reader = csv.reader(io.StringIO(content(path, shown), newline=""), strict=True)
     try:
         names = next(reader)
-        for column in part.get("columns", {}).values():
-            if column not in names:
-                raise Broken(f"{shown}: line 1: no column {column!r} (found: {', '.join(names)})")
+        _header(names, part.get("columns", {}).values(), shown)
         for fields in reader:
             place = f"{shown}: line {reader.line_num}"
             if len(fields) != len(names):
@@ -234,10 +237,8 @@ def _bucc(part: dict, paths: list[Path], root: Path) -> Rows:
             if keep is None or key in keep:
                 links = gold.get(key, []) if kind == "source" else []
                 links = [link for link in links if keep is None or link in keep]
-                yield (
-                    f"{name}: id {key}",
-                    {"id": key, "side": kind, "text": sentence, "gold": links},
-                )
+                row = {"id": key, "side": kind, "text": sentence, "gold": links}
+                yield f"{name}: id {key}", row
 
 
 def _identified(path: Path, shown: str) -> dict[str, str]:

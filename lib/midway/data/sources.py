@@ -21,19 +21,13 @@ Examples
 import hashlib
 import random
 
+from midway.data import hub, local, mini, readers
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.tasks import SPLITS, Card
 
 
-def load(
-    task: str,
-    split: str,
-    lang: str,
-    data: params.Data,
-    size: int | None = None,
-    seed: int = 0,
-):
+def load(task: str, split: str, lang: str, data: params.Data, size: int | None = None, seed=0):
     """One split of a task in one language as a ``datasets.Dataset`` (schema above).
 
     size: train: a random subset that depends on ``seed`` only; dev: a fixed one; test: the first
@@ -46,16 +40,10 @@ def load(
     """
     card, where = _read(task, split, lang, data)
     if where == "mini":
-        from midway.data import mini
-
         return mini.load(card.name, split, lang, size, 1000 * data.seed + seed)
     if where == "local":
-        from midway.data import local
-
         made = local.load(card, split, lang, data.folder)
     else:
-        from midway.data import hub
-
         made = hub.load(card, split, lang, size, seed)
     if split == "train" and size is not None and size < len(made):
         return _dataset(card.kind, _draw(card.kind, made, size, seed, tasks.get(task).role))
@@ -65,8 +53,6 @@ def load(
 def languages(task: str, data: params.Data) -> tuple[str, ...]:
     """The languages in which this source may have rows of a task."""
     if source(tasks.get(task), data) == "mini":
-        from midway.data import mini
-
         return mini.languages(task)
     return tasks.get(task).languages
 
@@ -98,12 +84,8 @@ def sentences(data: params.Data, size: int = 400) -> dict[str, list[str]]:
     ``<data.root>/download/mlm/<lang>.txt``. Raises MissingData when there are none.
     """
     if data.source == "mini":
-        from midway.data import mini
-
         made = {lang: mini.rows("xnli", "train", lang, size, 9999) for lang in mini.LANGUAGES}
         return {lang: [row["text_a"] for row in rows] for lang, rows in made.items()}
-    from midway.data import readers
-
     where = data.folder / "download" / "mlm"
     try:
         found = {p.stem: readers.lines(p, str(p)) for p in sorted(where.glob("*.txt"))}
@@ -119,8 +101,6 @@ def on_hub(task: str, split: str, lang: str, data: params.Data) -> list[dict]:
     """Tables of the hub that a split is read from; none where it is not. Raises as load does."""
     card, where = _read(task, split, lang, data)
     if where == "hub":
-        from midway.data import hub
-
         return hub.parts(card, split, lang)
     if where == "local":
         load(task, split, lang, data)
@@ -136,15 +116,11 @@ def source(card: Card, data: params.Data) -> str:
     """
     if not data.root:
         return data.source
-    if data.source == "mini":
-        from midway.data import mini
-
-        return "mini" if card.name in mini.REGISTRY else "local"
-    if data.source == "local":
-        return "local"
-    from midway.data import local
-
-    return "local" if local.present(card, local.folder(data.folder)) else "hub"
+    if data.source == "mini" and card.name in mini.REGISTRY:
+        return "mini"
+    if data.source == "hub" and not local.present(card, local.folder(data.folder)):
+        return "hub"
+    return "local"
 
 
 def note(card: Card, data: params.Data) -> str:
@@ -155,15 +131,11 @@ def note(card: Card, data: params.Data) -> str:
 def refuse(study: params.Study) -> None:
     """InputError, before anything starts, if a source cannot have the data of a study."""
     if study.data.root:
-        from midway.data import local
-
         local.folder(study.data.folder)
     if study.data.source == "local":
         return
-    asked = {
-        "intermediate.variants": [params.split_variant(v)[0] for v in study.intermediate.variants]
-    }
-    asked["transfer.targets"] = study.transfer.targets
+    bases = [params.split_variant(v)[0] for v in study.intermediate.variants]
+    asked = {"intermediate.variants": bases, "transfer.targets": study.transfer.targets}
     for key, names in asked.items():
         for card in (tasks.get(n) for n in names if n not in ("none", "multi")):
             if not card.hub and source(card, study.data) == "hub":
@@ -221,19 +193,14 @@ def _subset(kind: str, made: list[dict], split: str, size: int | None) -> list[d
     source = [row for row in made if row["side"] == "source"][:size]
     wanted = {link for row in source for link in row["gold"]}
     target = [row for row in made if row["side"] == "target"]
-    spare = max(0, size - len(wanted))
-    for row in target:
-        if row["id"] not in wanted and spare:
-            wanted.add(row["id"])
-            spare -= 1
+    others = [row["id"] for row in target if row["id"] not in wanted]
+    wanted.update(others[: max(0, size - len(wanted))])
     return source + [row for row in target if row["id"] in wanted]
 
 
 def _dataset(kind: str, made: list[dict]):
     from datasets import Dataset, Features
 
-    from midway.data.mini import features
-
-    known = features(kind)
+    known = mini.features(kind)
     columns = {key: [row[key] for row in made] for key in known}
     return Dataset.from_dict(columns, features=Features(known))

@@ -10,15 +10,12 @@ from midway.encoder import architectures
 from midway.study import repository
 from midway.study.errors import InputError
 
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+    *("tokenizer.json", *TOKENIZER_SETTINGS, "vocab.txt"),
     "sentencepiece.bpe.model",  # XLM-R
     "sentencepiece.model",  # RemBERT
     "spm.model",  # DeBERTa
-    "vocab.txt",
 )
 ROLES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SPECIAL = {  # where a checkpoint's tokenizer files do not say
@@ -53,27 +50,27 @@ def check_folder(folder: Path, key: str) -> dict:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         architectures.check(settings, key)
     except FileNotFoundError:
-        raise InputError(
-            f"{key}: {folder} has no config.json; save_pretrained() writes it"
-        ) from None
+        reason = f"{folder} has no config.json; save_pretrained() writes it"
+        raise InputError(f"{key}: {reason}") from None
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{key}: config.json cannot be read ({error})") from None
     if not isinstance(settings.get("num_hidden_layers"), int):
         raise InputError(f"{key}: config.json has no num_hidden_layers")
     if not list(folder.glob("model*.safetensors")):
-        pickled = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt")]
-        found = (
-            f"only {pickled[0].name}, which can run code when opened" if pickled else "no weights"
-        )
         raise InputError(
-            f"{key}: {folder} holds {found}; provide model.safetensors "
-            "(save_pretrained() of current transformers writes it)"
+            f"{key}: {folder} holds {_instead(p.name for p in folder.iterdir())}; provide "
+            "model.safetensors (save_pretrained() of current transformers writes it)"
         )
-    settings_only = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-    if not any((folder / n).exists() for n in TOKENIZER_FILES if n not in settings_only):
+    if not any((folder / n).exists() for n in TOKENIZER_FILES if n not in TOKENIZER_SETTINGS):
         raise InputError(f"{key}: {folder} holds no tokenizer; provide tokenizer.json")
     _weights(folder, settings["num_hidden_layers"], key)
     return settings
+
+
+def _instead(names) -> str:
+    """What there is where model.safetensors is not."""
+    pickled = [n for n in sorted(names) if "/" not in n and n.endswith((".bin", ".pt", ".ckpt"))]
+    return f"only {pickled[0]}, which can run code when opened" if pickled else "no weights"
 
 
 def hub_folder(name: str, revision: str) -> Path:
@@ -104,8 +101,7 @@ def wanted(names: list[str]) -> list[str]:
         n for n in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", n)
     ]
     if not weights:
-        pickled = [n for n in names if "/" not in n and n.endswith((".bin", ".pt", ".ckpt"))]
-        found = f"only {pickled[0]}, which can run code when opened" if pickled else "no weights"
+        found = _instead(names)
         raise repository.Absent(f"this commit holds {found}; choose one with model.safetensors")
     if "config.json" not in names:
         raise repository.Absent("this commit has no config.json: not a model of transformers")
@@ -119,20 +115,14 @@ def load(folder: Path, settings: dict, changes: dict, key: str):
 
     kind = settings["model_type"]
     shape, cls = architectures.SHAPES[kind], architectures.model_class(kind)
-    options = {"add_pooling_layer": False} if shape.pooler else {}
+    options: dict = {"use_safetensors": True, "trust_remote_code": False}
+    options["output_loading_info"] = True
+    options |= {"attn_implementation": "sdpa" if shape.fused else "eager", "dtype": torch.float32}
+    options |= {"add_pooling_layer": False} if shape.pooler else {}
     try:
         with _quiet():
             config = cls.config_class.from_pretrained(folder, **changes)
-            model, report = cls.from_pretrained(
-                folder,
-                config=config,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                attn_implementation="sdpa" if shape.fused else "eager",
-                output_loading_info=True,
-                **options,
-            )
+            model, report = cls.from_pretrained(folder, config=config, **options)
     except Exception as error:  # of transformers and safetensors: they share no base
         raise _unloadable(error, key) from error
     if missing := sorted(report["missing_keys"]):

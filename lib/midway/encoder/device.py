@@ -54,9 +54,8 @@ def setup(compute) -> Machine:
         fast = torch.cuda.is_bf16_supported()
     else:
         fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    precision = compute.precision
-    if precision == "auto":
-        precision = "bf16" if fast else "fp32"
+    best = "bf16" if fast else "fp32"
+    precision = best if compute.precision == "auto" else compute.precision
     if precision == "fp16" and device == "cpu":
         raise InputError("compute.precision: fp16 needs a GPU; use bf16, fp32 or auto")
     level = "bitwise on this machine and thread count" if device == "cpu" else "seeded"
@@ -88,12 +87,11 @@ class Inputs:
             self.trunk, self.pooled = self._kept(cache)
 
     def _kept(self, cache: Path) -> tuple[np.ndarray, np.ndarray]:
-        digest = hashlib.sha256()
-        m = self.machine
-        parts = (self.model.fingerprint, m.device, m.precision, m.threads, m.eval_tokens)
-        for part in (*parts, torch.__version__, *(file.read_text("utf-8") for file in CODE)):
-            digest.update(f"{part} ".encode())
-        digest.update(f"{self.model.options.frozen_layers} {self.model.options.pooling}".encode())
+        m, options = self.machine, self.model.options
+        made_by = (m.device, m.precision, m.threads, m.eval_tokens, torch.__version__)
+        parts = self.model.fingerprint, *made_by, options.frozen_layers, options.pooling
+        code = (file.read_text("utf-8") for file in CODE)
+        digest = hashlib.sha256(" ".join([*map(str, parts), *code]).encode())
         digest.update(np.concatenate(self.features.sequences).astype(np.int32).tobytes())
         digest.update(self.starts.tobytes())
         if self.features.types is not None:

@@ -8,18 +8,15 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from safetensors import safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from midway.encoder import architectures, checkpoints, packaged
+from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import cache_folder, digest, file_hashes
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-    from midway.study import params
 
 WORDS = "embeddings.word_embeddings.weight"
 DIGESTS = "digests.json"  # in the cache: large files are hashed once, not at each start
@@ -34,8 +31,8 @@ class Encoded:
     sequence, specials included.
     """
 
-    model: "PreTrainedModel"
-    tokenizer: "PreTrainedTokenizerFast"
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
     fingerprint: str
     name: str
     layers: int
@@ -43,7 +40,7 @@ class Encoded:
     max_length: int
 
 
-def load(enc: "params.Encoder") -> Encoded:
+def load(enc: params.Encoder) -> Encoded:
     """Load the encoder that the settings name, with its whole vocabulary.
 
     A relative ``enc.path`` counts from the project's root, wherever a notebook runs. The packaged
@@ -63,9 +60,8 @@ def load(enc: "params.Encoder") -> Encoded:
     for option in ("layers", "frozen_layers", "retrieval_layer"):
         found, most = getattr(enc, option) or 0, total if option == "layers" else layers
         if found > most:
-            raise InputError(
-                f"encoder.{option}: {found}, but only {most} layers of {name} are kept"
-            )
+            reason = f"{found}, but only {most} layers of {name} are kept"
+            raise InputError(f"encoder.{option}: {reason}")
     shape, changes = architectures.SHAPES[settings["model_type"]], {"num_hidden_layers": layers}
     if settings.get("layer_types"):
         changes["layer_types"] = settings["layer_types"][:layers]
@@ -79,19 +75,12 @@ def load(enc: "params.Encoder") -> Encoded:
     offset = model.config.pad_token_id + 1 if settings["model_type"] == "xlm-roberta" else 0
     max_length = model.config.max_position_embeddings - offset
     tokenizer.model_max_length = max_length
-    return Encoded(
-        model=model.eval(),
-        tokenizer=tokenizer,
-        fingerprint=_fingerprint(folder, layers),
-        name=name,
-        layers=layers,
-        hidden_size=model.config.hidden_size,
-        max_length=max_length,
-    )
+    fingerprint, size = _fingerprint(folder, layers), model.config.hidden_size
+    return Encoded(model.eval(), tokenizer, fingerprint, name, layers, size, max_length)
 
 
 def hidden_states(
-    model: "PreTrainedModel",
+    model: PreTrainedModel,
     input_ids: torch.Tensor | None = None,
     attention_mask: torch.Tensor | None = None,
     start: torch.Tensor | None = None,
@@ -101,18 +90,11 @@ def hidden_states(
 ) -> tuple[torch.Tensor, ...]:
     """Run a part of the encoder; the states equal ``model(..., output_hidden_states=True)``'s.
 
-    Parameters
-    ----------
-    input_ids: (batch, pieces) int64. Runs the embeddings, then layers up to ``last``.
-    start: (batch, pieces, hidden) instead of ``input_ids``: the state to continue from, which is
-        ``hidden_states[first]`` of the model (the output of layer ``first``, counted from 1).
-    attention_mask: (batch, pieces), 1 at pieces and 0 at padding; None: no padding.
-    last: highest layer to run, counted from 1; None: all that the model has.
-
-    Returns
-    -------
-    ``(state[first], ..., state[last])``, each (batch, pieces, hidden): last - first + 1 tensors,
-    the first of which is ``start`` or the embeddings.
+    input_ids, (batch, pieces) int64, run the embeddings, then layers up to ``last``, counted from 1
+    (None: all); ``start``, (batch, pieces, hidden), continues instead from the output of layer
+    ``first``. attention_mask: 1 at pieces, 0 at padding; None: no padding. Returns
+    ``(state[first], ..., state[last])``, each (batch, pieces, hidden); the first is ``start`` or
+    the embeddings.
     """
     if (input_ids is None) == (start is None) or (input_ids is not None and first):
         raise ValueError("give input_ids, or start and the layer first that it comes from")
@@ -123,9 +105,6 @@ def hidden_states(
 
 def _load_mapped(folder: Path, settings: dict):
     """Model and tokenizer of a folder that Midway wrote; only the layers' weights are copied."""
-    from safetensors import safe_open
-    from transformers import PreTrainedTokenizerFast
-
     layers = settings["num_hidden_layers"]
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         state = {
@@ -146,16 +125,14 @@ def _assemble(settings: dict, state: dict[str, torch.Tensor]):
     with torch.device("meta"):
         model = cls(config, add_pooling_layer=False)
     model.load_state_dict(state, assign=True)
-    embeddings = model.embeddings  # buffers that a state dict leaves out
     positions = torch.arange(config.max_position_embeddings)[None]
-    embeddings.position_ids = positions
-    embeddings.token_type_ids = torch.zeros_like(positions)
+    model.embeddings.position_ids = positions  # buffers that a state dict leaves out
+    model.embeddings.token_type_ids = torch.zeros_like(positions)
     return model
 
 
 def _fingerprint(folder: Path, layers: int) -> str:
-    names = sorted(
-        {p.name for p in folder.glob("model*.safetensors")} | set(checkpoints.TOKENIZER_FILES)
-    )
-    files = {name: folder / name for name in ["config.json", *names]}
+    weights = {p.name for p in folder.glob("model*.safetensors")}
+    names = ["config.json", *sorted({*weights, *checkpoints.TOKENIZER_FILES})]
+    files = {name: folder / name for name in names}
     return digest({"files": file_hashes(files, cache_folder() / DIGESTS), "layers": layers})

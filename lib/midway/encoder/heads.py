@@ -73,28 +73,24 @@ class Model(nn.Module):
 
     def __init__(self, encoded, options, outputs: dict[str, tuple[str, int]], seed: int):
         super().__init__()
-        self.encoder, self.options, self.outputs = encoded.model, options, outputs
+        self.encoder, self.options = encoded.model, options
         self.fingerprint = encoded.fingerprint
         self.pad = encoded.tokenizer.pad_token_id
         self.depth = encoded.layers
         self.encoder.requires_grad_(True)
         for module in self._frozen():
             module.requires_grad_(False)
-        generator = torch.random.fork_rng(devices=[])
-        with generator:
+        self.kinds = {name: kind for name, (kind, _) in outputs.items()}
+        self.heads, hidden = nn.ModuleDict(), encoded.hidden_size
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.aggregate = (
-                LayerAttention(encoded.hidden_size) if options.aggregation == "attention" else None
-            )
-            self.kinds = {name: kind for name, (kind, _) in outputs.items()}
-            self.heads = nn.ModuleDict()
+            attends = options.aggregation == "attention"
+            self.aggregate = LayerAttention(hidden) if attends else None
             for name, (kind, size) in outputs.items():
                 if kind == "mlm":
-                    self.heads[name] = MaskedLM(
-                        self.encoder.get_input_embeddings(), encoded.hidden_size
-                    )
+                    self.heads[name] = MaskedLM(self.encoder.get_input_embeddings(), hidden)
                 else:
-                    self.heads[name] = head = nn.Linear(encoded.hidden_size, size)
+                    self.heads[name] = head = nn.Linear(hidden, size)
                     nn.init.normal_(head.weight, std=0.02)
                     nn.init.zeros_(head.bias)
 
@@ -120,12 +116,9 @@ class Model(nn.Module):
             if p.requires_grad:
                 decays = p.ndim > 1 and "LayerNorm" not in name
                 groups.setdefault((name.startswith("encoder."), decays), []).append(p)
+        rates = {True: lr, False: head_lr or lr}
         return [
-            {
-                "params": ps,
-                "lr": lr if encoder else head_lr or lr,
-                "weight_decay": weight_decay if decays else 0.0,
-            }
+            {"params": ps, "lr": rates[encoder], "weight_decay": weight_decay * decays}
             for (encoder, decays), ps in groups.items()
         ]
 
@@ -145,13 +138,8 @@ class Model(nn.Module):
 
     def all_states(self, batch: dict, last: int | None = None) -> tuple[torch.Tensor, ...]:
         """Hidden states from the embeddings' output (index 0) to layer ``last``."""
-        return hidden_states(
-            self.encoder,
-            input_ids=batch["ids"],
-            attention_mask=batch["mask"],
-            token_type_ids=batch.get("types"),
-            last=last,
-        )
+        ids, mask, types = batch["ids"], batch["mask"], batch.get("types")
+        return hidden_states(self.encoder, ids, mask, last=last, token_type_ids=types)
 
     def forward(self, batch: dict, task: str) -> torch.Tensor:
         """Logits: (sequences, classes) for pair, (sequences, 1) choice, (sequences, pieces,

@@ -17,6 +17,7 @@ directory      tensors (i32), each: length of name (u16), name, type (u8; 0 = f3
 =============  ==================================================================================
 """
 
+import hashlib
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import xxhash
+from filelock import FileLock, Timeout
 
 from midway.study.errors import InputError
 from midway.study.files import cache_folder, sha256
@@ -64,8 +66,6 @@ def model_folder() -> Path:
     folder = cache / f"e5-small-{SHA256[:12]}-v{FORMAT}"
     if intact(folder):
         return folder
-    from filelock import FileLock, Timeout
-
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / "packaged.lock", timeout=LOCK_SECONDS):
@@ -114,11 +114,8 @@ def intact(folder: Path) -> bool:
 
 def _checksum(path: Path) -> str:
     """XXH3 of a file: 500 MB in 0.1 s, where sha256 takes a second on some machines."""
-    digest = xxhash.xxh3_128()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def data_file() -> Path:
@@ -169,34 +166,29 @@ def decode(source: Path) -> tuple[dict, dict[str, np.ndarray], list[tuple[str, f
     (float32; weights [out, in], word embeddings [250037, 384] of which 250,002 have pieces), and
     the vocabulary as (piece, unigram score) in order of ids.
     """
-    data = np.memmap(source, mode="r").data
-    sizes = dict(zip(SIZES, struct.unpack_from("<7i", data, 8), strict=True))
+    data, at = np.memmap(source, mode="r").data, 8
+
+    def take(layout: str) -> tuple:
+        nonlocal at
+        at += struct.calcsize(f"<{layout}")
+        return struct.unpack_from(f"<{layout}", data, at - struct.calcsize(f"<{layout}"))
+
+    sizes = dict(zip(SIZES, take("7i"), strict=True))
     hidden, inner = sizes["hidden_size"], sizes["intermediate_size"]
-    (eps,) = struct.unpack_from("<f", data, 36)
-    at = 44
-    pieces, bos, eos, pad, _ = struct.unpack_from("<5i", data, at)
-    (length,) = struct.unpack_from("<Q", data, at + 20)
-    at += 28
-    offsets = np.frombuffer(data, "<u4", pieces + 1, at).tolist()
-    at += 4 * (pieces + 1)
-    scores = np.frombuffer(data, "<f4", pieces, at).tolist()
-    at += 4 * pieces
-    text = data[at : at + length].tobytes()
+    eps, _ = take("fi")
+    pieces, bos, eos, pad, _, length = take("5iQ")
+    offsets, scores, (text,) = take(f"{pieces + 1}I"), take(f"{pieces}f"), take(f"{length}s")
     spans = zip(offsets, offsets[1:], scores, strict=False)
     vocabulary = [(text[a:b].decode("utf-8"), score) for a, b, score in spans]
-    at += length
-    at += 8 + struct.unpack_from("<iI", data, at)[1]  # over the normalisation table
+    _, length = take("iI")
+    at += length  # over the normalisation table
 
-    (count,) = struct.unpack_from("<i", data, at)
-    at += 4
-    tensors = {}
+    (count,), tensors = take("i"), {}
     shapes = {"fi.w": (inner, hidden), "fo.w": (hidden, inner)}
     for _ in range(count):
-        (length,) = struct.unpack_from("<H", data, at)
-        name = data[at + 2 : at + 2 + length].tobytes().decode("ascii")
-        at += 2 + length
-        kind, elements, offset, _ = struct.unpack_from("<BIQQ", data, at)
-        at += 21
+        (length,) = take("H")
+        name = take(f"{length}s")[0].decode("ascii")
+        kind, elements, offset, _ = take("BIQQ")
         part = name.split(".", 1)[1]
         shape = shapes.get(part, (-1, hidden) if part in _MATRICES else (-1,))
         tensors[_transformers_name(name)] = _floats(data, kind, offset, elements).reshape(shape)

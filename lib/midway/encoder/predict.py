@@ -44,19 +44,18 @@ def vectors(model: heads.Model, inputs: Inputs, machine: Machine, layers: list[i
     frozen, how = model.options.frozen_layers, model.options.pooling
     n, size = len(inputs.features.sequences), model.encoder.config.hidden_size
     out = {layer: np.empty((n, size), np.float32) for layer in layers}
-    known = inputs.pooled is not None
-    for layer in layers:
-        if known and layer <= frozen:
-            out[layer][:] = inputs.pooled[:, layer]
-    if known and max(layers) <= frozen:
+    kept, base, todo = inputs.pooled, 0, layers
+    if kept is not None:  # up to the highest frozen layer
+        base, todo = frozen, [layer for layer in layers if layer > frozen]
+        out |= {layer: kept[:, layer].astype(np.float32) for layer in set(layers) - set(todo)}
+    if not todo:
         return out
-    base = frozen if known else 0
     with machine.autocast():  # weights are cast once
         for chosen in evaluation_batches(inputs.features.lengths, machine.eval_tokens):
             batch = inputs.tensors(chosen)
-            states = model.states(batch) if known else model.all_states(batch, last=max(layers))
-            for layer in layers:
-                if layer >= base and not (known and layer <= frozen):
-                    hidden = states[layer - base].float()
-                    out[layer][chosen] = heads.pool(hidden, batch["mask"], how).cpu().numpy()
+            whole = kept is None
+            states = model.all_states(batch, max(layers)) if whole else model.states(batch)
+            for layer in todo:
+                hidden = states[layer - base].float()
+                out[layer][chosen] = heads.pool(hidden, batch["mask"], how).cpu().numpy()
     return out

@@ -119,9 +119,7 @@ class Best:
         return step
 
 
-def save_state(
-    folder: Path, step: int, model, optimiser, result, log: list | None, key: str = ""
-) -> None:
+def save_state(folder: Path, step: int, model, optimiser, result, log, key: str) -> None:
     """Save a resumable checkpoint as one safetensors file (no pickle); the newest two are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model/{n}": t for n, t in trained(model).items()}
@@ -131,14 +129,8 @@ def save_state(
     tensors["rng"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng_cuda"] = torch.cuda.get_rng_state()
-    meta = {
-        "step": step,
-        "losses": result.losses,
-        "tokens": result.tokens,
-        "log": log,
-        "key": key,
-        "scale": result.scale,
-    }
+    meta = {"step": step, "losses": result.losses, "tokens": result.tokens}
+    meta |= {"log": log, "key": key, "scale": result.scale}
     tensors = {n: t.cpu() for n, t in tensors.items()}
     save_weights(tensors, folder / f"step{step:08d}.safetensors", {"midway": json.dumps(meta)})
     for old in sorted(folder.glob("step*.safetensors"))[:-2]:

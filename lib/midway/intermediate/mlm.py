@@ -46,7 +46,6 @@ class MLM:
         ids = np.where(asked & (how < 0.8), self.mask, ids)
         ids = np.where(asked & (how >= 0.9), rng.integers(5, words - 1, ids.shape), ids)
         device = batch["ids"].device
-        batch |= {"ids": torch.from_numpy(ids).to(device)}
-        batch |= {"masked": torch.from_numpy(asked).to(device)}
-        batch["tags"] = torch.from_numpy(gold).to(device)
+        for name, value in {"ids": ids, "masked": asked, "tags": gold}.items():
+            batch[name] = torch.from_numpy(value).to(device)
         return loss(self.run.model(batch, "mlm"), batch, "mlm") * self.weight

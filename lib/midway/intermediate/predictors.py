@@ -42,16 +42,7 @@ class Development:
     """Rows of a task, tokenised once for a model; measured at every checkpoint of training."""
 
     def __init__(
-        self,
-        task: str,
-        rows,
-        labels,
-        model: Model,
-        tokenizer,
-        plan,
-        machine: Machine,
-        cache,
-        head: str | None = None,
+        self, task: str, rows, labels, model, tokenizer, plan, machine, cache, head: str = ""
     ):
         self.card, self.rows, self.labels, self.machine = tasks.get(task), rows, labels, machine
         features = encode(rows, self.card.kind, labels, tokenizer, plan.max_length, plan.stride)
@@ -59,15 +50,8 @@ class Development:
         self.head = head or task  # XNLI is answered by MNLI's head
 
     def answers(self) -> Answers:
-        return predict.answer(
-            self.model,
-            self.head,
-            self.inputs,
-            self.rows,
-            self.labels,
-            self.machine,
-            null=self.card.name == "squad2",
-        )
+        given = self.inputs, self.rows, self.labels, self.machine
+        return predict.answer(self.model, self.head, *given, null=self.card.name == "squad2")
 
     def measure(self) -> dict[str, float]:
         """Every predictor that the task's kind allows; without groups of rows in ``left_out``."""
@@ -81,14 +65,12 @@ class Development:
         return self._metrics(a, rows)
 
     def _metrics(self, a: Answers, rows: dict) -> dict[str, float]:
-        card = self.card
-        out = {"loss": a.loss, "contrast": a.contrast}
-        scores = kinds.get(card.kind).measure(card, a, rows)
-        out |= scores
+        kind = kinds.get(self.card.kind)
+        scores = kind.measure(self.card, a, rows)
+        out = {"loss": a.loss, "contrast": a.contrast} | scores
         # One column, the chosen answer's probability; label 0 says that it was right.
         out["ece"] = metrics.ece(a.confidence[:, None], ~np.asarray(a.right))
-        out["main"] = kinds.get(card.kind).main(card, scores)
-        return out
+        return out | {"main": kind.main(self.card, scores)}
 
 
 class Probes:
@@ -165,9 +147,9 @@ class Probes:
         gaps, hits = [], []
         for name, (left, right, entailed) in sets.items():
             if name == "nli":
-                out["probe_entailment_contrast"] = metrics.entailment_contrast(
-                    _cosines(left, right), entailed
-                )
+                lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+                cosines = (left * right).sum(1) / lengths
+                out["probe_entailment_contrast"] = metrics.entailment_contrast(cosines, entailed)
             elif name == "paraphrase":
                 out["retrieval_probe"] = retrieval.precision_at_1(left, right)
             else:
@@ -176,10 +158,6 @@ class Probes:
         if gaps:
             out |= {"cosine_gap": float(np.mean(gaps)), "p_at_1": float(np.mean(hits))}
         return out
-
-
-def _cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x * y).sum(1) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1))
 
 
 @torch.inference_mode()

@@ -61,17 +61,16 @@ class Run:
             self.cards = [c for c in self.cards if c.name in self.rows]
         if self.names and not any(r is not None for r in self.rows.values()):
             raise InputError("; ".join(self.missing.values()))
-        self.labels = {
-            c.name: kinds.get(c.kind).inventory(c, self.rows[c.name]) for c in self.cards
-        }
-        outputs = {
-            c.name: (c.kind, kinds.get(c.kind).head_size(self.labels[c.name])) for c in self.cards
-        }
+        self.labels, outputs = {}, {}
+        for c in self.cards:
+            kind = kinds.get(c.kind)
+            self.labels[c.name] = kind.inventory(c, self.rows[c.name])
+            outputs[c.name] = c.kind, kind.head_size(self.labels[c.name])
         if "mlm" in suffixes:
             outputs["mlm"] = ("mlm", 0)
-        self.model = Model(
-            self.encoded, study.encoder, outputs, training.stable_seed("head", seed)
-        ).to(self.machine.device)
+        head_seed = training.stable_seed("head", seed)
+        model = Model(self.encoded, study.encoder, outputs, head_seed)
+        self.model = model.to(self.machine.device)
         size, load = study.intermediate.eval_size, sources.load
         rows = {c.name: load(c.name, "dev", "en", study.data, size) for c in self.cards}
         self.dev = {c.name: self._ready(c, rows[c.name]) for c in self.cards}
@@ -119,9 +118,8 @@ class Run:
             raise InputError(f"{card.name}+translated: no training rows in another language")
         n = len(english) // len(parts)
         if not n:
-            raise InputError(
-                f"{card.name}+translated: only {len(english)} rows for {len(parts)} languages"
-            )
+            reason = f"only {len(english)} rows for {len(parts)} languages"
+            raise InputError(f"{card.name}+translated: {reason}")
         picked = [p.select(range(i * n, min((i + 1) * n, len(p)))) for i, p in enumerate(parts)]
         return concatenate_datasets(picked)
 
@@ -188,19 +186,11 @@ class Run:
             if step in kept:
                 self._keep(kept[step])
 
+        seed = training.stable_seed("intermediate", self.variant, self.seed)
+        at = {m: lambda m=m: visit(m) for m in marks | looks}
+        kept: dict = {"save": save, "save_every": every, "log": self.notes, "key": self.key}
         self.fit = training.fit(
-            self.model,
-            made,
-            plan,
-            steps,
-            training.stable_seed("intermediate", self.variant, self.seed),
-            self.machine,
-            at={m: lambda m=m: visit(m) for m in marks | looks},
-            also=self.mlm,
-            save=save,
-            save_every=every,
-            log=self.notes,
-            key=self.key,
+            self.model, made, plan, steps, seed, self.machine, at, self.mlm, **kept
         )
         self.selected = best.restore()
         if self.selected not in (None, steps):  # the last point describes the saved weights

@@ -12,17 +12,20 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from midway.run import hashes, inputs, leftovers, missing, record, seal
+from midway.run import hashes, record, seal
 from midway.run import plan as planning
 from midway.run.record import StepRecord
 from midway.run.status import read_state
 from midway.run.step import run_step
 from midway.run.steps import STEPS, StepId, steps, targets_of, upstream
-from midway.study import params
+from midway.study import params, tasks
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
 
 PRODUCTS = ("predictions/", "scores/")  # compared by a rerun, like weights
+UNNAMED = {"record.json", "state.json"}  # files of a step that its record does not name
+WORK = {".lock", "states", "cache", ".jobs", ".ipynb_checkpoints", "__pycache__"}
+ROOT = {"params.yaml", hashes.INDEX, "seal.txt", "seal.txt.sig", "ro-crate-metadata.json"}
 
 
 def audit(study_dir: Path) -> dict:
@@ -44,8 +47,11 @@ def audit(study_dir: Path) -> dict:
         except InputError as error:
             notes.append(f"{sid.path}: cannot be compared with its inputs: {error}")
             item = planning.Item(sid, "changed", [], planning.whole(folder)[0])
-        data = any(w.startswith("data: ") for w in item.why)
-        absent = _absent(study, sid, study_dir) & set(item.why) if data else set()
+        absent: set[str] = set()  # whose only cause is that local data are not on this machine
+        if any(w.startswith("data: ") for w in item.why):
+            names, index = hashes.data_names(study, sid), study_dir / hashes.INDEX
+            now = hashes.data_hashes(study, names, index)
+            absent = {f"data: {name}" for name in now if now[name] == "absent"} & {*item.why}
         notes += [f"{sid.path}: {w}: not here, so it cannot be compared" for w in absent]
         wrong = [w for w in item.why if w not in absent]
         if item.record:
@@ -54,24 +60,15 @@ def audit(study_dir: Path) -> dict:
             wrong += _record(folder, item.record)
             own = targets_of(study, sid) if sid.step == STEPS[1] else []
             wrong += _scores(folder, item.record, own)
-            wrong += _notebook(folder, item.record, sid) + leftovers.of_step(folder, item.record)
+            wrong += _notebook(folder, item.record, sid) + _unnamed(folder, item.record)
             if item.lost:
                 notes.append(f"{sid.path}: its weights have been removed")
         problems += [f"{sid.path}: {w}" for w in dict.fromkeys(wrong)]
-    wrong, said = leftovers.others(study, study_dir, named)
-    problems += wrong
-    notes += said
-    notes += leftovers.steps_left(study, study_dir) + _differences(study, study_dir, found)
-    notes += missing.without(study, study_dir)
-    wrong, said = seal.check(study_dir)
-    checked = [s.path for s in found]
-    return {"checked": checked, "problems": problems + wrong, "notes": notes + said}
-
-
-def _absent(study, sid, study_dir: Path) -> set[str]:
-    """Problems whose only cause is that a local data set is not on this machine."""
-    now = inputs.data_hashes(study, hashes.data_names(study, sid), study_dir / hashes.INDEX)
-    return {f"data: {name}" for name, value in now.items() if value == "absent"}
+    wrong, left = _others(study, study_dir, named)
+    notes += left + _differences(study, study_dir, found) + planning.without(study, study_dir)
+    unsealed, said = seal.check(study_dir)
+    checked, problems = [s.path for s in found], problems + wrong + unsealed
+    return {"checked": checked, "problems": problems, "notes": notes + said}
 
 
 def _record(folder: Path, found: StepRecord) -> list[str]:
@@ -127,13 +124,10 @@ def _languages(result: dict) -> dict:
 
 def _means(target: str, result: dict) -> list[str]:
     """Recorded means that differ from the mean of the languages' scores."""
-    from midway.study import tasks
-
     metric = tasks.get(target).metric
-    languages = _languages(result)
-    main = {k: m[metric] for k, m in languages.items() if m.get(metric) is not None}
+    main = {k: m[metric] for k, m in _languages(result).items() if m.get(metric) is not None}
     others = [v for k, v in main.items() if k != "en"]
-    means = {"english": [main[k] for k in main if k == "en"], "zero_shot": others}
+    means = {"english": [v for k, v in main.items() if k == "en"], "zero_shot": others}
     means["xtreme_mean"] = list(main.values())
     return [
         f"{name} is not the mean of its languages"
@@ -166,6 +160,39 @@ def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
     if digest(code) != found.hashes.get("notebook"):
         wrong.append("the code of notebook.ipynb is not the code that was hashed")
     return wrong
+
+
+def _unnamed(folder: Path, found: StepRecord) -> list[str]:
+    """Files in a step's folder that its record does not name."""
+    files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    left = [f.as_posix() for f in files if WORK.isdisjoint(f.parts)]
+    return [f"{f} is not named by the record" for f in left if f not in {*found.files, *UNNAMED}]
+
+
+def _others(study, study_dir: Path, named: set[str]) -> tuple[list[str], list[str]]:
+    """Files outside the folders of steps that no record names, and other studies' steps.
+
+    A file among the steps, or one that looks like a page or figure of the report, is a problem; any
+    other is a note.
+    """
+    own = {study_dir / sid.path for sid in steps(study)}
+    recorded = sorted(path.parent for path in study_dir.glob("0*/**/record.json"))
+    report = (study_dir / STEPS[4] / "record.json").exists()
+    wrong, notes = [], []
+    for path in sorted(p for p in study_dir.rglob("*") if p.is_file()):
+        name = path.relative_to(study_dir)
+        known = os.path.normpath(path) in named or name.as_posix() in ROOT
+        if known or not WORK.isdisjoint(name.parts) or {*own, *recorded} & {*path.parents}:
+            continue
+        page = name.parts[0] in ("pages", "figures", "index.html")
+        if page and report or name.parts[0] in STEPS:
+            by = f"by the record of {STEPS[4]}" if page else "by a record"
+            wrong.append(f"{name.as_posix()} is not named {by}")
+        else:
+            notes.append(f"{name.as_posix()} is not named by a record")
+    left = [p.relative_to(study_dir).as_posix() for p in recorded if p not in own]
+    what = "not a step of this study (params.yaml); it is not used"
+    return wrong, notes + [f"{path}: {what}" for path in left]
 
 
 def _differences(study, study_dir: Path, found: dict) -> list[str]:
@@ -207,13 +234,10 @@ def rerun(study_dir: Path, step: str) -> dict:
         for up in upstream(study, sid):
             (place / up.path).parent.mkdir(parents=True, exist_ok=True)
             os.symlink(study_dir / up.path, place / up.path)
-        outcome = run_step(sid, place / "params.yaml")
-        if outcome.code:
-            return {
-                "checked": [sid.path],
-                "problems": [f"{sid.path}: {outcome.state} this time: {outcome.error}"],
-                "notes": [],
-            }
+        end = run_step(sid, place / "params.yaml")
+        if end.code:
+            why = f"{sid.path}: {end.state} this time: {end.error}"
+            return {"checked": [sid.path], "problems": [why], "notes": []}
         after = record.load(place / sid.path / "record.json")
     problems = compare(before.results, after.results)
     products = sorted(before.files.keys() | after.files.keys())
@@ -234,10 +258,8 @@ def rerun(study_dir: Path, step: str) -> dict:
 def compare(before, after, where: str = "results") -> list[str]:
     """Differences between two trees of results, as lines of text."""
     if isinstance(before, dict) and isinstance(after, dict):
-        keys = sorted(before.keys() | after.keys())
-        return [
-            d for k in keys for d in compare(before.get(k), after.get(k), f"{where}.{k}")
-        ]  # fmt: skip
+        names = {k: f"{where}.{k}" for k in sorted(before.keys() | after.keys())}
+        return [d for k, n in names.items() for d in compare(before.get(k), after.get(k), n)]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         pairs = enumerate(zip(before, after, strict=True))
         return [d for i, (a, b) in pairs for d in compare(a, b, f"{where}[{i}]")]
@@ -245,12 +267,7 @@ def compare(before, after, where: str = "results") -> list[str]:
         return []
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (before, after))
     by = f" (by {after - before:+.3g})" if numbers and math.isfinite(after - before) else ""
-    return [f"{where} was {_short(before)}, is {_short(after)}{by}"]
-
-
-def _short(value) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) < 60 else text[:57] + "..."
+    return [f"{where} was {hashes.short(before, 60)}, is {hashes.short(after, 60)}{by}"]
 
 
 def show(found: dict) -> str:

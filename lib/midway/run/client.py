@@ -150,17 +150,15 @@ class Client(PapermillNotebookClient):
                 self.start_new_kernel(**kwargs)
                 self.start_new_kernel_client()
                 break
-            except (RuntimeError, OSError) as error:
+            except BaseException as error:
                 said = manager.said()
                 self._stop()
                 manager.clear()
+                if not isinstance(error, (RuntimeError, OSError)):
+                    raise
                 if attempt == 2 or self.nb_man.stop:
                     text = f"no kernel could be started, twice: {error}{said}"
                     raise RuntimeError(text) from error
-            except BaseException:
-                self._stop()
-                manager.clear()
-                raise
         try:
             self.papermill_execute_cells()
             self.set_widgets_metadata()
@@ -224,14 +222,12 @@ class Client(PapermillNotebookClient):
             # What nbclient sends for an output widget can take the wake-up of a reply that arrives
             # meanwhile, and the cell would never end; asking for events wakes whoever waits.
             cast(Any, self.kc).shell_channel.socket.get(zmq.EVENTS)
-            try:
+            with contextlib.suppress(DeadKernelError):
                 await self._async_check_alive()
-                dead = False
-            except DeadKernelError:
-                dead = True
-            if dead or self.nb_man.stop:
-                self.task_poll_for_reply.cancel()  # ends the cell as if its kernel were dead
-                return
+                if not self.nb_man.stop:
+                    continue
+            self.task_poll_for_reply.cancel()  # ends the cell as if its kernel were dead
+            return
 
     def output(self, outs, msg, display_id, cell_index):
         size = len(str(msg["content"]))

@@ -138,15 +138,12 @@ def estimate(study: Study) -> list[dict]:
             own = study.training("intermediate", "multi")
             steps = own.steps or sum(e["steps"] for e in each)
             per = sum(e["tokens"] for e in each) / sum(e["steps"] for e in each)
-            made = {
-                "steps": steps,
-                "tokens": steps * per,
-                "flops": _flops(study, steps * per, 128, True),
-            }
+            made = {"steps": steps, "tokens": steps * per}
+            made["flops"] = _flops(study, steps * per, 128, True)
         else:
             made = _phase(study, "intermediate", base, base)
         if "mlm" in suffixes:
-            made = made | {"flops": made["flops"] * 1.5}
+            made["flops"] *= 1.5
         rows.append({"step": "01_intermediate", "name": variant, "runs": 1, **made})
     trained = set()
     carried = [t for v in study.carried() for part in study.parts(v).values() for t in part]
@@ -156,12 +153,10 @@ def estimate(study: Study) -> list[dict]:
         if card.trains and card.train_key not in trained:
             trained.add(card.train_key)
             made = _phase(study, "transfer", target, card.train_from or target)
-        share = len(sources.evaluated(study, target)) / len(card.languages)
-        size = study.data.test_size
-        whole = TESTED.get(target, USUAL[1] * len(card.languages))
-        tested = size * len(sources.evaluated(study, target)) if size else whole * share
+        usual = TESTED.get(target, USUAL[1] * len(card.languages)) / len(card.languages)
+        rows_each = study.data.test_size or usual
         pieces = PIECES.get(target, USUAL[0])
-        tokens = tested * pieces
+        tokens = rows_each * len(sources.evaluated(study, target)) * pieces
         made["tokens"] += tokens
         made["flops"] += _flops(study, tokens, pieces, False)
         rows.append({"step": "02_transfer", "name": target, "runs": carried.count(target), **made})
@@ -177,15 +172,10 @@ def memory_gb(study: Study) -> dict[str, float]:
     plans += [study.training("transfer", t) for t in study.transfer.targets]
     sequences = max(p.batch_size / p.accumulation * p.max_length for p in plans)
     per_layer = 2 * (10 * h + 2 * inner)  # bytes a token and layer, half precision
-    if study.compute.gradient_checkpointing:
-        per_layer = 2 * h
+    per_layer = 2 * h if study.compute.gradient_checkpointing else per_layer
     kept = sequences * per_layer * (layers - study.encoder.frozen_layers)
-    return {
-        "weights": held / 1e9,
-        "gradients and AdamW": 12 * changed / 1e9,
-        "activations": kept / 1e9,
-        "total": (held + 12 * changed + kept) / 1e9,
-    }
+    parts = {"weights": held, "gradients and AdamW": 12 * changed, "activations": kept}
+    return {name: size / 1e9 for name, size in (parts | {"total": sum(parts.values())}).items()}
 
 
 def _number(value: float) -> str:

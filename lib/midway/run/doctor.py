@@ -8,8 +8,8 @@ import shutil
 from importlib import metadata
 
 from midway.data import sources
-from midway.encoder import checkpoints
-from midway.run import cost, fetch, hashes, inputs, machine
+from midway.encoder import checkpoints, packaged
+from midway.run import cost, fetch, hashes, machine
 from midway.study import params, repository, tasks
 from midway.study.errors import InputError, MissingData, Unreachable
 from midway.study.files import root
@@ -66,8 +66,6 @@ def _versions(study) -> list[dict]:
 def _encoder(study, ask: bool) -> list[dict]:
     enc = study.encoder
     if enc.kind == "packaged":
-        from midway.encoder import packaged
-
         folder = packaged.cache_folder() / f"e5-small-{packaged.SHA256[:12]}-v{packaged.FORMAT}"
         if packaged.intact(folder):
             return [_row("encoder", True, f"decoded: {folder}")]
@@ -191,9 +189,7 @@ def _hub(study, card, known, ask: bool) -> dict:
     """State of a hub task: cached, to be downloaded, absent, or unknown while the hub is away."""
     note = f"; {text}" if (text := sources.note(card, study.data)) else ""
     if known.missing:
-        more = f"; and {len(known.missing) - 3} more" if len(known.missing) > 3 else ""
-        detail = f"{'; '.join(known.missing[:3])}{more} (get it: {card.get})"
-        return _row(card.name, False, detail)
+        return _row(card.name, False, f"{_some(known.missing)} (get it: {card.get})")
     absent = sum(not here for _, here in known.files.values())
     if not absent:
         return _row(card.name, None if note else True, f"{known}, in the cache{note}")
@@ -202,6 +198,10 @@ def _hub(study, card, known, ask: bool) -> dict:
     size = fetch.megabytes(known.size(absent=True))
     detail = f"{known}; {absent} files, {size} to download: midway fetch{note}"
     return _row(card.name, None, detail)
+
+
+def _some(reasons: list[str]) -> str:
+    return "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if reasons[3:] else "")
 
 
 def _files(study, card, wanted) -> dict:
@@ -215,13 +215,12 @@ def _files(study, card, wanted) -> dict:
             missing.append(f"{split} {lang}: {error.reason}")
             where = error.where
     if missing:
-        more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
         hint = f" (get it: {where})" if where else ""
-        return _row(card.name, False, "; ".join(missing[:3]) + more + hint)
+        return _row(card.name, False, _some(missing) + hint)
     if made:
         return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
     kept = root() / "outputs" / study.study / hashes.INDEX
-    content = inputs.data_hashes(study, [card.name], kept if kept.exists() else None)
+    content = hashes.data_hashes(study, [card.name], kept if kept.exists() else None)
     detail = f"{sum(counts.values()):,} rows in {len(counts)} splits and languages"
     detail += f", content {content[card.name][:12]}"
     train = counts.get(("train", "en"))

@@ -11,6 +11,9 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
 
 from midway.run import kernel, machine
 from midway.run.status import Stop
@@ -19,50 +22,53 @@ from midway.run.steps import STEPS
 from midway.study import yamlfile
 from midway.study.errors import InputError, meant
 from midway.study.files import root
+from midway.study.params import Strict
+from midway.study.refusals import explain
 
-COMMON = {"executor": str, "jobs": int, "tries": int, "options": dict, "steps": dict}
+
+class Profile(Strict):
+    """Settings of an engine other than this machine."""
+
+    executor: str = ""  # slurm, or a Python class by its full name
+    jobs: int = Field(50, ge=1)  # steps at a time
+    tries: int = Field(2, ge=1)  # of a step whose job was killed or ran out of time
+    options: dict = {}
+    steps: dict[Any, dict] = {}  # what single steps need instead, by their names
 
 
-def profile(name: str | None) -> dict:
-    """Settings of a profile; {} for this machine. InputError for an unknown or wrong one."""
+def profile(name: str | None) -> Profile | None:
+    """A profile's settings; None for this machine. InputError for an unknown or wrong one."""
     if name is None:
-        return {}
+        return None
     folder = root() / "profiles"
-    if not re.fullmatch(r"[\w-]+", name) or not (folder / f"{name}.yaml").is_file():
+    path = folder / f"{name}.yaml"
+    if not re.fullmatch(r"[\w-]+", name) or not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         raise InputError(f"unknown profile {name!r}; known: {', '.join(known)}")
-    path = folder / f"{name}.yaml"
     try:
-        settings = dict(yamlfile.parse(path.read_text(encoding="utf-8")) or {})
-    except (InputError, OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: {error}") from None
-    for key, value in settings.items():
-        if key not in COMMON:
-            raise InputError(f"{path}: unknown key {key!r}; {meant(key, COMMON)}")
-        if not isinstance(value, COMMON[key]) or isinstance(value, bool):
-            raise InputError(f"{path}: {key}: found {value!r}, expected {COMMON[key].__name__}")
-    for stage, value in settings.get("steps", {}).items():
+        found = Profile(**{str(k): v for k, v in yamlfile.read(path).items()})
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error, Profile)}") from None
+    if not found.executor:
+        raise InputError(f"{path}: executor is missing: write slurm or a Python class's full name")
+    for stage in found.steps:
         if stage not in STEPS:
             raise InputError(f"{path}: steps: unknown step {stage!r}; {meant(stage, STEPS)}")
-        if not isinstance(value, dict):
-            raise InputError(f"{path}: steps: {stage}: found {value!r}, expected settings")
-    if "executor" not in settings:
-        raise InputError(f"{path}: executor is missing: write slurm or a Python class's full name")
-    return settings
+    return found
 
 
-def engine(study, folder: Path, stop: Stop, cores: int | None, settings: dict, owner: dict):
-    """The engine of a profile's settings, not yet entered as a context."""
-    if not settings:
+def engine(study, folder: Path, stop: Stop, cores: int | None, wanted: Profile | None, owner: dict):
+    """The engine of a profile, not yet entered as a context."""
+    if not wanted:
         return Local(study, folder, stop, cores)
-    settings = settings | ({"jobs": cores} if cores else {})
+    wanted = wanted.model_copy(update={"jobs": cores or wanted.jobs})
     env = kernel.environment(root(), study.compute.threads)
     os.environ |= {k: env[k] for k in ("PYTHONPATH", "PYTHONUTF8", "MIDWAY_ROOT")}  # of its jobs
-    if settings["executor"] == "slurm":
+    if wanted.executor == "slurm":
         from midway.run.slurm import Slurm
 
-        return Slurm(folder, stop, settings, owner)
-    return Pool(folder, stop, settings, owner)
+        return Slurm(folder, stop, wanted, owner)
+    return Pool(folder, stop, wanted, owner)
 
 
 class Local:
@@ -72,10 +78,9 @@ class Local:
 
     def __init__(self, study, folder: Path, stop: Stop, cores: int | None):
         self.study, self.folder, self.halt = study, folder, stop
-        self.slots = max(1, (cores or machine.cores()) // study.compute.threads)
         self.gpus = len(machine.gpus(study.compute))
-        if self.gpus:
-            self.slots = min(self.slots, self.gpus)
+        slots = max(1, (cores or machine.cores()) // study.compute.threads)
+        self.slots = min(slots, self.gpus or slots)
 
     def __enter__(self):
         self.stack = contextlib.ExitStack()
@@ -98,16 +103,14 @@ class Local:
 class Pool:
     """Any executor (PEP 3148) by its full name; ``steps`` has keyword arguments of its submit."""
 
-    def __init__(self, folder: Path, stop: Stop, settings: dict, owner: dict):
-        self.folder, self.owner = folder, owner
-        self.slots, self.tries = settings.get("jobs", 50), settings.get("tries", 2)
-        self.extra = settings.get("steps", {})
-        module, _, name = settings["executor"].rpartition(".")
+    def __init__(self, folder: Path, stop: Stop, wanted: Profile, owner: dict):
+        self.folder, self.owner, self.extra = folder, owner, wanted.steps
+        self.slots, self.tries = wanted.jobs, wanted.tries
+        module, _, name = wanted.executor.rpartition(".")
         try:
-            made = getattr(importlib.import_module(module), name)
-            self.pool = made(**settings.get("options", {}))
+            self.pool = getattr(importlib.import_module(module), name)(**wanted.options)
         except (ImportError, AttributeError, ValueError, TypeError) as error:
-            raise InputError(f"--profile: executor {settings['executor']}: {error}") from None
+            raise InputError(f"--profile: executor {wanted.executor}: {error}") from None
 
     def submit(self, sid):
         more = self.extra.get(sid.step, {})

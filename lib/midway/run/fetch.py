@@ -166,10 +166,8 @@ def _task(study, name: str, wanted) -> tuple[list[str], list[str]]:
     for split, lang in known.parts:
         try:
             sources.load(name, split, lang, study.data, 1)
-        except MissingData as error:
-            missing.append(f"{name} {split} {lang}: {error.reason}")
         except InputError as error:
-            missing.append(f"{name} {split} {lang}: {error}")
+            missing.append(f"{name} {split} {lang}: {getattr(error, 'reason', error)}")
         except Unreachable as error:
             later.append(f"{name} {split} {lang}: {error}")
             if not error.final:

@@ -1,63 +1,51 @@
 """The inputs of each step as named hashes; a changed hash is a reason to run the step again.
 
 A step depends on the settings it reads, on its notebook's code cells, on the library files that the
-notebook imports (directly or not), on encoder, data and the records of earlier steps.
+notebook imports (directly or not), on encoder, data (both by content, but files are read only when
+they changed) and the records of earlier steps.
 """
 
 import ast
-import copy
 import functools
 import json
+import sys
 from pathlib import Path
 
 import midway
-from midway.run.inputs import data_hashes, encoder_hash
+from midway.data import local, sources
 from midway.run.record import StepRecord, content, load
 from midway.run.steps import STEPS, StepId, targets_of, trained_on, upstream
 from midway.study import tasks
 from midway.study.errors import InputError
-from midway.study.files import INDEX, digest, sha256
+from midway.study.files import INDEX, digest, file_hashes, sha256
 from midway.study.params import Study
 from midway.study.variants import LONGER, split_variant
 
 LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
 # Bookkeeping never changes a result, so a change in it must not repeat a training.
-BOOKKEEPING = {
-    *(
-        f"run/{n}.py"
-        for n in "__init__ record recording hashes inputs steps machine status outputs".split()
-    ),
-    "study/errors.py",
-    "__init__.py",
-}
+_KEPT = "__init__ record recording hashes steps machine status outputs".split()
+BOOKKEEPING = {"study/errors.py", "__init__.py", *(f"run/{name}.py" for name in _KEPT)}
 # the same holds for drawing in steps that train
 DRAWING = {f"report/{n}.py" for n in "__init__ figures drawing lesson".split()} | {"study/names.py"}
 
 
 def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dict:
     """The settings that decide a job's numbers, as plain values; everything else is left out."""
-    all_ = copy.deepcopy(study.fold())
+    all_ = study.fold()
     compute = {k: all_["compute"][k] for k in ("device", "precision")}
-    run = {
-        "variant": sid.variant,
-        "seed": sid.seed,
-        "encoder": all_["encoder"],
-        "data": all_["data"],
-    }
+    run = {"variant": sid.variant, "seed": sid.seed}
+    run |= {"encoder": all_["encoder"], "data": all_["data"]}
     if sid.step == STEPS[0]:
         own = all_["intermediate"]
-        variant = str(sid.variant)
-        base, suffixes = split_variant(variant)
-        own.pop("variants")
-        own.pop("dosed")
-        own["doses"] = study.doses(variant)
+        base, suffixes = split_variant(str(sid.variant))
+        own["doses"] = study.doses(str(sid.variant))
         own["probe_languages"] = own["probe_languages"] or study.transfer.languages.get("xnli", [])
-        names = {base, *trained_on(variant)}
+        names = {base, *trained_on(sid.variant)}
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in names}
-        unused = [] if base == "multi" else ["multi_cap"]
-        unused += [] if "mlm" in suffixes else ["mlm_alpha", "mlm_share"]
-        unused += [] if "translated" in suffixes else ["translated_languages"]
+        unused = ["variants", "dosed"] + ["multi_cap"] * (base != "multi")
+        unused += ["mlm_alpha", "mlm_share"] * ("mlm" not in suffixes)
+        unused += ["translated_languages"] * ("translated" not in suffixes)
         for key in unused:
             own.pop(key)
         return run | {"intermediate": own, "compute": compute}
@@ -67,11 +55,11 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
         own.pop("dose_targets")
         if sid.variant == LONGER:
             own["longer"] = study.intermediate.steps
-        used = {*names, *(tasks.TARGETS[t].train_key for t in names)}
+        keys = {tasks.TARGETS[t].train_key for t in names}
+        used = {*names, *keys}
         own["targets"] = names
         own["languages"] = {t: v for t, v in own["languages"].items() if t in used}
         # a shared model is trained with the settings of the study's first target that shares it
-        keys = {tasks.TARGETS[t].train_key for t in names}
         used |= {t for t in study.transfer.targets if tasks.TARGETS[t].train_key in keys}
         own["tasks"] = {t: v for t, v in own["tasks"].items() if t in used}
         return run | {"transfer": own, "compute": compute}
@@ -177,6 +165,42 @@ def data_names(study: Study, sid: StepId) -> list[str]:
     return []
 
 
+def _packs() -> list[str]:
+    """Installed language packs, which mini's retrieval tasks are made of."""
+    here = (Path(p).glob("jupyterlab_language_pack_*.dist-info") for p in sys.path if p)
+    return sorted({p.name for found in here for p in found})
+
+
+def encoder_hash(study: Study, index: Path | None = None) -> str:
+    """Which weights and tokenizer: pinned revision, or the hashes of a local folder's files."""
+    enc = study.encoder
+    if enc.kind != "path":
+        return digest({"kind": enc.kind, "name": enc.name, "revision": enc.revision})
+    if not enc.folder.is_dir():
+        raise InputError(f"encoder.path: {enc.folder} is not a folder")
+    kinds = (".json", ".safetensors", ".txt", ".model")  # the last two: vocabularies
+    files = {p.name: p for p in enc.folder.iterdir() if p.suffix in kinds}
+    return digest(file_hashes(files, index))
+
+
+def data_hashes(study: Study, names: list[str], index: Path | None = None) -> dict[str, str]:
+    """Task -> hash of what its rows are made from; 'absent' when there is nothing to read."""
+    base, found = study.data.folder, {}
+    for name in names:
+        card = None if name == "mlm" else tasks.get(name)
+        where = sources.source(card, study.data) if card else study.data.source
+        if where == "mini":
+            packs = _packs() if name in ("tatoeba", "bucc2018") else None
+            found[name] = digest(["mini", study.data.seed, packs])
+        elif card and where == "hub":
+            found[name] = digest({k: v for k, v in (card.hub or {}).items() if k != "note"})
+        else:
+            own = local.files(name, base) if card else (base / "download/mlm").glob("*.txt")
+            kept = file_hashes({p.relative_to(base).as_posix(): p for p in own}, index)
+            found[name] = digest(kept) if kept else "absent"
+    return found
+
+
 def hashes(
     study: Study, sid: StepId, out: Path, *, ignore_missing=False, reads: Path | None = None
 ) -> dict:
@@ -239,7 +263,7 @@ def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> lis
         old, new = _flat(record.params), _flat(relevant(study, sid))
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
-                found.append(f"params: {key} {_short(old.get(key))} -> {_short(new.get(key))}")
+                found.append(f"params: {key} {short(old.get(key))} -> {short(new.get(key))}")
     if before.get("notebook") != current["notebook"]:
         found.append(f"notebook: {sid.step}.ipynb")
     for name in ("lib", "data", "upstream"):
@@ -254,6 +278,7 @@ def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> lis
     return found or ["inputs: recorded differently"]
 
 
-def _short(value: object) -> str:
+def short(value: object, most: int = 40) -> str:
+    """A value as JSON for a message."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."

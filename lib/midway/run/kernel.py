@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
+SERVER: Any = multiprocessing.forkserver._forkserver
 LOCK = threading.Lock()  # multiprocessing looks at all children whenever it starts one
 # What an ordinary kernel runs first: it ends with its runner (Linux; elsewhere ipykernel looks now
 # and then, which it cannot while native code runs) and does not import from the working directory.
@@ -108,24 +109,19 @@ def forking(env: dict[str, str], wanted: bool = True):
     finally:
         os.environ.clear()
         os.environ.update(before)
-    server = _server()
     try:
         yield
     finally:
-        if server._forkserver_pid is not None:
+        if SERVER._forkserver_pid is not None:
             with contextlib.suppress(OSError):
-                os.kill(server._forkserver_pid, signal.SIGKILL)  # its kernels end with it
+                os.kill(SERVER._forkserver_pid, signal.SIGKILL)  # its kernels end with it
             with contextlib.suppress(OSError):
-                server._stop()  # waits for its end, so that its processor time counts as ours
-
-
-def _server() -> Any:
-    return multiprocessing.forkserver._forkserver
+                SERVER._stop()  # waits for its end, so that its processor time counts as ours
 
 
 def _running() -> bool:
     """Whether the fork server runs; multiprocessing would start one with another environment."""
-    pid = _server()._forkserver_pid if FORKS else None
+    pid = SERVER._forkserver_pid if FORKS else None
     if pid is None:
         return False
     try:

@@ -108,33 +108,23 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> dict[str, Any]:
-    def run(*args):
-        return subprocess.run(
-            ["git", "-C", str(root()), *args], capture_output=True, text=True, timeout=10
-        )
+    def git(*args) -> str:
+        words = ["git", "-C", str(root()), *args]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
 
     try:
-        head = run("rev-parse", "HEAD")
-        if head.returncode:
-            return {"commit": None, "dirty": None}
-        state = run("status", "--porcelain", "--untracked-files=no")
-        return {"commit": head.stdout.strip(), "dirty": bool(state.stdout.strip())}
+        head, state = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")
+        return {"commit": head, "dirty": bool(state)}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 
 
-def torch_state() -> dict[str, Any]:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return {}
-    cuda = torch.cuda.is_available()
-    return {
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
-    }
-
-
-def hub_files() -> dict[str, Any]:
-    """Files of the hub that this process has read -> sha256; nothing where it read none."""
-    repository = sys.modules.get("midway.study.repository")
-    return {"hub_files": dict(repository.READ)} if repository and repository.READ else {}
+def used() -> dict[str, Any]:
+    """Threads and GPU of torch, and files of the hub -> sha256, where this process used them."""
+    torch, repository = map(sys.modules.get, ("torch", "midway.study.repository"))
+    found: dict[str, Any] = {}
+    if torch is not None:
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        found |= {"threads": torch.get_num_threads(), "gpu": gpu}
+    return found | ({"hub_files": dict(repository.READ)} if repository and repository.READ else {})

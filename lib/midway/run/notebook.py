@@ -21,6 +21,8 @@ from midway.study.errors import InputError, meant
 from midway.study.files import root, write_atomic
 
 BANNER = "midway-banner"
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|MemoryError|bad_alloc")
+ADVICE = " [memory: halve batch_size and double accumulation, or lower compute.eval_tokens]"
 
 
 def execute(
@@ -56,7 +58,7 @@ def execute(
         outcome = Outcome("done")
     except CellExecutionError as error:
         text = errors.one_line(f"{error.ename}: {error.evalue}")[:300]
-        outcome = Outcome("failed", text + _advice(str(error)))
+        outcome = Outcome("failed", text + ADVICE * bool(OUT_OF_MEMORY.search(str(error))))
     except (DeadKernelError, Stopped) as error:
         outcome = Outcome("died", errors.one_line(error))
     except Exception as error:  # the kernel did not start, or the engine itself is at fault
@@ -81,7 +83,6 @@ def _read(path: Path):
         for cell in nb.cells:
             tags = cell.metadata.get("tags") or []
             cell.metadata["tags"] = [tags] if isinstance(tags, str) else list(tags)
-            cell.metadata.setdefault("papermill", {})
             if not isinstance(cell.source, str) or not isinstance(cell.cell_type, str):
                 raise TypeError("a cell's type or source is no text")
         if not isinstance(nb.nbformat_minor, int):
@@ -109,11 +110,10 @@ def _check_parameters(nb, given: dict) -> None:
         ) from None
     for node in nodes:
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            try:
-                known[ast.unparse(target)] = ast.literal_eval(node.value)
-            except (ValueError, TypeError):
-                known[ast.unparse(target)] = None
+            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            known[name] = None
+            with contextlib.suppress(ValueError, TypeError):
+                known[name] = ast.literal_eval(node.value)
     for name, value in given.items():
         if name not in known:
             raise InputError(f"unknown notebook parameter {name!r}; {meant(name, known)}")
@@ -150,10 +150,3 @@ def restate(out: Path, outcome: Outcome) -> None:
         nb = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
         _mark(nb, outcome, 0)
         write_atomic(path, nbformat.writes(nb), client.READ_ONLY)
-
-
-def _advice(text: str) -> str:
-    """Advice after an out-of-memory error."""
-    if re.search(r"out of memory|can't allocate memory|MemoryError|bad_alloc", text):
-        return " [memory: halve batch_size and double accumulation, or lower compute.eval_tokens]"
-    return ""

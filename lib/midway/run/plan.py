@@ -1,4 +1,4 @@
-"""State of every step, and why it must run; run, plan, status, audit and report use it.
+"""State of every step, why it must run and what it missed; run, plan, status and audit use it.
 
 A step is done if its record is whole, its inputs (settings, code, data, encoder, earlier records)
 have not changed, and every product has the hash that the record names.
@@ -17,6 +17,8 @@ from midway.run.steps import STEPS, StepId, steps, upstream
 from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import file_hashes, save_index
+
+SHOWN = 8  # reasons for missing data that are printed
 
 
 @dataclass
@@ -54,9 +56,9 @@ def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), n
     """
     folder = study_dir / sid.path
     found, broken = whole(folder)
+    if broken:
+        return Item(sid, "changed", [f"record: {broken}"])
     if found is None:
-        if broken:
-            return Item(sid, "changed", [f"record: {broken}"])
         return Item(sid, "new", _last_time(folder))
     name = StepId(found.step, found.variant, found.seed, found.part)
     why = [] if name == sid else [f"record: it is of {name.path}"]
@@ -103,13 +105,9 @@ def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> l
     needed: set[StepId] = set()
     while True:
         items = _plan(study, study_dir, forced, needed)
-        more = {
-            up
-            for item in items.values()
-            if not item.ready
-            for up in upstream(study, item.sid)
-            if items[up].ready and items[up].lost
-        }
+        todo = [item.sid for item in items.values() if not item.ready]
+        read = {up for sid in todo for up in upstream(study, sid)}
+        more = {up for up in read if items[up].ready and items[up].lost}
         if not more:
             break
         needed |= more
@@ -120,7 +118,8 @@ def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> l
 def _plan(study, study_dir, forced, needed) -> dict[StepId, Item]:
     items: dict[StepId, Item] = {}
     # read what a failed transfer has read: a disk can damage a file without changing its times
-    failed = (s for s in steps(study) if s.step == STEPS[1] and _failed(study_dir / s.path))
+    carried = [s for s in steps(study) if s.step == STEPS[1]]
+    failed = [s for s in carried if read_state(study_dir / s.path).get("state") == "failed"]
     doubted = {up for s in failed for up in upstream(study, s)}
     for sid in steps(study):
         waiting = [up for up in upstream(study, sid) if not items[up].ready]
@@ -135,10 +134,6 @@ def _plan(study, study_dir, forced, needed) -> dict[StepId, Item]:
             item.state = "changed"
         items[sid] = item
     return items
-
-
-def _failed(folder: Path) -> bool:
-    return read_state(folder).get("state") == "failed"
 
 
 def current(study: params.Study, study_dir: Path, by_hand: bool = False) -> set[str]:
@@ -203,25 +198,17 @@ def status(study_dir: Path) -> list[dict]:
     study = params.load(study_dir / "params.yaml")
     rows = []
     for item in plan(study, study_dir):
+        path = item.sid.path
         with contextlib.suppress(OSError):  # the study may belong to another user
-            step.settle(study_dir / item.sid.path)
-        end = last_end(study_dir / item.sid.path)
-        state = "stale" if item.state == "changed" else item.state
-        if end.get("state") == "running" or (
-            state == "new" and end.get("state") not in (None, "done")
-        ):
-            state = end["state"]
-        rows.append(
-            {
-                "step": item.sid.path,
-                "state": state,
-                "why": item.why,
-                "started": end.get("started"),
-                "seconds": end.get("seconds"),
-                "error": end.get("error") or None,
-                "notebook": f"{item.sid.path}/notebook.ipynb",
-            }
-        )
+            step.settle(study_dir / path)
+        end = last_end(study_dir / path)
+        state, ended = "stale" if item.state == "changed" else item.state, end.get("state")
+        if ended == "running" or (state == "new" and ended not in (None, "done")):
+            state = ended
+        row = {"step": path, "state": state, "why": item.why}
+        row |= {"started": end.get("started"), "seconds": end.get("seconds")}
+        row |= {"error": end.get("error") or None, "notebook": f"{path}/notebook.ipynb"}
+        rows.append(row)
     return rows
 
 
@@ -230,11 +217,9 @@ def matrix(rows: list[dict]) -> str:
     grid: dict[str, dict[str, str]] = {}
     for row in rows:
         stage, _, rest = row["step"].partition("/")
-        where, part = rest, ""
-        if "/part" in rest:
-            where, _, part = rest.rpartition("/")
+        where, _, part = rest.partition("/part")
         time = f" {row['seconds']:.0f}s" if row["seconds"] and row["state"] == "done" else ""
-        head = part if part not in ("", "part1") else f"{stage} {part}".strip()
+        head = {"": stage, "1": f"{stage} part1"}.get(part, f"part{part}")
         grid.setdefault(where, {})[head] = row["state"] + time
     alone = grid.pop("", {})
     heads = list(dict.fromkeys(h for cells in grid.values() for h in cells))
@@ -255,6 +240,21 @@ def matrix(rows: list[dict]) -> str:
         more = f" and {len(same) - 1} more" if same[1:] else ""
         lines.append(f"{same[0]}{more}: {why}")
     states = Counter(row["state"] for row in rows)
-    return "\n".join(
-        [*lines, f"{len(rows)} steps: {', '.join(f'{n} {s}' for s, n in states.items())}"]
-    )
+    counts = ", ".join(f"{n} {state}" for state, n in states.items())
+    return "\n".join([*lines, f"{len(rows)} steps: {counts}"])
+
+
+def without(study, study_dir: Path) -> list[str]:
+    """A line for each reason why data were missing, with the number of steps that say so."""
+    found: Counter = Counter()
+    for sid in (s for s in steps(study) if s.step in STEPS[:2]):
+        try:
+            results = record.load(study_dir / sid.path / "record.json").results
+            own = [results, *results.get("targets", {}).values()]
+            pairs = [item for part in own for item in (part.get("missing") or {}).items()]
+        except (InputError, AttributeError):  # no record of a step: plan and audit say so
+            continue
+        found.update({why if ": " in why else f"{key}: {why}" for key, why in pairs})
+    told = [(why, f"{n} step{'s' * (n > 1)}") for why, n in found.most_common(SHOWN)]
+    lines = [f"missing data: {why} ({count})" for why, count in told]
+    return lines + [f"missing data: {len(found)} in all; see `midway doctor`"] * bool(found)

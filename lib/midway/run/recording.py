@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from midway.run import hashes
-from midway.run.machine import cpu_seconds, environment, hub_files, torch_state
+from midway.run.machine import cpu_seconds, environment, used
 from midway.run.record import PENDING, RUNNER, Cost, ScoreRecord, StepRecord, load_score, now
 from midway.run.steps import StepId
 from midway.study.errors import InputError
@@ -85,7 +85,7 @@ class Step:
             results=plain(results),
             files=hash_files(self.out, [*files, *self._scores]),
             determinism=self.determinism,
-            environment=self.environment | torch_state() | hub_files(),
+            environment=self.environment | used(),
             cost=Cost(
                 wall_s=round(wall, 3),
                 cpu_s=round(cpu, 3),

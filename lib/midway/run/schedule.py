@@ -4,19 +4,18 @@ One run at a time per study. An engine (midway.run.engine) runs the steps. An ea
 finished steps is built, and built again as results arrive.
 """
 
-import contextlib
 import os
 import shutil
-import signal
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from midway.data import sources
+from midway.encoder import checkpoints
 from midway.run import engine as engines
 from midway.run import plan as planning
 from midway.run.hashes import INDEX
-from midway.run.missing import without
 from midway.run.progress import Progress, say
 from midway.run.status import Outcome, Stop, lock, me, read_state
 from midway.run.step import forget, on_signals, run_step, settle
@@ -58,26 +57,20 @@ def stages(until: str | None) -> tuple[str, ...]:
 
 def check(study) -> None:
     """InputError if something that steps need does not exist: encoder.path, data.root, a task."""
-    if study.encoder.kind != "packaged":
-        from midway.encoder import checkpoints
-
-        if study.encoder.kind == "hub":
-            checkpoints.check_cached(*study.encoder.place)
-        else:
-            checkpoints.check_folder(study.encoder.folder, "encoder.path")
+    if study.encoder.kind == "hub":
+        checkpoints.check_cached(*study.encoder.place)
+    elif study.encoder.kind == "path":
+        checkpoints.check_folder(study.encoder.folder, "encoder.path")
     if study.data.source != "mini":
-        from midway.data import sources
-
         sources.refuse(study)
 
 
 def run(study, cores=None, profile=None, until=None, force=()) -> int:
     """Bring a study up to date; the exit code: 0, 1 (a step failed) or 130 (interrupted)."""
-    folder = outputs(study)
-    stages(until)
+    folder, wanted = outputs(study), stages(until)
     for name in force:
         planning.matching(study, name)
-    settings = engines.profile(profile)  # a wrong one is refused before anything is written
+    wish = engines.profile(profile)  # a wrong one is refused before anything is written
     check(study)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,9 +83,9 @@ def run(study, cores=None, profile=None, until=None, force=()) -> int:
         raise InputError(f"{folder}: {free:.0f} MB free on this disk; a run needs {NEEDED_MB} MB")
     stop = Stop()
     with lock(folder) as held:
-        engine = engines.engine(study, folder, stop, cores, settings, me())
-        settle_all(study, folder, bool(settings))
-        return Run(study, folder, held, engine, stop).run(stages(until), tuple(force))
+        engine = engines.engine(study, folder, stop, cores, wish, me())
+        settle_all(study, folder, cluster=wish is not None)
+        return Run(study, folder, held, engine, stop).run(wanted, tuple(force))
 
 
 def report(folder: Path) -> int:
@@ -106,20 +99,8 @@ def report(folder: Path) -> int:
         draft = not all(i.ready for i in items if i.sid != REPORT)
         (folder / REPORT.path / "record.json").unlink(missing_ok=True)
         end = run_step(REPORT, folder / "params.yaml", draft=draft)
-    page = folder / "index.html"
-    say(end.error or page, sys.stderr if end.code else sys.stdout)
+    say(end.error or folder / "index.html", sys.stderr if end.code else sys.stdout)
     return end.code
-
-
-@contextlib.contextmanager
-def _stoppable(stop: Stop):
-    """Inside this block signals stop the steps instead of ending the program."""
-    old = on_signals(stop)
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def urgency(sid: StepId) -> tuple:
@@ -132,28 +113,23 @@ class Run:
     """One run of a study; it holds the lock of the study's folder."""
 
     def __init__(self, study, folder: Path, held: Path, engine, stop: Stop):
-        self.study, self.folder, self.held, self.engine, self.stop = (
-            study, folder, held, engine, stop,
-        )  # fmt: skip
+        self.study, self.folder, self.held = study, folder, held
+        self.engine, self.stop = engine, stop
         self.good: set[StepId] = set()
         self.bad: dict[StepId, Outcome | None] = {}  # None: not run, because a step above it failed
         self.tried: dict[StepId, int] = {}
         self.running: dict = {}  # Future -> step
 
     def run(self, wanted, force) -> int:
-        folder, page = self.folder, self.folder / "index.html"
+        folder = self.folder
         items = planning.plan(self.study, folder, force)
-        text = yamlfile.dump(self.study.fold())
-        path = folder / "params.yaml"
+        text, path = yamlfile.dump(self.study.fold()), folder / "params.yaml"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_atomic(path, text)
         todo = [i.sid for i in items if not i.ready and i.sid.step in wanted]
         if not todo:
             say(f"nothing to do: all {sum(i.sid.step in wanted for i in items)} steps are done")
-            for line in without(self.study, folder):
-                say(line)
-            say(page if page.exists() else folder, sys.stdout)
-            return 0
+            return self._close()
         for item in items:  # an early report shows scores of steps that are not finished, too
             if item.sid.step == STEPS[1] and not item.ready and not item.record:
                 forget(self.study, item.sid, folder / item.sid.path)
@@ -161,7 +137,7 @@ class Run:
         self.forced = {s for f in force for s in planning.matching(self.study, f)}
         say(f"{len(todo)} of {len(items)} steps to run, {self.engine.slots} at a time")
         self.progress = Progress(items, todo, self.engine.slots)
-        with _stoppable(self.stop), self.engine, ThreadPoolExecutor(1) as aside:
+        with on_signals(self.stop), self.engine, ThreadPoolExecutor(1) as aside:
             self.report = Report(self.study, folder, aside, self.stop)
             self._loop(sorted(todo, key=urgency, reverse=True))
             if self.stop:
@@ -173,13 +149,18 @@ class Run:
             if end:
                 notebook = folder / sid.path / "notebook.ipynb"
                 say(f"{end.state}: {notebook if notebook.exists() else sid.path}\n    {end.error}")
-        skipped = sum(end is None for end in self.bad.values())
         if self.bad:
+            skipped = sum(end is None for end in self.bad.values())
             rest = f"; {skipped} more need them" if skipped else ""
             say(f"steps that were not done: {len(self.bad) - skipped}{rest}")
-        for line in without(self.study, folder):
+        return self._close()
+
+    def _close(self) -> int:
+        """Say which data were missing and where the report is; the exit code."""
+        for line in planning.without(self.study, self.folder):
             say(line)
-        say(page if page.exists() else folder, sys.stdout)
+        page = self.folder / "index.html"
+        say(page if page.exists() else self.folder, sys.stdout)
         return 1 if self.bad else 0
 
     def _loop(self, pending: list[StepId]) -> None:
@@ -241,7 +222,7 @@ class Run:
     def _stop(self) -> None:
         say("stopping ...")
         self.engine.stop()
-        left = wait([*self.running, *self.report.futures()], 60).not_done
+        left = wait([*self.running, *filter(None, [self.report.future])], 60).not_done
         for sid in self.running.values():
             settle(self.folder / sid.path)
         say("interrupted; finished steps are kept, and the same command resumes")
@@ -294,6 +275,3 @@ class Report:
         self.told = True
         self._begin(nice=False)
         self.wait()
-
-    def futures(self) -> list:
-        return [self.future] if self.future else []

@@ -34,12 +34,12 @@ def ask(*words: str) -> str:
 class Slurm:
     """Slurm jobs of one study; all have the same name, by which left-over jobs are found."""
 
-    def __init__(self, folder: Path, stop: Stop, settings: dict, owner: dict):
+    def __init__(self, folder: Path, stop: Stop, wanted, owner: dict):
         own = re.sub(r"[^\w-]", "-", folder.name, flags=re.ASCII)[:24]
         self.name = f"midway-{own}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
         self.folder, self.halt, self.owner = folder, stop, owner
-        self.slots, self.tries = settings.get("jobs", 50), settings.get("tries", 2)
-        self.asked, self.kinds = settings.get("options", {}), settings.get("steps", {})
+        self.slots, self.tries = wanted.jobs, wanted.tries
+        self.asked, self.kinds = wanted.options, wanted.steps
         self.jobs: dict[str, tuple] = {}  # id -> its job and Future
         self.lock, self.over = threading.Lock(), threading.Event()
         left = self.queue()

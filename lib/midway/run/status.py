@@ -71,10 +71,8 @@ def read_state(out: Path) -> dict:
     """
     out, path = Path(out), Path(out) / "state.json"
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(state, dict):
+        state = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
     if state.get("state") == "running" and not alive(out, state):
         state["state"] = "done" if path.with_name("record.json").exists() else "died"
@@ -88,14 +86,6 @@ def write_state(out: Path, state: dict) -> None:
         write_atomic(path, text)
     except OSError:  # a full disk: overwrite the old file in place
         path.write_text(text, encoding="utf-8")
-
-
-def clear_temporary(out: Path) -> None:
-    """Remove incomplete files that a killed process has left in a step's folder."""
-    for pattern in (".*.tmp", "*.part"):
-        for path in Path(out).rglob(pattern):
-            with contextlib.suppress(OSError):
-                path.unlink()
 
 
 @contextlib.contextmanager

@@ -13,15 +13,7 @@ from pathlib import Path
 
 from midway.run import hashes, machine, record, steps
 from midway.run.record import now
-from midway.run.status import (
-    Outcome,
-    Stop,
-    clear_temporary,
-    me,
-    only_one,
-    read_state,
-    write_state,
-)  # fmt: skip
+from midway.run.status import Outcome, Stop, me, only_one, read_state, write_state
 from midway.study import params
 from midway.study.errors import InputError, one_line
 from midway.study.files import file_hash, root
@@ -61,7 +53,9 @@ def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) ->
         (out / "record.json").unlink(missing_ok=True)
         for name in (record.PENDING, "notebook.ipynb", "state.json"):  # of an earlier execution
             (out / name).unlink(missing_ok=True)
-        clear_temporary(out)
+        for path in [*out.rglob(".*.tmp"), *out.rglob("*.part")]:  # of a kill while writing
+            with contextlib.suppress(OSError):
+                path.unlink()
         forget(study, sid, out)
         state = {"state": "running", **vars(sid), "draft": draft, **me(), "started": now()}
         write_state(out, state)
@@ -145,19 +139,27 @@ def _beat(state_file: Path, lock: Path, owner: dict | None, stop: Stop):
     return beat
 
 
-def on_signals(stop: Stop, more: dict | None = None) -> dict:
-    """Let SIGINT, SIGTERM, SIGHUP and ``more`` set ``stop``; returns the old handlers."""
+@contextlib.contextmanager
+def on_signals(stop: Stop, more: dict | None = None):
+    """Inside this block SIGINT, SIGTERM, SIGHUP and ``more`` set ``stop``, and end nothing."""
     words = {number: number.name for number in HANDLED} | (more or {})
 
     def handle(number, _frame):
         stop.reason = stop.reason or words[number]
 
-    return {number: signal.signal(number, handle) for number in words}
+    old = {number: signal.signal(number, handle) for number in words}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def job(sid, study_file: Path, owner: dict):
     """Execute a step in a process of an executor; signals of a scheduler interrupt it."""
     stop = Stop()
-    with contextlib.suppress(ValueError):  # not the main thread: only the owner's lock can end it
-        on_signals(stop, {signal.SIGUSR2: "the time limit is near"})  # as submitit asks Slurm to
-    return run_step(sid, study_file, stop=stop, owner=owner)
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(ValueError):  # in a thread only the owner's lock can end it
+            near = {signal.SIGUSR2: "the time limit is near"}  # as submitit asks Slurm to
+            held.enter_context(on_signals(stop, near))
+        return run_step(sid, study_file, stop=stop, owner=owner)

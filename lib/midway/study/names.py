@@ -22,12 +22,8 @@ class Name(NamedTuple):
     smaller: bool = False  # a smaller value is better
 
 
-PREDICTORS = {
-    key: Name(**fields)
-    for key, fields in yamlfile.parse(
-        Path(__file__).with_name("names.yaml").read_text(encoding="utf-8")
-    ).items()
-}
+_TABLE = yamlfile.parse(Path(__file__).with_name("names.yaml").read_text(encoding="utf-8"))
+PREDICTORS = {key: Name(**fields) for key, fields in _TABLE.items()}
 GROUPS = {
     "pair": "sentence pairs", "structured": "tagging", "qa": "question answering",
     "retrieval": "retrieval",

@@ -18,10 +18,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from midway.study import tasks, yamlfile
-from midway.study.agreement import agree
 from midway.study.errors import InputError
 from midway.study.files import root
-from midway.study.refusals import change, explain
+from midway.study.refusals import agree, change, explain
 from midway.study.variants import at_dose, near, once, split_dose, split_variant
 
 Phase = Literal["intermediate", "transfer"]

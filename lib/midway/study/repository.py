@@ -44,15 +44,15 @@ def files(name: str, commit: str, choose: Choose, kind: str = "dataset") -> list
 
 def _patiently(attempt: Callable, waits):
     """Result of ``attempt``; after Unreachable it is tried again, after each of ``waits``."""
-    for wait in (*waits, None):
+    for wait in waits:
         try:
             return attempt()
         except Unreachable as error:
-            pause = max(wait or 0, error.retry_after or 0)
-            if wait is None or error.final or pause > PATIENCE:
+            pause = max(wait, error.retry_after or 0)
+            if error.final or pause > PATIENCE:
                 raise
             time.sleep(pause)
-    raise AssertionError  # the last turn has returned or raised
+    return attempt()
 
 
 def listing(name: str, commit: str, kind: str = "dataset", waits=()) -> dict | None:

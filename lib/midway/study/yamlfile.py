@@ -11,7 +11,7 @@ from midway.study.errors import InputError, meant, one_line
 from midway.study.files import root
 
 MAX_BYTES = 64 * 1024  # a params file is a page of text; anything larger is a mistake or an attack
-
+TAG = "tag:yaml.org,2002:"
 
 # A bare value is what YAML 1.2's core schema says. YAML 1.1, which PyYAML follows, reads 010 as 8,
 # 1:30 as 90, no and on as booleans, 1e-5 as text and 2020-01-01 as a date.
@@ -50,24 +50,15 @@ def _scalar(kind: str):
 class _Core(SafeConstructor):
     """For PyYAML's loaders: YAML 1.2's core schema, no other tags, no key twice."""
 
-    yaml_implicit_resolvers: dict = {"": [("tag:yaml.org,2002:null", re.compile(r"\Z"))]}
-    yaml_constructors: dict = (
-        {
-            f"tag:yaml.org,2002:{kind}": yaml.SafeLoader.yaml_constructors[
-                f"tag:yaml.org,2002:{kind}"
-            ]
-            for kind in ("str", "seq", "map")
-        }
-        | {
-            None: yaml.SafeLoader.yaml_constructors[None],
-        }
-        | {f"tag:yaml.org,2002:{kind}": _scalar(kind) for kind in _CORE}
-    )
+    yaml_implicit_resolvers: dict = {"": [(TAG + "null", re.compile(r"\Z"))]}
+    yaml_constructors: dict = {
+        tag: yaml.SafeLoader.yaml_constructors[tag]
+        for tag in (TAG + "str", TAG + "seq", TAG + "map", None)
+    } | {TAG + kind: _scalar(kind) for kind in _CORE}
 
     def construct_mapping(self, node, deep=False):
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         seen = set()
-        for key in own:
+        for key in (key for key, _ in node.value if key.tag != TAG + "merge"):
             name = repr(self.construct_object(key, deep=True))
             if name in seen:
                 raise InputError(f"line {key.start_mark.line + 1}: key {name} occurs twice")
@@ -77,9 +68,8 @@ class _Core(SafeConstructor):
 
 for _kind, (_pattern, _first) in _CORE.items():
     for _c in _first:
-        _Core.yaml_implicit_resolvers.setdefault(_c, []).append(
-            (f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})\\Z"))
-        )
+        _entry = TAG + _kind, re.compile(f"(?:{_pattern})\\Z")
+        _Core.yaml_implicit_resolvers.setdefault(_c, []).append(_entry)
 
 
 class _Loader(_Core, yaml.SafeLoader):
@@ -91,12 +81,13 @@ class _Loader(_Core, yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+_MERGE = re.compile(r"<<\Z")
+
+
 class _Cards(_Core, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """With aliases and merge keys (<<), which cards share blocks by."""
 
-    yaml_implicit_resolvers = _Core.yaml_implicit_resolvers | {
-        "<": [("tag:yaml.org,2002:merge", re.compile(r"<<\Z"))]
-    }
+    yaml_implicit_resolvers = {**_Core.yaml_implicit_resolvers, "<": [(TAG + "merge", _MERGE)]}
 
     def construct_mapping(self, node, deep=False):
         for key, value in node.value:
@@ -110,7 +101,7 @@ def _as_text(node, places: str = "", at: str = "values") -> None:
     """Text in place of all bare values, but for numbers of columns among keys or values."""
     if isinstance(node, yaml.ScalarNode):
         if not (at == places and _PLACE.fullmatch(node.value)):
-            node.tag = "tag:yaml.org,2002:str"
+            node.tag = TAG + "str"
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _as_text(item, places)
@@ -126,9 +117,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 for _kind in ("int", "float"):
-    _Dumper.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_CORE[_kind][0]})\\Z"), list(_CORE[_kind][1])
-    )
+    _pattern, _first = _CORE[_kind]
+    _Dumper.add_implicit_resolver(TAG + _kind, re.compile(f"(?:{_pattern})\\Z"), list(_first))
 
 
 def dump(tree) -> str:

@@ -29,9 +29,6 @@ def blind(dataset, kind: str):
     return left.add_column(emptied, [""] * len(dataset)).select_columns(columns)
 
 
-# -- kinds ----------------------------------------------------------------------------------------
-
-
 @dataclass
 class Fitted:
     """Controls of one task, ready for any language; see `fit`."""

@@ -162,16 +162,17 @@ class Run:
         rest = (model, pieces, plan, self.machine, self.cache, card.train_key)
         return Development(card.name, rows, card.labels, *rest)
 
+    def _training_rows(self, card):
+        size = self.study.training("transfer", card.name).train_size
+        return sources.load(card.name, "train", "en", self.study.data, size, self.seed)
+
     def _fit(self, card, blind: bool = False):
-        plan = self.study.training("transfer", card.name)
-        data = self.study.data
-        rows = sources.load(card.name, "train", "en", data, plan.train_size, self.seed)
+        plan, rows = self.study.training("transfer", card.name), self._training_rows(card)
         if blind:
             rows = controls.blind(rows, card.kind)
         snapshots.restore(self.bare.encoder, self.start)
-        model = self._model(
-            {card.train_key: (card.kind, kinds.get(card.kind).head_size(card.labels))}
-        )
+        size = kinds.get(card.kind).head_size(card.labels)
+        model = self._model({card.train_key: (card.kind, size)})
         inputs = self._ready(card, model, rows).inputs
         facts: dict = {"train_n": len(rows)}
         if not blind:
@@ -182,21 +183,15 @@ class Run:
         every, log = self.study.compute.save_every, []
         best = snapshots.Best(model, log, save if every else None)
         at = self._selection(card, model, plan, steps, best, blind) if plan.selections else {}
-        run = training.fit(
-            model,
-            [training.Source(card.train_key, card.kind, inputs)],
-            plan,
-            steps,
-            training.stable_seed("transfer", card.train_key, self.seed),
-            self.machine,
-            at=at, save=save, save_every=every, log=log, key=self.step.score_key(card.name),
-        )  # fmt: skip
+        made = [training.Source(card.train_key, card.kind, inputs)]
+        seed = training.stable_seed("transfer", card.train_key, self.seed)
+        kept: dict = {"save": save, "save_every": every, "log": log}
+        kept["key"] = self.step.score_key(card.name)
+        run = training.fit(model, made, plan, steps, seed, self.machine, at, **kept)
         if plan.selections:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
-        facts |= {"steps": steps, "losses": run.losses}
-        state = snapshots.trained(model)
-        return (model, state), facts
+        return (model, snapshots.trained(model)), facts | {"steps": steps, "losses": run.losses}
 
     def _selection(self, card, model, plan, steps, best, blind) -> dict:
         """Callbacks that keep the weights with the best English development score."""
@@ -215,12 +210,7 @@ class Run:
         """Control baselines, fitted on the same training rows, once, with the baseline variant."""
         if not self.study.transfer.controls or self.variant != "none":
             return None
-        rows = None
-        if card.trains:
-            plan = self.study.training("transfer", card.name)
-            data, size = self.study.data, plan.train_size
-            rows = sources.load(card.name, "train", "en", data, size, self.seed)
-        return controls.fit(card, rows)
+        return controls.fit(card, self._training_rows(card) if card.trains else None)
 
     def _answers(self, card, model_state, rows):
         """Answers of one fine-tuned model; weights are put back first (models share an encoder)."""
