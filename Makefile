@@ -14,7 +14,7 @@ run: $(STAMP)  ## run a study (PARAMS=params/mini.yaml) to its report
 	@exec $(BIN) midway run "$(PARAMS)"
 
 test: $(STAMP)  ## run all tests; the fast ones: make test ARGS='-m "not slow"'
-	@$(BIN) pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN) pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: $(STAMP)  ## open the notebooks; as root: make lab ARGS=--allow-root
 	@$(BIN) jupyterlab --notebook-dir=. --ServerApp.ip=127.0.0.1 $(ARGS) notebooks/00_tour.ipynb

@@ -16,6 +16,16 @@ hypothesis.settings.register_profile("slow machine", deadline=None)  # no test f
 hypothesis.settings.load_profile("slow machine")
 
 ROOT = Path(__file__).resolve().parents[1]
+LONG = (  # files that take longest, longest first
+    "hub/test_studies", "faults/test_runs", "notebooks/test_few_scores", "notebooks/test_notebooks",
+    "run/test_schedule", "run/test_notebook", "notebooks/test_answer",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first: else one process works on the last of them alone."""
+    place = {f"tests/{name}.py": i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONG)))
 
 
 @pytest.fixture(scope="session")

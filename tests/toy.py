@@ -12,7 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import weakref
 from pathlib import Path
 
 import nbformat
@@ -108,7 +110,9 @@ class Toy:
 
     def __init__(self, root: Path, fresh: bool = True):
         self.root, self.params, self.out = root, root / "params/toy.yaml", root / "outputs/toy"
-        own = {"MIDWAY_ROOT": str(root), "PYTHONPATH": str(root / "lib")}
+        temporary = tempfile.mkdtemp(prefix="toy-")  # a run that is killed leaves its socket there
+        weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
+        own = {"MIDWAY_ROOT": str(root), "PYTHONPATH": str(root / "lib"), "TMPDIR": temporary}
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("MIDWAY")} | own
         if fresh:
             self.make()

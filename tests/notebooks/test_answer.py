@@ -25,7 +25,7 @@ def execute(root, name, capsys, **parameters):
 
 
 @pytest.mark.slow
-def test_published_runs_by_itself(root, tmp_path, capsys):
+def test_published_runs_by_itself(root, tmp_path, one_format, capsys):
     changes = {"correlation.permutations": 999, "correlation.resamples": 199}
     space, out = execute(root, "04_published", capsys, out=str(tmp_path / "o"), changes=changes)
     assert "60 of 250 cells are significant" in out and "18 of 20 agree" in out
@@ -57,7 +57,7 @@ def test_correlation_of_a_whole_study(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     "variants", [[], ["none"], ["none", "mnli"], ["none", "mnli", "qqp", "squad1"]]
 )
-def test_correlation_of_an_unfinished_study_says_so(root, tmp_path, capsys, variants):
+def test_correlation_of_an_unfinished_study_says_so(root, tmp_path, one_format, capsys, variants):
     """Somebody who opens 03 while a study runs gets what there is, and no record of it."""
     folder = tmp_path / "study"
     if variants:
@@ -71,7 +71,7 @@ def test_correlation_of_an_unfinished_study_says_so(root, tmp_path, capsys, vari
 
 
 @pytest.mark.slow
-def test_several_encoders_are_averaged_not_pooled(root, tmp_path, capsys):
+def test_several_encoders_are_averaged_not_pooled(root, tmp_path, one_format, capsys):
     for name in ("a", "b"):
         synthetic.write(root, tmp_path / name, seeds=(1,))
     where = {

@@ -14,6 +14,7 @@ from midway.run import record, recording
 from midway.study import params, tasks, yamlfile
 
 matplotlib.use("Agg")
+pytestmark = pytest.mark.usefixtures("one_format")
 FEW = {"correlation.permutations": 999, "correlation.resamples": 999}
 
 

@@ -99,11 +99,10 @@ def correlate(
     out["note"] = np.full(shape, "", dtype=object)
     for rows, ps, os in blocks:
         cell, part = np.ix_(ps, os), [x[np.ix_(rows, ps)], y[np.ix_(rows, os)]]
-        many = large.many(len(rows), method)
-        found = (
-            large.block(*part, method, alpha) if many
-            else {"rho": rs.rho_of(*part, method)}
-        )  # fmt: skip
+        if many := large.many(len(rows), method):
+            found = large.block(*part, method, alpha)
+        else:
+            found = {"rho": rs.rho_of(*part, method)}
         found["rho"][tests.off[cell]] = np.nan
         unit, found["critical"] = null.scale(rows, ps, os, alpha)
         p = tests.add(cell, np.abs(found["rho"]), unit, null.draws(rows, ps, os))
@@ -198,14 +197,13 @@ def compare(
     for j, name in enumerate([*Y.columns, "mean of outcomes"]):
         d = boot[:, 0, j] - boot[:, 1, j]
         d = d[~np.isnan(d)]
-        row = {"outcome": name, "n": len(rows), "rho_a": rho[0, j], "rho_b": rho[1, j]}
-        row |= {"difference": rho[0, j] - rho[1, j], "low": np.nan, "high": np.nan, "p": np.nan}
-        if len(d) and not np.isnan(row["difference"]):
-            row["low"], row["high"] = np.quantile(d, [alpha / 2, 1 - alpha / 2])
+        row = [name, len(rows), *rho[:, j], rho[0, j] - rho[1, j], np.nan, np.nan, np.nan]
+        if len(d) and not np.isnan(row[4]):
             tail = min((d <= rs.TIE).sum(), (d >= -rs.TIE).sum())
-            row["p"] = min(1.0, 2 * (tail + 1) / (len(d) + 1))
+            p = min(1.0, 2 * (tail + 1) / (len(d) + 1))
+            row[5:] = *np.quantile(d, [alpha / 2, 1 - alpha / 2]), p
         table.append(row)
-    return pd.DataFrame(table)
+    return pd.DataFrame(table, columns="outcome n rho_a rho_b difference low high p".split())
 
 
 def _why(x, y, reach, alpha):

@@ -84,11 +84,10 @@ class Tests:
 
     def __init__(self, X, Y, skip, primary, count, exact):
         self.count, self.exact = count, exact
+        shape = X.shape[1], Y.shape[1]
         self.off, self.first = (
-            np.array([(a, b) in set(chosen) for a in X for b in Y], bool).reshape(
-                X.shape[1], Y.shape[1]
-            )
-            for chosen in (skip, primary)
+            np.array([(a, b) in chosen for a in X for b in Y], bool).reshape(shape)
+            for chosen in (set(skip), set(primary))
         )
         self.largest, self.score = np.zeros((2, count)), np.full(self.off.shape, np.nan)
 
@@ -99,10 +98,8 @@ class Tests:
             values = np.where(np.isnan(size), np.nan, np.abs(values))
             hits += (values >= size - rs.TIE).sum(0)
             for group in (0, 1):
-                scaled = np.where(first == group, values * unit, 0)
-                self.largest[group, at] = np.fmax(
-                    self.largest[group, at], np.fmax.reduce(scaled, (1, 2))
-                )
+                most = np.fmax.reduce(np.where(first == group, values * unit, 0), (1, 2))
+                self.largest[group, at] = np.fmax(self.largest[group, at], most)
         self.score[cell] = size * unit
         return iv.p_value(hits, self.count, self.exact)
 

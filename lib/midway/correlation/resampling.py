@@ -56,16 +56,12 @@ def arrays(X, Y, crossed=None):
             if not pd.api.types.is_numeric_dtype(column):
                 raise InputError(f"column {name!r}: text where numbers are needed")
             if np.isinf(column.to_numpy(float, na_value=np.nan)).any():
-                raise InputError(
-                    f"column {name!r}: infinite value; give a finite one or leave it out"
-                )
-        if frame.index.has_duplicates:
-            again = frame.index[frame.index.duplicated()][0]
+                what = "infinite value; give a finite one or leave it out"
+                raise InputError(f"column {name!r}: {what}")
+        for again in frame.index[frame.index.duplicated()]:
             raise InputError(f"{again!r} occurs twice; name the runs, or give each unit one row")
-        if frame.columns.has_duplicates:
-            raise InputError(
-                f"column {frame.columns[frame.columns.duplicated()][0]!r} occurs twice"
-            )
+        for name in frame.columns[frame.columns.duplicated()]:
+            raise InputError(f"column {name!r} occurs twice")
     if X.index.nlevels != Y.index.nlevels:
         raise InputError("predictors and outcomes must both have runs, or neither")
     index = X.index.union(Y.index, sort=False)

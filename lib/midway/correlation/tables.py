@@ -55,7 +55,7 @@ def read_records(study_dir, step: str, but=()) -> tuple[list[tuple[Path, dict]],
             variant, seed = record["variant"], record["seed"]
             record["results"], record["state"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            skipped.append(f"{path.relative_to(study_dir)}: not a whole record ({error!r})")
+            skipped.append(f"{path.relative_to(study_dir)}: incomplete or damaged ({error!r})")
             continue
         asked = (not variants or variant in variants) and (not seeds or seed in seeds)
         asked &= path.parent.relative_to(study_dir).as_posix() not in but
@@ -83,7 +83,7 @@ def scores(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
             variant, dose = split_dose(path.parts[-5])
             seed = int(path.parts[-4].removeprefix("seed"))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            skipped.append(f"{path.relative_to(study_dir)}: not a whole record ({error!r})")
+            skipped.append(f"{path.relative_to(study_dir)}: incomplete or damaged ({error!r})")
             continue
         kept = parts.get(path.parents[1])
         gone = path.parents[1].relative_to(study_dir).as_posix() in but or dose != 1 and not doses
@@ -170,12 +170,10 @@ def predictors(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
             metrics["train_size"] = summary.get("train_size")
             dose = point.get("dose", np.nan)
             if i == len(points) - 1:
-                dose = 1.0
-                metrics["steps_to_90"] = summary.get("steps_to_90")
-            for key, value in metrics.items():
-                if value is not None:
-                    run = [record["variant"], dose, record["seed"]]
-                    rows.append([*run, point["step"], point["fraction"], key, value, None, name])
+                dose, metrics["steps_to_90"] = 1.0, summary.get("steps_to_90")
+            run = [record["variant"], dose, record["seed"], point["step"], point["fraction"]]
+            known = [(k, v) for k, v in metrics.items() if v is not None]
+            rows += [[*run, *item, None, name] for item in known]
     done, more = read_records(study_dir, "02_transfer", but)
     for path, record in done:
         name = path.relative_to(study_dir).as_posix()

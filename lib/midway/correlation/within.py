@@ -111,12 +111,10 @@ def _curves(X, Y):
     unit, names = pd.factorize(index.get_level_values(0))
     seed, seeds = pd.factorize(index.get_level_values(1))
     dose = pd.Series(index.get_level_values(2)).groupby(unit).rank(method="dense").to_numpy(int) - 1
-    made = []
+    made, shape = [], (len(names), max(len(seeds), 1), max(dose, default=0) + 1)
     for frame in (X, Y):
         rs.arrays(frame.set_axis(range(len(frame))), frame.set_axis(range(len(frame))))  # checks
-        a = np.full(
-            (len(names), max(len(seeds), 1), max(dose, default=0) + 1, frame.shape[1]), np.nan
-        )
+        a = np.full((*shape, frame.shape[1]), np.nan)
         a[unit, seed, dose] = frame.reindex(index).to_numpy(float, na_value=np.nan)
         made.append(a)
     return names, *made
@@ -135,9 +133,8 @@ def _correlations(xs, ys, px, py, family, resamples, alpha, rng):
     n, runs = xs.shape[:2]
     member = np.eye(n) if family is None else (family == np.unique(family)[:, None]).astype(float)
     groups = len(member)
-    whole = np.ones((1, n))
     sums, placebo = _sums(_mean(xs), _mean(ys)), _sums(_mean(px), _mean(py))
-    values = _from_sums(sums, placebo, whole)
+    values = _from_sums(sums, placebo, np.ones((1, n)))
     seeds = rng.multinomial(runs, np.full(runs, 1 / runs), resamples)
     seeds, which = np.unique(seeds, axis=0, return_inverse=True)
     drawn = {k: [] for k in values}
@@ -152,29 +149,29 @@ def _correlations(xs, ys, px, py, family, resamples, alpha, rng):
             drawn[name].append(v)
     out = {k: v[0] for k, v in values.items()}
     half = t.ppf(1 - alpha / 2, groups - 1)
-    for name, ends in (("r_within", ""), ("r_partial", "partial_"), ("difference", "difference_")):
-        draws, value, edge = np.concatenate(drawn[name]), out[name], 1 - 1e-6
-        with np.errstate(all="ignore"):
-            if name == "difference":
-                error = _spread(draws)
-                out[ends + "low"], out[ends + "high"] = value - half * error, value + half * error
-            else:
-                error = _spread(np.arctanh(np.clip(draws, -edge, edge)))
-                z = np.arctanh(np.clip(value, -edge, edge))
-                out[ends + "low"], out[ends + "high"] = (
-                    np.tanh(z - half * error),
-                    np.tanh(z + half * error),
-                )
+    with np.errstate(all="ignore"):
+        for name, ends in (("r_within", ""), ("r_partial", "partial_")):
+            error = half * _spread(_z(np.concatenate(drawn[name])))
+            out[ends + "low"], out[ends + "high"] = _ends(out[name], error)
+        error = half * _spread(np.concatenate(drawn["difference"]))
+    out["difference_low"], out["difference_high"] = (out["difference"] + s * error for s in (-1, 1))
     there = ~np.isnan(_mean(px)).any(1)[:, :, None] & ~np.isnan(_mean(py)).any(1)[:, None]
     out["placebos"] = there.sum(0)
     free = out["placebos"] * (xs.shape[2] - 1) - 1  # of repeated-measures correlation, Fisher's z
     with np.errstate(all="ignore"):
         half = norm.ppf(1 - alpha / 2) / np.sqrt(np.maximum(free - 1, 0))
-        z = np.arctanh(np.clip(out["r_placebo"], -1 + 1e-6, 1 - 1e-6))
-        out["placebo_low"], out["placebo_high"] = np.tanh(z - half), np.tanh(z + half)
+        out["placebo_low"], out["placebo_high"] = _ends(out["r_placebo"], half)
     for name in ("difference_low", "difference_high"):
         out[name] = np.where(free > 1, out[name], np.nan)
     return out
+
+
+def _z(r):
+    return np.arctanh(np.clip(r, -1 + 1e-6, 1 - 1e-6))
+
+
+def _ends(r, error):
+    return np.tanh(_z(r) - error), np.tanh(_z(r) + error)
 
 
 def _spread(draws):

@@ -180,11 +180,8 @@ def tag_scores(pred: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> 
         total += len(theirs)
     if not total:
         raise InputError("tags: no tokens to score")
-    return {
-        "f1_xtreme": _chunk_f1(pred, gold, "0"),
-        "f1_seqeval1": _chunk_f1(pred, gold, "1"),
-        "accuracy": 100.0 * right / total,
-    }
+    f1 = {"f1_xtreme": _chunk_f1(pred, gold, "0"), "f1_seqeval1": _chunk_f1(pred, gold, "1")}
+    return f1 | {"accuracy": 100.0 * right / total}
 
 
 # -- classes --------------------------------------------------------------------------------------
@@ -206,10 +203,8 @@ def class_scores(pred: ArrayLike, gold: ArrayLike, n_labels: int) -> dict[str, f
     np.add.at(table, (gold, pred), 1)
     hits, seen = np.diag(table), table.sum(0) + table.sum(1)
     f1 = 2 * hits[seen > 0] / seen[seen > 0]
-    return {
-        "accuracy": 100.0 * float(hits.sum()) / gold.size,
-        "macro_f1": 100.0 * float(f1.mean()),
-    }
+    accuracy = 100.0 * float(hits.sum()) / gold.size
+    return {"accuracy": accuracy, "macro_f1": 100.0 * float(f1.mean())}
 
 
 def ece(probs: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:

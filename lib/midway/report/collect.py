@@ -103,11 +103,10 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
             parts = {part[target]} if target in part else set(part.values())
             runs = [at[variant, s, p] for s in study.seeds for p in sorted(parts)]
             have = [by[variant, s, target] for s in study.seeds if (variant, s, target) in by]
-            base = [
-                by["none", r.seed, target].score for r in have if ("none", r.seed, target) in by
-            ]
+            none = [by.get(("none", r.seed, target)) for r in have]
+            base = [r.score for r in none if r]
             kind = "score" if variant == "none" else "gain"
-            values = [v for v in (getattr(r, kind) for r in have) if not np.isnan(v)]
+            values = [getattr(r, kind) for r in have if not np.isnan(getattr(r, kind))]
             states = Counter(r["state"] for r in runs if r["state"] != "done")
             cells.append({
                 "target": target, "runs": runs if target != "average" else [], "n": len(values),
@@ -121,11 +120,8 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
     largest = max(map(abs, known), default=1)
     for cell in (c for r in rows for c in r["cells"]):
         cell["shade"] = abs(cell["value"]) / largest if cell["value"] in known else 0
-    groups = Counter(tasks.get(t).group for t in targets)
-    return {
-        "groups": [(names.GROUPS[g], n) for g, n in groups.items()], "targets": targets,
-        "rows": rows,
-    }  # fmt: skip
+    groups = Counter(names.GROUPS[tasks.get(t).group] for t in targets)
+    return {"groups": list(groups.items()), "targets": targets, "rows": rows}
 
 
 def half_width(gains: list, scores: list, base: list, n: float | None) -> float | None:
@@ -149,25 +145,20 @@ def mean(values) -> float | None:
 
 def correlations(study, made: dict, predictors, outcomes) -> tuple[pd.DataFrame, str]:
     """Correlations of 03 and their file; computed from finished steps if 03 is unfinished."""
-    options: dict = {"alpha": study.correlation.alpha, "method": "spearman"}
+    asked = study.correlation
     path, table = made.get("correlation", ("", pd.DataFrame()))
     if set(table.columns) >= CELL:
         table["note"] = table["note"].fillna("")
-        table.attrs |= options
-        return table, path
-    try:
-        chosen = study.correlation
-        X, Y, skip = arrays.wide(
-            predictors, outcomes, names=chosen.predictors, value=chosen.outcome
-        )
-        table = correlate.correlate(
-            X, Y, permutations=999, resamples=999, alpha=options["alpha"], skip=skip
-        )
-        return table, ""
-    except (InputError, ValueError, KeyError, TypeError):
-        empty = pd.DataFrame(columns=[*correlate.COLUMNS])
-        empty.attrs |= options
-        return empty, ""
+    else:
+        few: dict = {"permutations": 999, "resamples": 999, "alpha": asked.alpha}
+        path, chosen = "", {"names": asked.predictors, "value": asked.outcome}
+        try:
+            X, Y, skip = arrays.wide(predictors, outcomes, **chosen)
+            return correlate.correlate(X, Y, skip=skip, **few), path
+        except (InputError, ValueError, KeyError, TypeError):
+            table = pd.DataFrame(columns=[*correlate.COLUMNS])
+    table.attrs |= {"alpha": asked.alpha, "method": "spearman"}
+    return table, path
 
 
 def languages(study, scores, steps) -> list[dict]:
@@ -193,10 +184,8 @@ def languages(study, scores, steps) -> list[dict]:
             {"name": v, "runs": [s for s, _ in every if s["variant"] == v], "values": list(r)}
             for v, r in zip(table.index, table.to_numpy(), strict=True)
         ]
-        controls: list[dict] = [
-            {"name": c, "values": [mean(v.get(lang, [])) for lang in table]}
-            for c, v in beside.items()
-        ]
+        means = {c: [mean(v.get(lang, [])) for lang in table] for c, v in beside.items()}
+        controls: list[dict] = [{"name": c, "values": v} for c, v in means.items()]
         for row in [*rows, *controls]:
             each = zip(table, row["values"], strict=True)
             row["zero_shot"] = mean([value for lang, value in each if lang != "en"])
@@ -248,10 +237,10 @@ def origins(steps) -> list[tuple[str, list[tuple[str, int]]]]:
         own["determinism"] = s["determinism"]
         own |= {k: v for k, v in env.items() if not isinstance(v, dict)}
         own |= {f"package {k}": v for k, v in (env.get("packages") or {}).items()}
-        own |= {"encoder (sha256)": hashes.get("encoder")}
+        own["encoder (sha256)"] = hashes.get("encoder")
         own |= {f"data {k} (sha256)": v for k, v in (hashes.get("data") or {}).items()}
-        if hashes.get("lib"):
-            own[f"library below {s['step']} (sha256)"] = digest(hashes["lib"])
+        library = hashes.get("lib") and digest(hashes["lib"])
+        own[f"library below {s['step']} (sha256)"] = library
         for name, value in own.items():
             if value not in (None, ""):
                 text = str(value)[:16] if "sha256" in name else str(value)

@@ -28,11 +28,9 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
     studies = [params.load(f / "params.yaml") for f in both]
     flat = [_flat(s.fold()) for s in studies]
     keys = [k for k in dict.fromkeys([*flat[0], *flat[1]]) if flat[0].get(k) != flat[1].get(k)]
-    settings = pd.DataFrame({n: [f.get(k) for k in keys] for n, f in zip("AB", flat, strict=True)},
-                            index=keys)  # fmt: skip
+    settings = pd.DataFrame([[f.get(k) for f in flat] for k in keys], keys, ["A", "B"])
     matrices = [tables.gain_matrix(tables.outcomes(f)) for f in both]
-    average = _beside([m["average"] if "average" in m else pd.Series(dtype=float)
-                       for m in matrices])  # fmt: skip
+    average = _beside([m.get("average", pd.Series(dtype=float)) for m in matrices])
     shared = [m.drop(index="none", errors="ignore") for m in matrices]
     rows = shared[0].index.intersection(shared[1].index)
     targets = _beside([m.loc[rows].mean() for m in shared])
@@ -99,16 +97,14 @@ def text(found: dict[str, pd.DataFrame]) -> str:
 
 def write(found: dict[str, pd.DataFrame], a, b, path: Path) -> Path:
     """The comparison as one page without scripts; links lead to both reports."""
-    links = {
-        k: (collect.url(os.path.relpath(Path(f) / "index.html", path.parent)),
-            Path(f).resolve().name)
-        for k, f in (("A", a), ("B", b))
-    }  # fmt: skip
-    boxes = [(CAPTIONS[name], Markup(_table(table))) for name, table in found.items()]
+    links = {}
+    for k, f in (("A", Path(a)), ("B", Path(b))):
+        to = os.path.relpath(f / "index.html", path.parent)
+        links[k] = collect.url(to), f.resolve().name
+    facts = {"css": Markup(page.style()), "links": links, "said": sentences(found)}
+    facts["boxes"] = [(CAPTIONS[name], Markup(_table(table))) for name, table in found.items()]
     template = page.environment().get_template("compare.html.j2")
-    text = template.render(css=Markup(page.style()), links=links, said=sentences(found),
-                           boxes=boxes)  # fmt: skip
-    return write_atomic(path, text)
+    return write_atomic(path, template.render(**facts))
 
 
 def _table(table: pd.DataFrame) -> str:

@@ -92,19 +92,16 @@ def read(notebook: Path):
 @functools.cache
 def _version() -> str:
     """Hash of what decides how a page looks."""
-    return digest(
-        [(HERE / n).read_text("utf-8") for n in ("page.html.j2", "style.css", "notebooks.py")]
-    )
+    parts = ("page.html.j2", "style.css", "notebooks.py")
+    return digest([(HERE / name).read_text("utf-8") for name in parts])
 
 
 def render(nb, step: dict, stamp: str = "") -> str:
     """A notebook's page."""
     section = step["path"]
     for cell in nb.cells:
-        heading = (
-            re.search(r"(?m)^#+ +(.+)$", cell.source) if cell.cell_type == "markdown" else None
-        )
-        section = heading[1] if heading else section
+        if cell.cell_type == "markdown" and (heading := re.search(r"(?m)^#+ +(.+)$", cell.source)):
+            section = heading[1]
         cell.metadata["section"] = section
     facts = {
         "stamp": stamp, "path": step["path"], "state": step["state"],

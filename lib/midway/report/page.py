@@ -189,9 +189,7 @@ def style() -> str:
 
 def correlation_tables(cells: pd.DataFrame) -> dict:
     """The rows for one outcome, the matrix of all, and every pair with data."""
-    rows = cells.astype(object).where(cells.notna(), float("nan")).to_dict("records")
-    for r in rows:
-        r["note"] = "" if pd.isna(r["note"]) else r["note"]
+    rows = _records(cells.assign(note=cells["note"].fillna("")))
     known = [r for r in rows if not pd.isna(r["rho"])]
     outcomes = list(dict.fromkeys(r["outcome"] for r in known))
     first = "average" if "average" in outcomes else (outcomes or [""])[0]
@@ -200,12 +198,8 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
         r["shade"] = abs(r["rho"]) * ((r["n"] - 1) / max(largest - 1, 1)) ** 0.5
     at = {(r["predictor"], r["outcome"]): r for r in known}
     shown = list(dict.fromkeys(r["predictor"] for r in known))
-    shared = [n for n in shown if ":" not in n]
-    shared += list(dict.fromkeys(n.split(":")[0] for n in shown if ":" in n))
-    matrix = [
-        (name, [at.get((name, o)) or at.get((f"{name}:{o}", o)) for o in outcomes])
-        for name in shared
-    ]
+    shared = dict.fromkeys(n.split(":")[0] for n in sorted(shown, key=lambda n: ":" in n))
+    matrix = [(n, [at.get((n, o)) or at.get((f"{n}:{o}", o)) for o in outcomes]) for n in shared]
     return {
         "cells": known, "empty": len(rows) - len(known), "forest_outcome": first,
         "forest": [r for r in rows if r["outcome"] == first],
@@ -216,9 +210,13 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
 def inside(table: pd.DataFrame) -> list[dict]:
     """The pairs within tasks that have data, primary ones first."""
     rows = table[table["r_partial"].notna()]
-    first = rows["primary"] if "primary" in rows else pd.Series(False, rows.index)
-    rows = rows.assign(primary=first).sort_values(["primary", "p_maxt"], ascending=[False, True])
-    return rows.astype(object).where(rows.notna(), float("nan")).to_dict("records")
+    rows = rows.assign(primary=rows.get("primary", False))
+    return _records(rows.sort_values(["primary", "p_maxt"], ascending=[False, True]))
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    """Rows as plain values; nan where there is none."""
+    return table.astype(object).where(table.notna(), float("nan")).to_dict("records")
 
 
 def explore(X, Y, cells: pd.DataFrame, what: str) -> dict:
@@ -243,10 +241,8 @@ def explore(X, Y, cells: pd.DataFrame, what: str) -> dict:
 
 def published(name: str, path: str, table: pd.DataFrame) -> dict:
     """One table of 03 or 04 as text."""
-    rows = [
-        [(_shown(v), isinstance(v, (int, float))) for v in row]
-        for row in table.head(ROWS).itertuples(index=False, name=None)
-    ]
+    rows = table.head(ROWS).itertuples(index=False, name=None)
+    rows = [[(_shown(v), isinstance(v, (int, float))) for v in row] for row in rows]
     return {
         "title": PUBLISHED[name], "path": path, "url": collect.url(path), "rows": rows,
         "columns": list(table.columns), "total": len(table), "open": len(table) <= 12,
@@ -266,15 +262,13 @@ def chosen(path: str, table: pd.DataFrame) -> dict | None:
     rows = table[table["target"] == "average"]
     # what only some tasks have is no choice among all: last
     rows = rows.sort_values(["n", "regret_1"], ascending=[False, True])
-    facts = rows.astype(object).where(rows.notna(), float("nan")).to_dict("records")
-    return {"url": collect.url(path), "rows": facts}
+    return {"url": collect.url(path), "rows": _records(rows)}
 
 
 def total(steps) -> dict:
     """Cost of what is finished, in words."""
     done = [s["cost"] for s in steps if s["cost"]]
-    seconds = sum(c.get("cpu_s") or 0 for c in done)
-    tokens = sum(c.get("tokens") or 0 for c in done)
+    seconds, tokens = (sum(c.get(k) or 0 for c in done) for k in ("cpu_s", "tokens"))
     if seconds >= 7200:
         cpu = f"{seconds / 3600:.1f} hours"
     else:

@@ -65,7 +65,8 @@ def specifications(table, predictor: str, outcome: str = "gain"):
         axes[1].plot(*zip(*ticks, strict=True), lw=0.7, color=INK, alpha=0.6)
     axes[1].set_yticks(range(len(rows)), [_choice(*row) for row in rows], fontsize=7)
     axes[1].set(xlabel=f"{len(part)} specifications, in the order of rho", xticks=[])
-    return footnote(fig, f"n = {_range(part['n'])} tasks; large dot: as reported; no test")
+    n = " to ".join(dict.fromkeys(map(str, (part["n"].min(), part["n"].max()))))
+    return footnote(fig, f"n = {n} tasks; large dot: as reported; no test")
 
 
 def _choice(name: str, value) -> str:
@@ -77,7 +78,3 @@ def _choice(name: str, value) -> str:
             "layer": {"study's": "retrieval layer as set"}}  # fmt: skip
     start = {"layer": "retrieval layer ", "average": "average of "}.get(name, "")
     return str(said.get(name, {}).get(value) or f"{start}{value}")
-
-
-def _range(n):
-    return str(n.min()) if n.min() == n.max() else f"{n.min()} to {n.max()}"

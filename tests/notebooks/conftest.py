@@ -1,0 +1,12 @@
+"""Fixtures of tests that run notebooks in their own process."""
+
+import pytest
+
+
+@pytest.fixture
+def one_format(monkeypatch):
+    """Figures as SVG only: drawing each three times is most of what 03 takes here."""
+    from midway.report import drawing
+
+    draw = drawing._file
+    monkeypatch.setattr(drawing, "_file", lambda fig, end: draw(fig, end) if end == "svg" else b"")
