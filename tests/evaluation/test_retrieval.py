@@ -171,7 +171,7 @@ def test_vectors_that_are_none_are_refused(bad):
     """A diverged encoder is reported, not given a retrieval score."""
     with pytest.raises(InputError, match="vectors"):
         retrieval.nearest(bad, np.ones((2, 3)))
-    with pytest.raises(InputError, match="2 and of 3"):
+    with pytest.raises(InputError, match="2 and 3 dimensions"):
         retrieval.nearest(np.ones((4, 2)), np.ones((4, 3)))
     with pytest.raises(InputError, match="fp8"):
         neighbours.neighbours(np.ones((2, 3)), np.ones((2, 3)), precision="fp8")

@@ -217,6 +217,5 @@ def show(parts: Parts, as_json: bool = False, **options) -> str:
     if as_json:
         tree = {"parts": asdict(parts), "designs": found.to_dict("records"), "words": sentences}
         return json.dumps(files.plain(tree), indent=1, ensure_ascii=False)
-    return found.to_string(index=False, float_format="%.2f", na_rep="–") + "\n".join(
-        ["", *sentences]
-    )
+    text = found.to_string(index=False, float_format="%.2f", na_rep="–")
+    return "\n".join([text, *sentences])

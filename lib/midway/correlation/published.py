@@ -31,8 +31,7 @@ VARIANTS = {
 
 def read(name: str) -> pd.DataFrame:
     """One of the tables in ``published_data/``, as it stands there."""
-    with (Path(__file__).with_name("published_data") / f"{name}.csv").open(encoding="utf-8") as f:
-        return pd.read_csv(f)
+    return pd.read_csv(Path(__file__).with_name("published_data") / f"{name}.csv")
 
 
 def probing_runs() -> pd.DataFrame:

@@ -53,16 +53,13 @@ def normalise_squad(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 
-def _is_punctuation(char: str) -> bool:
-    return char in _ASCII_PUNCTUATION or unicodedata.category(char).startswith("P")
-
-
 def normalise_mlqa(text: str, lang: str) -> str:
     """MLQA's normalisation: Unicode punctuation, `lang`'s articles, Han characters one by one.
 
     Languages outside MLQA (whose own scorer refuses them) keep their articles.
     """
-    text = "".join(c for c in text.lower() if not _is_punctuation(c))
+    text = "".join(c for c in text.lower() if c not in _ASCII_PUNCTUATION)
+    text = "".join(c for c in text if unicodedata.category(c)[0] != "P")
     if lang in _MLQA_ARTICLES:
         text = _MLQA_ARTICLES[lang].sub(" ", text)
     if lang == "zh":

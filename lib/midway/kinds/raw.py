@@ -3,6 +3,8 @@
 import re
 from fnmatch import fnmatchcase
 
+from midway.study.errors import one_line
+
 REACH = 32  # characters; longest run of stripped spaces for which an answer is looked for
 
 
@@ -10,7 +12,7 @@ class Broken(Exception):
     """One file or row cannot be used: what and where, in one line whatever the file holds."""
 
     def __init__(self, reason: str):
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in reason[:500]))
+        super().__init__(one_line(reason[:500]))
 
 
 def spellings(raw) -> tuple[str, ...]:

@@ -81,11 +81,9 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
 
 def traceback(notebook: Path) -> str:
     """The first error among a notebook's outputs, without colours."""
-    for cell in read(notebook).get("cells", []):
-        for output in cell.get("outputs", []):
-            if output.get("output_type") == "error":
-                return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(output.get("traceback", [])))
-    return ""
+    outputs = (o for cell in read(notebook).get("cells", []) for o in cell.get("outputs", []))
+    first = next((o for o in outputs if o.get("output_type") == "error"), {})
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(first.get("traceback", [])))
 
 
 def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame) -> dict:
