@@ -188,9 +188,9 @@ class Run:
 
         seed = training.stable_seed("intermediate", self.variant, self.seed)
         at = {m: lambda m=m: visit(m) for m in marks | looks}
-        kept: dict = {"save": save, "save_every": every, "log": self.notes, "key": self.key}
+        states: dict = {"save": save, "save_every": every, "log": self.notes, "key": self.key}
         self.fit = training.fit(
-            self.model, made, plan, steps, seed, self.machine, at, self.mlm, **kept
+            self.model, made, plan, steps, seed, self.machine, at, self.mlm, **states
         )
         self.selected = best.restore()
         if self.selected not in (None, steps):  # the last point describes the saved weights
