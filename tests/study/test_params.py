@@ -63,8 +63,8 @@ REFUSED = [
 ]
 
 FILES = [
-    (b"", "expected keys"),
-    (b"- a\n- b\n", "expected keys"),
+    (b"", "expected lines"),
+    (b"- a\n- b\n", "expected lines"),
     (b"study: [\n", "not valid YAML"),
     (b"study: x\nstudy: y\n", "occurs twice"),
     (b"a: &a [1]\nstudy: *a\n", "aliases"),

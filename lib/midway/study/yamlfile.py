@@ -159,7 +159,7 @@ def read(path: Path) -> dict:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     if not isinstance(tree, dict):
         found = "nothing" if tree is None else type(tree).__name__
-        raise InputError(f"{path}: expected keys such as 'study:', found {found}")
+        raise InputError(f"{path}: expected lines such as 'key: value', found {found}")
     return tree
 
 
