@@ -40,8 +40,8 @@ REFUSED = {
     "an alias bomb": ("a: &a [1]\nb: [*a, *a]", "aliases"),
     "a Python object": ("study: !!python/object/apply:os.system [ls]", "not valid YAML"),
     "a key twice": ("study: a\nstudy: b", "twice"),
-    "no mapping": ("- 1", "expected keys"),
-    "nothing": ("", "expected keys"),
+    "no mapping": ("- 1", "expected lines"),
+    "nothing": ("", "expected lines"),
 }
 
 
