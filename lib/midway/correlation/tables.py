@@ -252,6 +252,12 @@ def _typed(table, types):
     return table.astype(types) if len(table) else table.astype({k: float for k in types})
 
 
+def overall(names) -> str:
+    """The outcome that stands for all targets: their average, or the only target."""
+    names = list(dict.fromkeys(names))
+    return names[0] if len(names) == 1 else "average"
+
+
 def place(order):
     """A key that sorts names as in ``order``, unknown ones last."""
     return lambda name: (order.index(name) if name in order else len(order), str(name))

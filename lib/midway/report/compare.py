@@ -46,11 +46,18 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
 def _flat(tree: dict, prefix: str = "") -> dict:
     out = {}
     for key, value in tree.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             out |= _flat(value, f"{prefix}{key}.")
-        else:
-            out[prefix + key] = str(value)
+        elif value not in (None, []):  # left to its default
+            out[prefix + key] = _words(value)
     return out
+
+
+def _words(value) -> str:
+    """A setting as in a params file; a list of lists as pairs."""
+    if isinstance(value, list):
+        return ", ".join(" and ".join(v) if isinstance(v, list) else _words(v) for v in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _beside(pair: list[pd.Series]) -> pd.DataFrame:
@@ -62,7 +69,7 @@ def _rhos(study, folder: Path) -> pd.Series:
     steps = collect.steps(study, folder)
     made = {n: (p, t) for n, p, t in collect.written(steps, folder, "03_correlation")}
     cells, _ = collect.correlations(study, made, tables.predictors(folder), tables.outcomes(folder))
-    part = cells[cells["outcome"] == "average"].dropna(subset=["rho"])
+    part = cells[cells["outcome"] == tables.overall(cells["outcome"])].dropna(subset=["rho"])
     return part.set_index("predictor")["rho"].astype(float)
 
 
@@ -90,7 +97,7 @@ def text(found: dict[str, pd.DataFrame]) -> str:
     """The comparison for a terminal."""
     parts = [" ".join(sentences(found))]
     for name, table in found.items():
-        shown = table.to_string(float_format=lambda v: f"{v:+.2f}", na_rep="–")
+        shown = table.to_string(max_colwidth=60, float_format="{:+.2f}".format, na_rep="–")
         parts.append(f"{CAPTIONS[name]}\n{shown if len(table) else 'none'}")
     return "\n\n".join(parts)
 
