@@ -75,7 +75,9 @@ def advice(table: pd.DataFrame, target: str, facts: dict) -> list[str]:
     if facts["repeat_hurts"] >= SURE:
         return [f"Take none for {target}: no intermediate task is expected to help; {gain}.", noise]
     if facts["repeat_helps"] < SURE:
-        return [f"Cannot tell whether any intermediate task helps {target}: {gain}.", noise]
+        return [f"Cannot tell whether any intermediate task helps {target}: {gain}; a repetition "
+                f"would find a clear gain with probability {facts['repeat_helps']:.2f}, and {SURE} "
+                "is asked for.", noise]  # fmt: skip
     cost = f"expected regret {facts['expected']:.1f} points, of a random task {facts['random']:.1f}"
     if facts["repeat_best"] >= SURE:
         return [f"Take {first['variant']} for {target}: {gain}; {cost}.", noise]
