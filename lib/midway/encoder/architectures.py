@@ -109,7 +109,11 @@ def embed(model, ids, types=None, mask=None) -> "torch.Tensor":
 
 
 def run(model, state, mask=None, first: int = 0, last: int | None = None) -> tuple:
-    """States ``first`` (which is ``state``) to ``last``; mask: (batch, pieces), 1 at pieces."""
+    """Run layers ``first`` + 1 to ``last`` (counted from 1; None: all) of the encoder.
+
+    state: (batch, pieces, hidden), of layer ``first``; mask: (batch, pieces), 1 at pieces, 0 at
+    padding. Returns the states ``first`` (which is ``state``) to ``last``.
+    """
     shape, kind = SHAPES[model.config.model_type], model.config.model_type
     if state.is_cuda:
         import torch
