@@ -26,9 +26,9 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
     """
     both = [Path(a), Path(b)]
     studies = [params.load(f / "params.yaml") for f in both]
-    flat = [_flat(s.fold()) for s in studies]
-    keys = [k for k in dict.fromkeys([*flat[0], *flat[1]]) if flat[0].get(k) != flat[1].get(k)]
-    settings = pd.DataFrame([[f.get(k) for f in flat] for k in keys], keys, ["A", "B"])
+    given = [_given(s.fold()) for s in studies]
+    keys = [k for k in dict.fromkeys([*given[0], *given[1]]) if given[0].get(k) != given[1].get(k)]
+    settings = pd.DataFrame([[f.get(k) for f in given] for k in keys], keys, ["A", "B"])
     matrices = [tables.gain_matrix(tables.outcomes(f)) for f in both]
     average = _beside([m.get("average", pd.Series(dtype=float)) for m in matrices])
     shared = [m.drop(index="none", errors="ignore") for m in matrices]
@@ -43,14 +43,15 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
     }
 
 
-def _flat(tree: dict, prefix: str = "") -> dict:
-    out = {}
+def _given(tree: dict, prefix: str = "") -> dict[str, str]:
+    """Settings by dotted key; what is left to its default is left out."""
+    flat: dict[str, str] = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            out |= _flat(value, f"{prefix}{key}.")
-        elif value not in (None, []):  # left to its default
-            out[prefix + key] = _words(value)
-    return out
+            flat |= _given(value, f"{prefix}{key}.")
+        elif value not in (None, []):
+            flat[prefix + key] = _words(value)
+    return flat
 
 
 def _words(value) -> str:

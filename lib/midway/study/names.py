@@ -31,11 +31,14 @@ GROUPS = {
 }  # fmt: skip
 
 
+def _known(name: str) -> Name:
+    return PREDICTORS.get(str(name).partition(":")[0], Name("", "", ""))
+
+
 def predictor(name: str) -> str:
     """A predictor in words: "logme:xnli" is "LogME on XNLI"; unknown names stay as they are."""
     short, _, target = str(name).partition(":")
-    known = PREDICTORS.get(short)
-    title = known.title if known else TITLES["published"].get(short, short)
+    title = _known(name).title or TITLES["published"].get(short, short)
     return effect(title, target) if target else title
 
 
@@ -69,8 +72,7 @@ def variant(name: str) -> str:
 
 def unit(name: str) -> str:
     """The unit of a predictor's values, "" where it is not known."""
-    known = PREDICTORS.get(str(name).partition(":")[0])
-    return known.unit if known else ""
+    return _known(name).unit
 
 
 def with_unit(name: str) -> str:
@@ -80,8 +82,7 @@ def with_unit(name: str) -> str:
 
 def meaning(name: str) -> str:
     """One sentence that defines a predictor, "" where it is not known."""
-    known = PREDICTORS.get(str(name).partition(":")[0])
-    return known.meaning if known else ""
+    return _known(name).meaning
 
 
 def number(value, digits: int = 1, sign: bool = False) -> str:
