@@ -181,10 +181,10 @@ class Run:
 
         seed = training.stable_seed("intermediate", self.variant, self.seed)
         at = {m: lambda m=m: visit(m) for m in marks | looks}
-        states: dict = {"save": self.out / "states", "save_every": self.study.compute.save_every}
-        states |= {"log": self.trajectory, "best": best, "key": self.key}
+        every = self.study.compute.save_every
+        states = weights.States(self.out / "states", every, self.key, best, self.trajectory)
         self.fit = training.fit(
-            self.model, made, plan, steps, seed, self.machine, at, self.mlm, **states
+            self.model, made, plan, steps, seed, self.machine, at, self.mlm, states
         )
         self.selected = best.restore()
         if self.selected not in (None, steps):  # the last point describes the saved weights
