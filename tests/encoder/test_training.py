@@ -246,6 +246,6 @@ def test_saved_weights_come_back(folder, tmp_path):
 
 
 def test_batches_have_few_shapes_on_a_gpu():
-    """Each new shape costs a GPU's libraries a plan; no text may be longer than the encoder reads."""
+    """Each new shape costs a GPU time; no batch may be wider than the encoder reads."""
     assert [batches.width(n, 512, "cuda") for n in (1, 32, 33, 500)] == [32, 32, 64, 512]
     assert batches.width(509, 510, "cuda") == 509 and batches.width(33, 512, "cpu") == 33
