@@ -120,9 +120,8 @@ class Run:
 
     def _ready(self, card, rows) -> Development:
         """Rows of one of the tasks, tokenised for the model."""
-        plan, pieces = self.plans[card.name], self.encoded.tokenizer
-        rest = (self.model, pieces, plan, self.machine, self.cache)
-        return Development(card.name, rows, self.labels[card.name], *rest)
+        plan, labels = self.plans[card.name], self.labels[card.name]
+        return Development(self, card, rows, labels, plan, self.model, card.name)
 
     def _sources(self) -> list[training.Source]:
         sizes = {c.name: len(self.rows[c.name]) for c in self.cards}

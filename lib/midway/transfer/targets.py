@@ -159,9 +159,8 @@ class Run:
 
     def _ready(self, card, model: Model, rows) -> Development:
         """Rows of a target, tokenised for its model."""
-        plan, pieces = self.study.training("transfer", card.name), self.encoded.tokenizer
-        rest = (model, pieces, plan, self.machine, self.cache, card.train_key)
-        return Development(card.name, rows, card.labels, *rest)
+        plan = self.study.training("transfer", card.name)
+        return Development(self, card, rows, card.labels, plan, model, card.train_key)
 
     def _training_rows(self, card):
         size = self.study.training("transfer", card.name).train_size
