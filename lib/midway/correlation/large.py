@@ -9,7 +9,7 @@ of their predictors' and their outcomes' correlations.
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import kendalltau, t
+from scipy.stats import kendalltau, rankdata, t
 
 from midway.correlation import intervals as iv
 from midway.correlation import resampling as rs
@@ -39,17 +39,45 @@ def _kendall(x, y):
 
 
 def _moments(x, y, method):
-    n, (x, y) = len(x), (_Scores(a, method == "spearman") for a in (x, y))
-    rho = np.clip(x.z.T @ y.z / n, -1, 1)
+    n, ranked = len(x), method == "spearman"
+    values = [rankdata(v, axis=0) if ranked else v for v in (x, y)]
+    u, v = (_standardised(a) for a in values)
+    rho = np.clip(u.T @ v / n, -1, 1)
     error, least, most = np.empty((3, *rho.shape))
-    for i, values in enumerate(_influence(x, y, rho)):
-        error[i] = np.sqrt((values**2).sum(0) / (n * (n - 1)))
-        least[i], most[i] = values.min(0), values.max(0)
+    places = [_places(a) for a in (x, y)] if ranked else []
+    for i, r in enumerate(rho):
+        one = u[:, i : i + 1]
+        share = one * v - r / 2 * (one**2 + v**2)  # influence of every unit (n, O)
+        if ranked:  # removing a unit moves the ranks of those above it
+            own = [a[:, i : i + 1] for a in places[0]]
+            share += _above(v - r * one, *own) / (2 * values[0][:, i].std())
+            share += _above(one - r * v, *places[1]) / (2 * values[1].std(0))
+        share -= share.mean(0)
+        error[i] = np.sqrt((share**2).sum(0) / (n * (n - 1)))
+        least[i], most[i] = share.min(0), share.max(0)
     with np.errstate(all="ignore"):
         p = 2 * t.sf(np.abs(rho) * np.sqrt((n - 2) / (1 - rho**2)), n - 2)
         error = np.where(1 - rho**2 > rs.TIE, error / (1 - rho**2), iv.fisher_error(rho, n, method))
     ends = {"loo_low": rho - most / (n - 1), "loo_high": rho - least / (n - 1)}
     return ends | {"rho": rho, "p": p, "error": error, "note": NOTE}
+
+
+def _standardised(a):
+    with np.errstate(all="ignore"):
+        return np.where(a.max(0) == a.min(0), np.nan, (a - a.mean(0)) / a.std(0))
+
+
+def _places(a):
+    """Order of the units, and where the ties of each begin and end in it."""
+    ends = (rankdata(a, how, axis=0).astype(int) for how in ("min", "max"))
+    return np.argsort(a, 0), next(ends) - 1, next(ends)
+
+
+def _above(a, order, begin, end):
+    """Sums of a over the units above each one, and over it and its ties as well."""
+    a = np.take_along_axis(a, order, 0)
+    sums = np.concatenate([a[::-1].cumsum(0)[::-1], np.zeros((1, a.shape[1]))])
+    return np.take_along_axis(sums, begin, 0) + np.take_along_axis(sums, end, 0)
 
 
 def null(x, y, draws, rng, method):
@@ -71,40 +99,3 @@ def _root(a, method):
     v = np.nan_to_num(rs.vectors(a, method))
     values, axes = np.linalg.eigh(v.T @ v)
     return ((axes * np.sqrt(np.maximum(values, 0))) @ axes.T).astype(np.float32)
-
-
-def _influence(x, y, rho):
-    """Per predictor: influence of every unit on its correlations, (n, O)."""
-    for i, r in enumerate(rho):
-        u = x.z[:, i : i + 1]
-        values = u * y.z - r / 2 * (u**2 + y.z**2)
-        if x.ranked:  # removing a unit moves the ranks of those above it
-            above = _suffix((y.z - r * u)[x.order[:, i]])
-            values += (above[x.low[:, i]] + above[x.high[:, i]]) / (2 * x.deviation[i])
-            above = _suffix(np.take_along_axis(u - r * y.z, y.order, 0))
-            both = np.take_along_axis(above, y.low, 0) + np.take_along_axis(above, y.high, 0)
-            values += both / (2 * y.deviation)
-        yield values - values.mean(0)
-
-
-class _Scores:
-    """Standardised values or, ranked, ranks with the places where their ties begin and end."""
-
-    def __init__(self, a, ranked):
-        self.ranked, v = ranked, a
-        if ranked:
-            self.order, columns = np.argsort(a, 0), [(np.sort(c), c) for c in a.T]
-            self.low, self.high = (
-                np.column_stack([c.searchsorted(v, side) for c, v in columns])
-                for side in ("left", "right")
-            )
-            v = (self.low + self.high + 1) / 2
-        self.deviation = v.std(0)
-        constant = a.max(0) == a.min(0)
-        with np.errstate(all="ignore"):
-            self.z = np.where(constant, np.nan, (v - v.mean(0)) / self.deviation)
-
-
-def _suffix(a):
-    """Sums of all rows from each row on; one more row of zeros."""
-    return np.concatenate([a[::-1].cumsum(0)[::-1], np.zeros((1, a.shape[1]))])
