@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from midway.correlation import harness, reshape
-from midway.correlation.column_names import columns_of, few
 from midway.correlation.correlate import correlate
+from midway.correlation.reshape import columns_of, few
 from midway.correlation.table_file import count, read
 from midway.study.errors import InputError, one_line
 

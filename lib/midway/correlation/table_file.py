@@ -109,7 +109,8 @@ def _parquet(path: Path) -> Table:
         table = parquet.read_table(path)
     except (pyarrow.ArrowException, ValueError) as error:
         raise InputError(f"{path}: not a Parquet table ({one_line(error)[:100]})") from None
-    return typed(path, table.column_names, zip(*(c.to_pylist() for c in table.columns), strict=True))
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return typed(path, table.column_names, rows)
 
 
 def typed(path: Path, names, rows, **more) -> Table:
