@@ -97,6 +97,8 @@ def _checkpoint(folder, key: str) -> str:
 
 
 def _torch():
+    if given := os.environ.get("CUDA_VISIBLE_DEVICES"):  # CUDA takes no GPU twice
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(given.split(",")))
     try:
         import torch
     except Exception as error:  # absent, or a library that it loads is: ImportError, OSError, ...
@@ -106,12 +108,12 @@ def _torch():
 
 
 def _device(study) -> list[dict]:
-    torch = _torch()
+    gpus, torch = machine.gpus(study.compute), _torch()
     cores, threads = machine.cores(), study.compute.threads
     detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
     if study.compute.device != "cpu" and torch.cuda.is_available():
-        n = torch.cuda.device_count()
-        detail = f"{n} x {torch.cuda.get_device_name()}, one for each job"
+        detail = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, "
+        detail += f"{len(gpus)} job(s) at once"
     elif study.compute.device == "cuda":
         return [_row("device", False, "compute.device is cuda, but torch sees no GPU: use auto")]
     if threads > cores:
@@ -122,9 +124,10 @@ def _device(study) -> list[dict]:
 
 def _memory(study) -> list[dict]:
     """Memory that a training job needs (by ``cost``) and memory that is there."""
-    torch = _torch()
-    need, jobs = cost.memory_gb(study)["total"], 1
+    gpus, torch = machine.gpus(study.compute), _torch()
+    need = cost.memory_gb(study)["total"]
     if study.compute.device != "cpu" and torch.cuda.is_available():
+        jobs = max(map(gpus.count, gpus), default=1)  # on one GPU
         have, place = torch.cuda.get_device_properties(0).total_memory, "GPU memory"
     else:
         jobs = max(1, machine.cores() // study.compute.threads)  # helpers count as jobs

@@ -92,12 +92,12 @@ def private_folder() -> tuple[Path, TextIO]:
 
 
 @contextlib.contextmanager
-def forking(env: dict[str, str], wanted: bool = True):
+def forking(env: dict[str, str]):
     """Fork kernels inside this block; only the main thread may enter it.
 
     On Linux only, and not where an option of this interpreter (-O) would reach the kernels.
     """
-    if not (wanted and FORKS and not sys.flags.optimize):
+    if not FORKS or sys.flags.optimize:
         yield
         return
     before = dict(os.environ)
