@@ -51,7 +51,6 @@ PUBLISHED = {
     "probing_tasks": "All probe-target cells with the task as the unit",
 }
 MADE = ("index.html", "pages", "figures")  # what a report consists of, in its folder
-DECISIVE = ("definition of scores", "encoder (sha256)", "bf16")
 
 
 def build(study, folder, facts: dict | None = None, into=None) -> Path:
@@ -70,9 +69,9 @@ def build(study, folder, facts: dict | None = None, into=None) -> Path:
     path = write_atomic(into / "index.html", render(facts))
     for step in facts["steps"]:
         if step["page"]:
-            notebooks.write(folder, into, step)
-    for name in facts["documents"]:
-        notebooks.write_document(into, name)
+            notebooks.write(into, step, folder / step["path"] / "notebook.ipynb")
+    for name, source in facts["documents"].items():
+        notebooks.write(into, {"path": name, "state": "document"}, source)
     return path
 
 
@@ -98,16 +97,11 @@ def content(study, folder, into=None) -> dict:
     X, Y = pictures.units(study, predictors, outcomes, weak)
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
     complete = states["done"] == len(steps)
-    old = sum(s["old"] for s in steps)
-    warnings = [f"Unreadable and left out: {len(skipped)} (see Provenance)."] if skipped else []
-    if old:
-        warnings.append(f"{old} of them are from another version of Midway, or some of their files "
-                        "are missing (midway status says which).")  # fmt: skip
     return {
         "documents": notebooks.documents(), "stale": stale,
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
-        "warnings": warnings,
+        "old": sum(s["old"] for s in steps),
         "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
         **answer.first_screen(study, cells, outcomes, made, three if csv else {}, four["results"],
                               complete),
@@ -124,10 +118,6 @@ def content(study, folder, into=None) -> dict:
         "four": four if four["record"] else None,
         "evidence": four["results"].get("words", [])[:2],
         "total": total(steps), "origins": origins, "skipped": sorted(skipped),
-        "mixed": [
-            f"{name} differs between steps, so their numbers may not be comparable."
-            for name, values in origins if len(values) > 1 and name in DECISIVE
-        ],
         "settings": yamlfile.dump(study.fold()),
     }  # fmt: skip
 
@@ -214,11 +204,9 @@ def explore(X, Y, cells: pd.DataFrame, what: str) -> dict:
     columns = ["predictor", "outcome", "n", "rho", "low", "high", "p", "p_maxt"]
     rows = pairs[columns].astype(object).where(pairs[columns].notna(), None)
 
-    def values(table):
-        return {c: {u: round(float(v), 4) for u, v in t.dropna().items()} for c, t in table.items()}
-
+    values = [{c: t.dropna().round(4).to_dict() for c, t in table.items()} for table in (X, Y)]
     return {
-        "x": values(X), "y": values(Y), "pairs": rows.to_numpy().tolist(),
+        "x": values[0], "y": values[1], "pairs": rows.to_numpy().tolist(),
         "names": {c: names.with_unit(c) for c in X} | {c: names.outcome(c) for c in Y}
         | {u: names.variant(u) for u in X.index},
         "axes": {c: f"{names.effect(what, c)} (points)" for c in Y},
