@@ -71,7 +71,8 @@ def advice(table: pd.DataFrame, target: str, facts: dict) -> list[str]:
     )
     if first["source"] != "measured":
         gain = gain.replace(f"measured {first['gain']:+.1f}; ", "not measured; ")
-    noise = f"Noise of one gain: {_noise(facts['noise'])}; seed noise {facts['seed_noise']}."
+    noise = ", ".join(f"{name} {sd:.1f}" for name, sd in facts["noise"].items())
+    noise = f"Noise of one gain: {noise}; seed noise {facts['seed_noise']}."
     if facts["repeat_hurts"] >= SURE:
         return [f"Take none for {target}: no intermediate task is expected to help; {gain}.", noise]
     if facts["repeat_helps"] < SURE:
@@ -86,10 +87,6 @@ def advice(table: pd.DataFrame, target: str, facts: dict) -> list[str]:
     may = ", ".join(known.loc[known["p_best"] >= 0.05, "variant"])
     return [f"Cannot tell which task is best for {target}: it may be {may}. Training on one helps: "
             f"{gain}; {cost}.", noise]  # fmt: skip
-
-
-def _noise(parts: dict) -> str:
-    return ", ".join(f"{name} {sd:.1f}" for name, sd in parts.items())
 
 
 def comparison(table: pd.DataFrame, a: str, b: str) -> str:

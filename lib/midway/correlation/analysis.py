@@ -114,21 +114,14 @@ def between(data: Data, **options) -> pd.DataFrame:
     """Which task? Correlation over tasks in families, beside it reliability and ceiling."""
     table = correlate.correlate(data.X, data.Y, skip=data.skip, families=data.families,
                       primary=data.primary, **options)  # fmt: skip
-    kept, attrs = data.y_parts, table.attrs
-    table = reliability.disattenuate(table, data.x_parts, kept)
-    table.attrs = attrs
-    return table
+    return reliability.disattenuate(table, data.x_parts, data.y_parts)
 
 
 def within(data: Data, setting, **options) -> pd.DataFrame:
     """While a task trains: repeated-measures correlation over doses, with placebo."""
-    predictors, outcomes = data.dosed[0], reliability.without(data.dosed[1], data.weak)
-    if predictors.empty or outcomes.empty:
-        X, Y = (pd.DataFrame(index=pd.MultiIndex.from_arrays([[], [], []])) for _ in "XY")
-        skip: set = set()
-    else:
-        names, value = list(setting.predictors), setting.outcome
-        X, Y, skip = arrays.within(predictors, outcomes, names=names, value=value)
+    outcomes = reliability.without(data.dosed[1], data.weak)
+    X, Y, skip = arrays.within(data.dosed[0], outcomes, names=list(setting.predictors),
+                               value=setting.outcome)  # fmt: skip
     units = X.index.get_level_values(-3).union(Y.index.get_level_values(-3)).unique()
     return within_tasks.within(X, Y, families=tables.families(units), skip=skip,
                                primary=data.primary, **options)  # fmt: skip

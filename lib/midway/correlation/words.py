@@ -15,7 +15,6 @@ Examples
 'holds'
 """
 
-import numpy as np
 import pandas as pd
 
 from midway.correlation import tables
@@ -115,7 +114,8 @@ def _parts(table, otherwise="exploratory"):
 
 
 def _family(known, unit, most, name) -> list[str]:
-    alpha, n = known.attrs.get("alpha", 0.05), _range(known["n"])
+    alpha = known.attrs.get("alpha", 0.05)
+    n = " to ".join(str(int(v)) for v in dict.fromkeys([known["n"].min(), known["n"].max()]))
     symbol = SYMBOLS.get(known.attrs.get("method"), "rho")
     said = pd.Series([verdict(row, alpha) for _, row in known.iterrows()])
     good, open_ = int((said == "holds").sum()), int((said == "undecided").sum())
@@ -293,8 +293,3 @@ def limits(study: dict, n: int, seeds: int) -> list[str]:
 
 def p_of(value):
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def _range(values):
-    low, high = int(np.min(values)), int(np.max(values))
-    return str(low) if low == high else f"{low} to {high}"
