@@ -94,7 +94,8 @@ def assemble(predictors, outcomes, setting, *, dosed, error=None, own=None,
         reliability.components(X), own or {}, X.groupby(level=0).mean().var()
     )
     everyone = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
-    primary = sorted(p for p in map(tuple, setting.primary) if p[0] in X and p[1] in Y)
+    asked = {(p, tables.overall(Y) if o == "average" else o) for p, o in setting.primary}
+    primary = sorted((p, o) for p, o in asked if p in X and o in Y)
     return Data(predictors, rest, dosed, X, Y, skip, tables.families(everyone),
                 reliability.told(x_parts), reliability.told(y_parts), weak, tuple(primary)
                 )  # fmt: skip
@@ -126,12 +127,13 @@ def within(data: Data, setting, **options) -> pd.DataFrame:
                                primary=data.primary, **options)  # fmt: skip
 
 
-def choices(data: Data, *, target: str = "average", permutations: int = 9999, alpha: float = 0.05):
+def choices(data: Data, *, permutations: int = 9999, alpha: float = 0.05):
     """What choosing by a metric costs: (description of these tasks, verdict on unseen ones).
 
     Rivals of the metrics: train size, and the target's own English score after its few labels.
     """
     quality = choice.quality(data.X, data.Y, skip=data.skip, alpha=alpha)
+    target = tables.overall(data.Y)
     if target not in data.Y:
         return quality, choice.nested(pd.DataFrame(), pd.Series(dtype=float))
     x = data.X.groupby(level=0).mean()

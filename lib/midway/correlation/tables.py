@@ -247,6 +247,12 @@ def _whole_mean(table, wanted):
     return pd.DataFrame(rows, columns=OUTCOME)
 
 
+def overall(names) -> str:
+    """The outcome that stands for all targets: their average, or the only target."""
+    names = list(dict.fromkeys(names))
+    return names[0] if len(names) == 1 else "average"
+
+
 def place(order):
     """A key that sorts names as in ``order``, unknown ones last."""
     return lambda name: (order.index(name) if name in order else len(order), str(name))
