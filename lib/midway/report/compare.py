@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from midway.correlation import tables
 from midway.report import collect, page
+from midway.run import hashes
 from midway.study import names, params
 from midway.study.files import write_atomic
 
@@ -26,7 +27,7 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
     """
     both = [Path(a), Path(b)]
     studies = [params.load(f / "params.yaml") for f in both]
-    flat = [_flat(s.fold()) for s in studies]
+    flat = [{k: str(v) for k, v in hashes.flat(s.fold()).items()} for s in studies]
     keys = [k for k in dict.fromkeys([*flat[0], *flat[1]]) if flat[0].get(k) != flat[1].get(k)]
     settings = pd.DataFrame([[f.get(k) for f in flat] for k in keys], keys, ["A", "B"])
     matrices = [tables.gain_matrix(tables.outcomes(f)) for f in both]
@@ -41,16 +42,6 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
         "targets": targets.rename(index=names.outcome),
         "correlations": rhos.rename(index=names.predictor),
     }
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
-    out = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            out |= _flat(value, f"{prefix}{key}.")
-        else:
-            out[prefix + key] = str(value)
-    return out
 
 
 def _beside(pair: list[pd.Series]) -> pd.DataFrame:

@@ -89,19 +89,18 @@ def write_state(out: Path, state: dict) -> None:
 
 
 @contextlib.contextmanager
-def only_one(out: Path, patience: float = 0.0, stop: Stop | None = None):
-    """Hold a step's folder; InputError when another process holds it for longer than ``patience``.
+def only_one(out: Path):
+    """Hold a step's folder; InputError when another process holds it.
 
     The operating system frees the lock when its process ends.
     """
-    end = time.monotonic() + max(1.0, patience)  # alive() holds it for a moment
     with open(out / ".lock", "a", encoding="utf-8") as lock:
-        while True:
+        for attempt in range(6):  # alive() holds it for a moment
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
-                if stop or time.monotonic() > end:
+                if attempt == 5:
                     pid = read_state(out).get("pid", "unknown")
                     raise InputError(f"{out}: process {pid} already runs this step") from None
                 time.sleep(0.2)
