@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from midway.evaluation.summary import summary
 from midway.run import hashes, record, seal
 from midway.run import plan as planning
 from midway.run.record import StepRecord
@@ -21,7 +22,6 @@ from midway.run.steps import STEPS, StepId, steps, targets_of, upstream
 from midway.study import params, tasks
 from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
-from midway.transfer.summary import summary
 
 PRODUCTS = ("predictions/", "scores/")  # compared by a rerun, like weights
 PAGES = ("pages", "figures", "index.html")  # of the report
@@ -227,14 +227,12 @@ def rerun(study_dir: Path, step: str) -> dict:
             why = f"{sid.path}: {end.state} this time: {end.error}"
             return {"checked": [sid.path], "problems": [why], "notes": []}
         after = record.load(place / sid.path / "record.json")
-    problems = compare(before.results, after.results)
-    products = sorted(before.files.keys() | after.files.keys())
-    changed = [n for n in products if before.files.get(n) != after.files.get(n)]
+    names = sorted(before.files.keys() | after.files.keys())
+    changed = [n for n in names if before.files.get(n) != after.files.get(n)]
     numbers = [n for n in changed if n.startswith(PRODUCTS) or n.endswith(".safetensors")]
-    problems += [f"{n} differs" for n in numbers]
+    problems = compare(before.results, after.results) + [f"{n} differs" for n in numbers]
+    notes = ["its inputs have changed since (see midway plan)"] * (before.key != after.key)
     others = [n for n in changed if n not in numbers and not n.endswith((".ipynb", ".html"))]
-    same = before.key == after.key
-    notes = [] if same else ["its inputs have changed since (see midway plan)"]
     notes += [f"{n} differs" for n in others]
     if not problems:
         notes.append("all numbers, predictions and weights are equal in the second execution")

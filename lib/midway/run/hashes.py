@@ -68,21 +68,13 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
     return {"correlation": all_["correlation"]}
 
 
-@functools.cache
-def _cells(notebook: Path, _stamp) -> tuple[str, ...]:
+def cells(notebook: Path) -> list[str]:
+    """Source of a notebook's code cells (prose and outputs cannot change a number)."""
     try:
         tree = json.loads(notebook.read_text(encoding="utf-8"))
-        cells = [c for c in tree["cells"] if c["cell_type"] == "code"]
-        return tuple("".join(c["source"]) for c in cells)
-    except FileNotFoundError:
-        raise InputError(f"{notebook}: no such notebook") from None
+        return ["".join(c["source"]) for c in tree["cells"] if c["cell_type"] == "code"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{notebook}: not a notebook ({error})") from None
-
-
-def cells(notebook: Path) -> tuple[str, ...]:
-    """Source of a notebook's code cells (prose and outputs cannot change a number)."""
-    return _cells(notebook, notebook.stat().st_mtime_ns if notebook.exists() else None)
 
 
 @functools.cache
