@@ -593,7 +593,7 @@ def test_wandb_export(tmp_path):
 @pytest.mark.parametrize(
     "content, name, message",
     [
-        (gzip.compress(text().encode()), "t.csv", "compressed (gzip), not a text table"),
+        (gzip.compress(text().encode(), mtime=0), "t.csv", "compressed (gzip), not a text table"),
         (b"PK\x03\x04\x14\x00rest", "t.xlsx", "an Excel or zip file"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "t.xls", "an old Excel file"),
         (b"PAR1xPAR1", "t.csv", "Parquet (name it .parquet)"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from midway.encoder import device, encoder, heads, training
+from midway.encoder import batches, device, encoder, heads, training
 from midway.encoder import weights as snapshots
 from midway.encoder.device import Inputs, setup
 from midway.kinds import encode
@@ -242,3 +242,9 @@ def test_saved_weights_come_back(folder, tmp_path):
     snapshots.restore(fresh.encoder, snapshots.read_weights(tmp_path / "w.safetensors")[0])
     ours = dict(model.encoder.named_parameters())
     assert all(torch.equal(p, ours[n]) for n, p in fresh.encoder.named_parameters())
+
+
+def test_batches_have_few_shapes_on_a_gpu():
+    """Each new shape costs a GPU's libraries a plan; no text may be longer than the encoder reads."""
+    assert [batches.width(n, 512, "cuda") for n in (1, 32, 33, 500)] == [32, 32, 64, 512]
+    assert batches.width(509, 510, "cuda") == 509 and batches.width(33, 512, "cpu") == 33

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+WIDTHS = 32  # pieces: on a GPU a batch is padded to a multiple, because each new shape costs time
+
 
 def training_order(lengths, batch_size: int, steps: int, seed: int) -> list[np.ndarray]:
     """Examples of each training step: shuffled every epoch, grouped by length.
@@ -44,9 +46,14 @@ def evaluation_batches(lengths, tokens: int) -> list[np.ndarray]:
     return batches
 
 
-def pad(sequences, value: int) -> np.ndarray:
-    """(n, longest) int64 array."""
-    width = max(len(s) for s in sequences)
+def width(longest: int, most: int, device: str) -> int:
+    """Pieces that a batch is padded to; most: the encoder's longest text."""
+    wide = -(-longest // WIDTHS) * WIDTHS
+    return wide if device != "cpu" and wide <= most else longest
+
+
+def pad(sequences, value: int, width: int) -> np.ndarray:
+    """(n, width) int64 array."""
     out = np.full((len(sequences), width), value, np.int64)
     for i, s in enumerate(sequences):
         out[i, : len(s)] = s

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from midway import kinds
 from midway.encoder import weights
-from midway.encoder.batches import evaluation_batches, pad
+from midway.encoder.batches import evaluation_batches, pad, width
 from midway.encoder.heads import Model, pool
 from midway.kinds.tokens import Features
 from midway.study.errors import InputError
@@ -63,6 +63,7 @@ def setup(compute) -> Machine:
     if device == "cuda":  # CPU kernels are deterministic; this imports a second's worth
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs
     settings = compute.threads, compute.eval_tokens, level, compute.gradient_checkpointing
     return Machine(device, precision, *settings)
 
@@ -128,15 +129,18 @@ class Inputs:
         return {"trunk": torch.from_numpy(trunk), "pooled": torch.from_numpy(pooled)}
 
     def tensors(self, sequences) -> dict:
-        """ids, mask, types and (where kept) trunk of these sequences, padded to the longest."""
+        """ids, mask, types and (where kept) trunk of these sequences, padded to one width."""
         f, device = self.features, self.model.device
-        ids = pad([f.sequences[s] for s in sequences], self.model.pad)
-        lengths = f.lengths[sequences] if len(sequences) else np.array([])
-        mask = np.arange(ids.shape[1])[None] < np.asarray(lengths)[:, None]
+        lengths = f.lengths[sequences]
+        wide = width(int(lengths.max()), self.model.longest, device.type)
+        ids = pad([f.sequences[s] for s in sequences], self.model.pad, wide)
+        mask = np.arange(wide)[None] < lengths[:, None]
         batch = {"mask": torch.from_numpy(mask).to(device)}
         batch["ids"] = torch.from_numpy(ids).to(device)
         if f.types is not None:
-            batch["types"] = torch.from_numpy(pad([f.types[s] for s in sequences], 0)).to(device)
+            batch["types"] = torch.from_numpy(pad([f.types[s] for s in sequences], 0, wide)).to(
+                device
+            )
         if self.trunk is not None:
             start = np.zeros((*ids.shape, self.trunk.shape[1]), np.float16)
             for row, s in enumerate(sequences):

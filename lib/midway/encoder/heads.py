@@ -76,7 +76,7 @@ class Model(nn.Module):
         self.encoder, self.options = encoded.model, options
         self.fingerprint = encoded.fingerprint
         self.pad = encoded.tokenizer.pad_token_id
-        self.depth = encoded.layers
+        self.depth, self.longest = encoded.layers, encoded.max_length
         self.encoder.requires_grad_(True)
         for module in self._frozen():
             module.requires_grad_(False)

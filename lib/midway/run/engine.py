@@ -76,15 +76,14 @@ class Local:
 
     def __init__(self, study, folder: Path, stop: Stop, cores: int | None):
         self.study, self.folder, self.halt = study, folder, stop
-        self.gpus = len(machine.gpus(study.compute))
         slots = max(1, (cores or machine.cores()) // study.compute.threads)
-        self.slots = min(slots, self.gpus or slots)
+        self.slots = min(slots, len(machine.gpus(study.compute)) or slots)
 
     def __enter__(self):
         self.stack = contextlib.ExitStack()
         importlib.import_module("midway.run.notebook")  # once, before the threads
         env = kernel.environment(root(), self.study.compute.threads)
-        self.stack.enter_context(kernel.forking(env, wanted=not self.gpus))  # CUDA cannot be forked
+        self.stack.enter_context(kernel.forking(env))
         self.pool = self.stack.enter_context(ThreadPoolExecutor(self.slots))
         return self
 

@@ -70,12 +70,12 @@ def environment(root: Path, threads: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def forking(env: dict[str, str], wanted: bool = True):
+def forking(env: dict[str, str]):
     """Fork kernels inside this block; only the main thread may enter it.
 
     On Linux only, and not where an option of this interpreter (-O) would reach the kernels.
     """
-    if not (wanted and FORKS and not sys.flags.optimize):
+    if not FORKS or sys.flags.optimize:
         yield
         return
     FORKS.set_forkserver_preload(["midway.run.preload"])

@@ -116,10 +116,12 @@ def commit() -> dict[str, Any]:
 
 
 def used() -> dict[str, Any]:
-    """Threads and GPU of torch, and files of the hub -> sha256, where this process used them."""
+    """Threads, GPU and its memory of torch, and files of the hub -> sha256, where this process used them."""
     torch, repository = map(sys.modules.get, ("torch", "midway.study.repository"))
     found: dict[str, Any] = {}
     if torch is not None:
-        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-        found |= {"threads": torch.get_num_threads(), "gpu": gpu}
+        found |= {"threads": torch.get_num_threads(), "gpu": None}
+        if torch.cuda.is_available():
+            peak = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+            found |= {"gpu": torch.cuda.get_device_name(), "gpu_peak_mb": peak}
     return found | ({"hub_files": dict(repository.READ)} if repository and repository.READ else {})

@@ -24,7 +24,7 @@ for name in LIBRARIES:
 
 
 def safe() -> bool:
-    """True if no import has started threads, which a fork would lose.
+    """True if no import has started threads, which a fork would lose (a GPU's driver does, too).
 
     Two libraries restart their threads: jemalloc (in pyarrow), and OpenBLAS if ``compute.threads``
     is above 1.
