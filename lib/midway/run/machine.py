@@ -116,7 +116,7 @@ def commit() -> dict[str, Any]:
 
 
 def used() -> dict[str, Any]:
-    """Threads, GPU and its memory of torch, and files of the hub -> sha256, where this process used them."""
+    """Threads and GPU of torch, and files of the hub -> sha256, where this process used them."""
     torch, repository = map(sys.modules.get, ("torch", "midway.study.repository"))
     found: dict[str, Any] = {}
     if torch is not None:

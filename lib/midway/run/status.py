@@ -11,7 +11,7 @@ from pathlib import Path
 
 from midway.run.progress import say
 from midway.study.errors import InputError
-from midway.study.files import write_atomic
+from midway.study.files import read_json, write_atomic
 
 CODES = {"done": 0, "failed": 1, "died": 138, "interrupted": 130}  # state -> exit code
 SINCE = time.time()
@@ -70,10 +70,7 @@ def read_state(out: Path) -> dict:
     A step left as running by a process that has ended is done if it has a record, else died.
     """
     out, path = Path(out), Path(out) / "state.json"
-    try:
-        state = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return {}
+    state = read_json(path)
     if state.get("state") == "running" and not alive(out, state):
         state["state"] = "done" if path.with_name("record.json").exists() else "died"
         state["error"] = "" if state["state"] == "done" else "killed, or its machine went down"
@@ -115,12 +112,8 @@ def lock(folder: Path):
     (shared folder) counts as held until it has been silent for ten minutes.
     """
     path = folder / ".lock"
-    with open(path, "a+", encoding="utf-8") as f:
-        f.seek(0)
-        try:
-            other = dict(json.loads(f.read() or "{}"))
-        except (ValueError, TypeError, RecursionError):
-            other = {}
+    with open(path, "a", encoding="utf-8") as f:
+        other = read_json(path)
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
