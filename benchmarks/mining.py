@@ -4,9 +4,9 @@
 
 Compares, in one run and on the same vectors: a plain reference that searches each direction with
 its own matrix product and a top-k (what two faiss flat indices do; faiss itself where it is
-installed), our single product in fp32, and with bf16 pre-selection. Each runs in a process of its
-own so that peak memory can be told apart; the best of the repeats counts. Core-seconds (of one
-thread) say more than seconds when other work runs on the machine.
+installed) and our single product. Each runs in a process of its own so that peak memory can be told
+apart; the best of the repeats counts. Core-seconds (of one thread) say more than seconds when other
+work runs on the machine.
 """
 
 import argparse
@@ -72,8 +72,7 @@ def faiss_flat(x, y, k: int = 4):
 WAYS = {
     "plain": plain,
     "faiss": faiss_flat,
-    "fp32": lambda x, y: neighbours.neighbours(x, y),
-    "bf16": lambda x, y: neighbours.neighbours(x, y, precision="bf16"),
+    "ours": neighbours.neighbours,
 }
 
 

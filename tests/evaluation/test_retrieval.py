@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from midway.evaluation import neighbours, retrieval
 from midway.study.errors import InputError
 
-PRECISIONS = pytest.mark.parametrize("precision", ["fp32", "bf16"])
-
 
 def vectors(n: int, m: int, size: int = 16, shared: float = 2.0, seed: int = 0):
     """Two sides with a large common direction, the first min(n, m) // 2 rows translations."""
@@ -35,18 +33,15 @@ def brute(x, y, k):
 # -- against the reference scripts' own output ----------------------------------------------------
 
 
-@PRECISIONS
 @pytest.mark.parametrize("case", range(3))
-def test_mining_equals_reference(shared, case, precision):
-    """BUCC candidates, threshold and scores are the reference's, however the product is made."""
+def test_mining_equals_reference(shared, case):
+    """BUCC candidates, threshold and scores are the reference's."""
     folder = shared / "oracle"
     record = json.loads((folder / "mining_public.json").read_text("utf-8"))[case]
     with np.load(folder / record["embeddings"]) as file:
         x, y, gold = file["x"], file["y"], {tuple(pair) for pair in file["gold"].tolist()}
     options = {"margin": record["margin"], "retrieval": record["retrieval"]}
-    pairs, scores = retrieval.mine(
-        x, y, record["neighbourhood"], precision=precision, memory_mb=1, **options
-    )
+    pairs, scores = retrieval.mine(x, y, record["neighbourhood"], memory_mb=1, **options)
     pairs = [tuple(pair) for pair in pairs.tolist()]
     expected = {(i, j): score for i, j, score in record["candidates"]}
     assert dict(zip(pairs, scores, strict=True)) == pytest.approx(expected, abs=1e-4)
@@ -54,28 +49,26 @@ def test_mining_equals_reference(shared, case, precision):
     assert threshold == pytest.approx(record["expected"]["threshold"], abs=1e-6)
     found = retrieval.mining_scores(pairs, scores, gold, threshold)
     assert found == pytest.approx({name: record["expected"][name] for name in found}, abs=1e-6)
-    near = retrieval.nearest(y, x, precision=precision)
+    near = retrieval.nearest(y, x)
     assert near.tolist() == record["expected"]["nearest_x_of_each_y"]
 
 
 # -- neighbours -----------------------------------------------------------------------------------
 
 
-@PRECISIONS
 @pytest.mark.parametrize("n,m,k", [(1, 1, 4), (3, 2, 4), (70, 33, 4), (700, 2100, 4), (600, 65, 1)])
-def test_neighbours_are_exact(n, m, k, precision, monkeypatch):
-    """Chunks, tiles, blocks and bf16 change the speed, never who is nearest."""
+def test_neighbours_are_exact(n, m, k):
+    """Many products or one: the same rows are nearest."""
     x, y = vectors(n, m)
-    monkeypatch.setattr(neighbours, "_TILE", (64, 128))
-    results = neighbours.neighbours(x, y, k, precision=precision, memory_mb=1)
-    for (values, places), (a, b) in zip(results, ((x, y), (y, x)), strict=True):
-        cosines, order = brute(a, b, min(k, len(b)))
-        assert values.dtype == torch.float32 and places.dtype == torch.int64
-        np.testing.assert_allclose(values, cosines, atol=2e-6)
-        assert (places.numpy() == order).mean() > 0.999  # equal cosines may change places
+    for memory in (0.1, neighbours.MEMORY_MB):
+        results = neighbours.neighbours(x, y, k, memory_mb=memory)
+        for (values, places), (a, b) in zip(results, ((x, y), (y, x)), strict=True):
+            cosines, order = brute(a, b, min(k, len(b)))
+            assert values.dtype == torch.float32 and places.dtype == torch.int64
+            np.testing.assert_allclose(values, cosines, atol=2e-6)
+            assert (places.numpy() == order).mean() > 0.999  # equal cosines may change places
 
 
-@PRECISIONS
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 80),
@@ -84,84 +77,16 @@ def test_neighbours_are_exact(n, m, k, precision, monkeypatch):
     seed=st.integers(0, 99),
     step=st.integers(1, 40),
 )
-def test_neighbours_are_exact_for_any_shape(n, m, k, seed, step, precision):
+def test_neighbours_are_exact_for_any_shape(n, m, k, seed, step):
     """Whatever the sizes and the memory given, cosines are the k largest."""
     x, y = vectors(n, m, seed=seed, shared=seed % 3)
     left, right = neighbours.unit(x), neighbours.unit(y)
     for memory in (step * m * 4 / 2**20, neighbours.MEMORY_MB):
-        with pytest.MonkeyPatch.context() as small:  # few rows in many blocks, tiles and chunks
-            for name, value in {"_BLOCK": 4, "_TILE": (8, 16), "_KEPT": 3}.items():
-                small.setattr(neighbours, name, value)
-            results = neighbours.neighbours(x, y, k, precision=precision, memory_mb=memory)
-        (ahead, _), (back, places) = results
+        (ahead, _), (back, places) = neighbours.neighbours(x, y, k, memory_mb=memory)
         np.testing.assert_allclose(ahead, brute(x, y, k)[0], atol=2e-6)
         np.testing.assert_allclose(back, brute(y, x, k)[0], atol=2e-6)
         values = torch.einsum("mkd,md->mk", left[places], right)
         np.testing.assert_allclose(values, back, atol=2e-6)
-
-
-@pytest.mark.parametrize("others", [0, 800])
-def test_bf16_is_certain_among_near_duplicates(others):
-    """Few rows (or all) whose neighbours bf16 cannot tell apart are searched again in fp32."""
-    rng = np.random.default_rng(0)
-    y = rng.standard_normal((5000, 64))
-    y[-1000:] = y[0] + 2e-2 * y[-1000:]
-    x = np.concatenate([y[-200:], y[:others]])
-    x = x + 5e-3 * rng.standard_normal(x.shape)
-    exact = neighbours.neighbours(x, y, 4)
-    quick = neighbours.neighbours(x, y, 4, precision="bf16")
-    for (one, _), (other, _) in zip(exact, quick, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-
-
-def awkward(kind: str):
-    """Vectors whose rounding errors are not those of one even cloud."""
-    rng = np.random.default_rng(0)
-    if kind == "outlier":  # a dimension of its own size, as XLM-R has
-        x, y = vectors(600, 800, size=64)
-        x[:, 3] += 40 * rng.standard_normal(600)
-        y[:, 3] += 40 * rng.standard_normal(800)
-    elif kind == "clusters":  # a few far from the others, none of them among every second row
-        x = rng.standard_normal((1, 64)) + 0.3 * rng.standard_normal((3000, 64))
-        y = x + 0.09 * rng.standard_normal(x.shape)
-        centres = rng.standard_normal((25, 64))
-        for side in (x, y):
-            rows = rng.choice(np.arange(1, 3000, 2), 450, replace=False)
-            side[rows] = centres[rng.integers(25, size=450)] + 0.1 * rng.standard_normal((450, 64))
-    elif kind == "signs":  # products just above .5, where bf16 has steps of 2^-8
-        signs = rng.choice([-1.0, 1.0], 4096)
-        y = np.repeat(signs[None], 672, axis=0)
-        for row, wrong in zip(y, [1021] * 640 + [1020] * 32, strict=True):
-            row[rng.permutation(4096)[:wrong]] *= -1
-        x, y = np.stack([signs, -signs] * 8), np.concatenate([y, -y])
-    return x.astype(np.float32), y.astype(np.float32)
-
-
-AWKWARD = pytest.mark.parametrize("kind", ["outlier", "clusters", "signs"])
-
-
-@AWKWARD
-def test_bf16_error_is_bounded(kind):
-    """The rounding error that pre-selection allows for covers the errors that occur."""
-    x, y = (neighbours.unit(side) for side in awkward(kind))
-    (left, right), (own, others), shift = neighbours._halves(x, y)
-    product = neighbours._multiplier(right)(left).float()
-    off = (product + shift - x @ y.T).abs()
-    assert (off <= neighbours._error(product, own, others)).all()
-    assert (off.T <= neighbours._error(product.T, others, own)).all()
-
-
-@AWKWARD
-@pytest.mark.parametrize("k", [1, 4])
-def test_bf16_is_exact_for_awkward_vectors(kind, k):
-    """Neighbours are the same where the mean error says little about single rows."""
-    x, y = awkward(kind)
-    for quick, true in zip(
-        neighbours.neighbours(x, y, k, precision="bf16"),
-        (brute(x, y, k), brute(y, x, k)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(quick[0], true[0], atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +98,6 @@ def test_vectors_that_are_none_are_refused(bad):
         retrieval.nearest(bad, np.ones((2, 3)))
     with pytest.raises(InputError, match="2 and 3 dimensions"):
         retrieval.nearest(np.ones((4, 2)), np.ones((4, 3)))
-    with pytest.raises(InputError, match="fp8"):
-        neighbours.neighbours(np.ones((2, 3)), np.ones((2, 3)), precision="fp8")
 
 
 def test_retrieval_accuracy_by_hand():

@@ -57,11 +57,17 @@ def take(part: dict, made: list[dict]) -> list[dict]:
 
 
 def fill(part: dict, names: dict[str, str]) -> dict:
-    """The part with ``{lang}`` and ``{code}`` replaced in what names or selects something."""
+    """The part with ``{lang}`` and ``{code}`` replaced in what names or selects something.
+
+    A ``path`` becomes a list.
+    """
     whole = dict(part)
     for key in ("config", "split", "files"):
         if whole.get(key):
             whole[key] = whole[key].format(**names)
+    if "path" in whole:
+        paths = whole["path"] if isinstance(whole["path"], list) else [whole["path"]]
+        whole["path"] = [path.format(**names) for path in paths]
     if "where" in whole:
         whole["where"] = {k: str(v).format(**names) for k, v in whole["where"].items()}
     return whole

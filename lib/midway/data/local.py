@@ -20,6 +20,7 @@ languages  the only languages for which this part exists
 half       0 or 1: one half of a mining file, by gold pair
 """
 
+import itertools
 from pathlib import Path
 
 from midway.data import canonical, readers
@@ -38,10 +39,7 @@ def load(card: Card, split: str, lang: str, root: str | Path) -> list[dict]:
     root = folder(root)
     lay = _layout(card, split, lang, root)
     absent, stripped = [], []
-    for alternative in lay.get(split, []):
-        parts = [p for p in _parts(alternative) if lang in p.get("languages", card.languages)]
-        if not parts:
-            continue
+    for parts in _alternatives(card, lay, split, lang):
         try:
             read = [_read(card, part, lang, root) for part in parts]
             rows, shown = [row for _, rows in read for row in rows], ", ".join(f for f, _ in read)
@@ -77,10 +75,10 @@ def files(task: str, root: str | Path) -> list[Path]:
     """Every file under root that this task's rows may come from, in any language (for hashes)."""
     card, found = tasks.get(task), set()
     for lay in card.local.get("layouts", ()):
-        for split in ("train", "dev", "test"):
-            for part in (p for alternative in lay.get(split, ()) for p in _parts(alternative)):
-                for lang in card.languages:
-                    found.update(_paths(card, part, lang, Path(root)))
+        for split, lang in itertools.product(("train", "dev", "test"), card.languages):
+            for part in itertools.chain(*_alternatives(card, lay, split, lang)):
+                more = [part["exclude"]["path"]] if "exclude" in part else []
+                found.update(f for name in part["path"] + more for f in _glob(Path(root), name))
     return sorted(found)
 
 
@@ -93,25 +91,19 @@ def present(card: Card, root: Path) -> bool:
     return "note" not in lay and bool(lay.get("needs") or files(card.name, root))
 
 
-def _parts(alternative) -> list[dict]:
-    return alternative if isinstance(alternative, list) else [alternative]
+def _alternatives(card: Card, lay: dict, split: str, lang: str) -> list[list[dict]]:
+    """The lists of parts that a split may be read from in a language, with its names filled in."""
+    names = _names(card, lang)
+    whole = (a if isinstance(a, list) else [a] for a in lay.get(split, ()))
+    found = [
+        [canonical.fill(p, names) for p in parts if lang in p.get("languages", card.languages)]
+        for parts in whole
+    ]
+    return [parts for parts in found if parts]
 
 
 def _names(card: Card, lang: str) -> dict[str, str]:
-    codes = card.local.get("codes", {})
-    return {"lang": lang, "code": codes.get(lang, lang)}
-
-
-def _paths(card: Card, part: dict, lang: str, root: Path) -> list[Path]:
-    """Existing files of a part and of what it excludes."""
-    more = [part["exclude"]["path"]] if "exclude" in part else []
-    return [file for name in _filled(card, part, lang) + more for file in _glob(root, name)]
-
-
-def _filled(card: Card, part: dict, lang: str) -> list[str]:
-    """The names of a part's files in a language, with * where there may be several."""
-    named = part["path"] if isinstance(part["path"], list) else [part["path"]]
-    return [name.format(**_names(card, lang)) for name in named]
+    return {"lang": lang, "code": card.local.get("codes", {}).get(lang, lang)}
 
 
 def _glob(root: Path, name: str) -> list[Path]:
@@ -123,7 +115,7 @@ def _glob(root: Path, name: str) -> list[Path]:
 def _layout(card: Card, split: str, lang: str, root: Path) -> dict:
     layouts = card.local.get("layouts", [])
     for lay in layouts:
-        if all(_glob(root, name.format(**_names(card, "en"))) for name in lay.get("needs", ())):
+        if all(_glob(root, n.format(**_names(card, "en"))) for n in lay.get("needs", ())):
             if "gold" not in lay or _has_gold(card, lay, root):
                 return lay
     wanted = " or ".join(" + ".join(lay.get("needs", ["?"])) for lay in layouts) or "a local layout"
@@ -133,23 +125,22 @@ def _layout(card: Card, split: str, lang: str, root: Path) -> dict:
 
 def _has_gold(card: Card, lay: dict, root: Path) -> bool:
     """Whether the first row of the layout's gold split still has its label (English, or any)."""
-    order = sorted(card.languages, key=lambda lang: lang != "en")
-    for lang in order:
-        for part in (p for alternative in lay[lay["gold"]] for p in _parts(alternative)):
-            if _paths(card, part, lang, root):
-                try:
-                    raw = readers.read(part, _named(card, part, lang, root), root)
-                    part = canonical.fill(part, _names(card, lang))
-                    row = next(iter(canonical.rows(card, part, raw, lang)), None)
-                except Broken:
-                    return True  # let the load that follows say what is wrong
-                return row is None or row["labelled"]
+    for lang in sorted(card.languages, key=lambda lang: lang != "en"):
+        for part in itertools.chain(*_alternatives(card, lay, lay["gold"], lang)):
+            try:
+                raw = readers.read(part, _paths(part, root), root)
+                row = next(iter(canonical.rows(card, part, raw, lang)), None)
+            except FileNotFoundError:
+                continue
+            except Broken:
+                return True  # let the load that follows say what is wrong
+            return row is None or row["labelled"]
     return False
 
 
-def _named(card: Card, part: dict, lang: str, root: Path) -> list[Path]:
+def _paths(part: dict, root: Path) -> list[Path]:
     """The files that a part names; FileNotFoundError names the one that is missing."""
-    found = {name: _glob(root, name) for name in _filled(card, part, lang)}
+    found = {name: _glob(root, name) for name in part["path"]}
     for name, paths in found.items():
         if not paths:
             raise FileNotFoundError(name)
@@ -158,7 +149,7 @@ def _named(card: Card, part: dict, lang: str, root: Path) -> list[Path]:
 
 def _read(card: Card, part: dict, lang: str, root: Path) -> tuple[str, list[dict]]:
     """A part's files, for messages, and its rows."""
-    paths, part = _named(card, part, lang, root), canonical.fill(part, _names(card, lang))
+    paths = _paths(part, root)
     shown = ", ".join(path.relative_to(root).as_posix() for path in paths)
     made = list(canonical.rows(card, part, readers.read(part, paths, root), lang))
     total = len(made)

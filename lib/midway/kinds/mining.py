@@ -28,7 +28,6 @@ class Mining(Kind):
         options: dict = {
             "k": run.study.transfer.mining_neighbours,
             "memory_mb": run.study.compute.mining_memory_mb,
-            "precision": "bf16" if run.machine.precision == "bf16" else "fp32",
             "device": run.machine.device,
         }
         mined: dict[str, dict[int, tuple]] = {}

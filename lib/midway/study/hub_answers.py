@@ -31,6 +31,7 @@ def connect() -> None:
     """
     import httpx2
     from huggingface_hub import constants, set_client_factory
+    from huggingface_hub.utils import logging
     from huggingface_hub.utils._http import hf_request_event_hook
 
     class Client(httpx2.Client):
@@ -55,6 +56,7 @@ def connect() -> None:
                     reason += f", but Midway waits at most {PATIENCE} s: run it again later"
             raise Unreachable(reason, after)
 
+    logging.set_verbosity_error()  # what it warns of is said by `told`, in one line
     hooks: dict = {"request": [hf_request_event_hook]}
     set_client_factory(lambda: Client(event_hooks=hooks, follow_redirects=True, timeout=TIMEOUT))
 

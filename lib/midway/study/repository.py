@@ -5,16 +5,16 @@ download per file, whatever the number of jobs. Files are compared with the list
 are read. What goes wrong is Absent or Unreachable (``hub_answers``).
 """
 
-import contextlib
-import hashlib
 import re
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 
 from midway.study.errors import InputError, Unreachable
+from midway.study.files import sha256
 from midway.study.hub_answers import PATIENCE, Absent, connect, line, told, unwritable
 
 WAITS = (1.0, 5.0, 20.0, 60.0)  # seconds before the second to fifth attempt
@@ -128,11 +128,12 @@ def _tree(name: str, commit: str, kind: str) -> dict | None:
 
 def _download(name: str, commit: str, choose: Choose, kind: str) -> None:
     from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.utils import disable_progress_bars
 
     where: dict = {"repo_id": name, "repo_type": kind, "revision": commit}
     try:
         connect()
-        with _quiet(bars=False):
+        with disable_progress_bars():
             if _tree(name, commit, kind) is None:  # first the listing alone
                 snapshot_download(**where, allow_patterns=["\n"])
             tree = _tree(name, commit, kind)
@@ -141,7 +142,7 @@ def _download(name: str, commit: str, choose: Choose, kind: str) -> None:
                 raise unwritable("its listing was not kept there")
         wanted = [re.sub(r"([*?[])", r"[\1]", path) for path in choose(list(tree))]
         if wanted:
-            with _quiet(bars=sys.stderr.isatty()):
+            with nullcontext() if sys.stderr.isatty() else disable_progress_bars():
                 snapshot_download(**where, allow_patterns=wanted)
     except (Absent, InputError):
         raise
@@ -152,32 +153,17 @@ def _download(name: str, commit: str, choose: Choose, kind: str) -> None:
         raise told(error, name, commit, kind, listed) from None
 
 
-@contextlib.contextmanager
-def _quiet(bars: bool):
-    """No warnings of huggingface_hub: they are said here in one line."""
-    from huggingface_hub import utils
-
-    shown, level = not utils.are_progress_bars_disabled(), utils.logging.get_verbosity()
-    if not bars:
-        utils.disable_progress_bars()
-    utils.logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        utils.logging.set_verbosity(level)
-        if shown:
-            utils.enable_progress_bars()
-
-
 def _verified(name: str, commit: str, path: Path, kind: str) -> Path:
     """The path of a file that is what the listing says; a damaged one is deleted: Unreachable."""
+    from huggingface_hub.utils.sha import git_hash
+
     inside = path.relative_to(snapshot(name, commit, kind)).as_posix()
     stat = path.stat()
-    sha256, git = _hashes(path, stat.st_size, stat.st_mtime_ns)
+    found = _sha256(path, stat.st_size, stat.st_mtime_ns)
     entry = (_tree(name, commit, kind) or {}).get(inside)
     if entry is not None:
-        right = sha256 == entry.lfs_sha256 if entry.lfs_sha256 else git == entry.blob_id
-        if not right:
+        large = entry.lfs_sha256  # small files have only git's hash
+        if found != large if large else git_hash(path.read_bytes()) != entry.blob_id:
             try:
                 path.resolve().unlink()  # the blob; the link beside it then leads nowhere
                 path.unlink(missing_ok=True)
@@ -186,18 +172,12 @@ def _verified(name: str, commit: str, path: Path, kind: str) -> Path:
                 done = f"delete {path}"
             raise Unreachable(
                 f"{name} at {commit[:12]}: {inside} is not what the hub lists "
-                f"(its sha256 is {sha256[:12]}...): damaged; {done}"
+                f"(its sha256 is {found[:12]}...): damaged; {done}"
             )
-    READ[f"{kind} {name}@{commit}/{inside}"] = sha256
+    READ[f"{kind} {name}@{commit}/{inside}"] = found
     return path
 
 
 @lru_cache(maxsize=4096)
-def _hashes(path: Path, size: int, _time: int) -> tuple[str, str]:
-    """sha256 of the bytes, and git's name of them (sha1 of a header and the bytes)."""
-    sha, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-            git.update(block)
-    return sha.hexdigest(), git.hexdigest()
+def _sha256(path: Path, _size: int, _time: int) -> str:
+    return sha256(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from yaml.constructor import SafeConstructor
+from yaml.resolver import BaseResolver
 
 from midway.study.errors import InputError, meant, one_line
 from midway.study.files import root
@@ -15,15 +15,19 @@ TAG = "tag:yaml.org,2002:"
 
 # A bare value is what YAML 1.2's core schema says. YAML 1.1, which PyYAML follows, reads 010 as 8,
 # 1:30 as 90, no and on as booleans, 1e-5 as text and 2020-01-01 as a date.
-_CORE = {
-    "null": (r"null|Null|NULL|~|", "nN~"),
-    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    "float": (
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
+_CORE = re.compile(
+    r"(?P<null>null|Null|NULL|~|)|(?P<bool>true|True|TRUE|false|False|FALSE)|(?P<merge><<)"
+    r"|(?P<int>[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)"
+    r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
+)
+_READ = {
+    "null": lambda text: None,
+    "bool": lambda text: text.lower() == "true",
+    "int": lambda text: int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)),
+    "float": lambda text: float(re.sub(r"\.(?=[in])", "", text.lower())),
+    "str": str,
+    "merge": str,  # but for a key of a card
 }
 #: keys of a card below which a bare value is the text that stands there: names in other files
 _TEXT = {
@@ -33,46 +37,21 @@ _TEXT = {
 _PLACE = re.compile("0|[1-9][0-9]*")  # a column of a file without a header
 
 
-def _scalar(kind: str):
-    def construct(loader, node):
-        text = loader.construct_scalar(node)
-        if not re.fullmatch(_CORE[kind][0], text):
-            raise yaml.YAMLError(f"{text!r} is no {kind}")
-        if kind == "int":
-            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-        if kind == "float":
-            return float(re.sub(r"\.(?=[in])", "", text.lower()))
-        return None if kind == "null" else text.lower() == "true"
-
-    return construct
+def _kind(text: str) -> str:
+    found = _CORE.fullmatch(text)
+    return str(found.lastgroup) if found else "str"
 
 
-class _Core(SafeConstructor):
-    """For PyYAML's loaders: YAML 1.2's core schema, no other tags, no key twice."""
+class _Core(BaseResolver):
+    """For PyYAML's loaders and dumpers: bare values are of the core schema's kinds."""
 
-    yaml_implicit_resolvers: dict = {"": [(TAG + "null", re.compile(r"\Z"))]}
-    yaml_constructors: dict = {
-        tag: yaml.SafeLoader.yaml_constructors[tag]
-        for tag in (TAG + "str", TAG + "seq", TAG + "map", None)
-    } | {TAG + kind: _scalar(kind) for kind in _CORE}
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key in (key for key, _ in node.value if key.tag != TAG + "merge"):
-            name = repr(self.construct_object(key, deep=True))
-            if name in seen:
-                raise InputError(f"line {key.start_mark.line + 1}: key {name} occurs twice")
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+    def resolve(self, kind, value, implicit):
+        if kind is yaml.ScalarNode and implicit[0] and _kind(value) != "str":
+            return TAG + _kind(value)
+        return super().resolve(kind, value, implicit)
 
 
-for _kind, (_pattern, _first) in _CORE.items():
-    for _c in _first:
-        _entry = TAG + _kind, re.compile(f"(?:{_pattern})\\Z")
-        _Core.yaml_implicit_resolvers.setdefault(_c, []).append(_entry)
-
-
-class _Loader(_Core, yaml.SafeLoader):
+class _Params(_Core, yaml.BaseLoader):
     """Without aliases: a short file could otherwise unfold into gigabytes."""
 
     def compose_node(self, parent, index):
@@ -81,44 +60,53 @@ class _Loader(_Core, yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-_MERGE = re.compile(r"<<\Z")
-
-
-class _Cards(_Core, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Cards(_Core, getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
     """With aliases and merge keys (<<), which cards share blocks by."""
 
-    yaml_implicit_resolvers = {**_Core.yaml_implicit_resolvers, "<": [(TAG + "merge", _MERGE)]}
 
-    def construct_mapping(self, node, deep=False):
-        for key, value in node.value:
-            alone = isinstance(value, yaml.ScalarNode) and value.tag.endswith(":null")
-            if str(key.value) in _TEXT and not alone:
-                _as_text(value, places={"columns": "values", "where": "keys"}.get(key.value, ""))
-        return super().construct_mapping(node, deep)
-
-
-def _as_text(node, places: str = "", at: str = "values") -> None:
-    """Text in place of all bare values, but for numbers of columns among keys or values."""
-    if isinstance(node, yaml.ScalarNode):
-        if not (at == places and _PLACE.fullmatch(node.value)):
-            node.tag = TAG + "str"
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _as_text(item, places)
-    else:
-        for key, value in node.value:
-            if not key.tag.endswith(":merge"):
-                _as_text(key, places, "keys")
-            _as_text(value, places)
-
-
-class _Dumper(yaml.SafeDumper):
+class _Dumper(_Core, yaml.SafeDumper):
     """Quotes what YAML 1.1 or 1.2 would read as something else than text."""
 
 
-for _kind in ("int", "float"):
-    _pattern, _first = _CORE[_kind]
-    _Dumper.add_implicit_resolver(TAG + _kind, re.compile(f"(?:{_pattern})\\Z"), list(_first))
+def _fault(node, problem: str) -> yaml.YAMLError:
+    return yaml.MarkedYAMLError(None, None, problem, node.start_mark)
+
+
+def _value(node, cards: bool, places: str | None = None, at: str = "values") -> Any:
+    """Plain value of a node.
+
+    places: bare values are text, but for numbers of columns among the keys or values ("": none).
+    """
+    kind = node.tag.removeprefix(TAG)
+    if kind not in {"scalar": _READ, "sequence": ("seq",), "mapping": ("map",)}[node.id]:
+        raise _fault(node, f"the tag {kind!r} is not known here")
+    if node.id == "scalar":
+        if places is not None and not (at == places and _PLACE.fullmatch(node.value)):
+            return node.value
+        if kind not in ("str", _kind(node.value)):
+            raise _fault(node, f"{node.value!r} is no {kind}")
+        return _READ[kind](node.value)
+    if node.id == "sequence":
+        return [_value(item, cards, places) for item in node.value]
+    found, merged = {}, {}
+    for name, value in node.value:
+        if cards and name.tag == TAG + "merge":
+            blocks = value.value if value.id == "sequence" else [value]
+            if not all(block.id == "mapping" for block in blocks):
+                raise _fault(value, "<< stands before something else than a block")
+            for block in blocks:
+                merged = _value(block, cards, places) | merged
+            continue
+        if name.id != "scalar":
+            raise _fault(name, "a key is a list or a block")
+        key = _value(name, cards, places, "keys")
+        if key in found:
+            raise InputError(f"line {name.start_mark.line + 1}: key {key!r} occurs twice")
+        below = places
+        if cards and name.value in _TEXT and value.tag != TAG + "null":
+            below = {"columns": "values", "where": "keys"}.get(name.value, "")
+        found[key] = _value(value, cards, below)
+    return merged | found
 
 
 def dump(tree) -> str:
@@ -134,8 +122,9 @@ def parse(text: str, cards: bool = False) -> Any:
     whole numbers without a leading zero are places of columns.
     """
     try:
-        return yaml.load(text, Loader=_Cards if cards else _Loader)  # noqa: S506  (safe loaders)
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        node = yaml.compose(text, _Cards if cards else _Params)
+        return None if node is None else _value(node, cards)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
