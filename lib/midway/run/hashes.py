@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import midway
 from midway.data import local, sources
@@ -176,7 +177,7 @@ def score_key(study: Study, sid: StepId, own: dict, target: str) -> str:
     return digest(own | {"params": digest(relevant(study, sid, [target])), "data": data})
 
 
-def flat(tree, name: str = "", lists: bool = False) -> dict[str, object]:
+def flat(tree, name: str = "", lists: bool = False) -> dict[str, Any]:
     """Nested settings or results as one level: a.b or, with ``lists``, a.b[0] -> value."""
     if isinstance(tree, dict) and tree:
         parts = {f"{name}.{k}".lstrip("."): v for k, v in tree.items()}
