@@ -120,14 +120,11 @@ def _scores(folder: Path, found: StepRecord, own) -> list[str]:
         old, new = (hashes.flat({k: t[k] for k in made if k in results[target]}) for t in both)
         for key in sorted(old.keys() | new.keys()):
             a, b = old.get(key), new.get(key)
-            if a != b and not (_number(a) and _number(b) and math.isclose(a, b)):
+            numbers = isinstance(a, int | float) and isinstance(b, int | float)
+            if not (math.isclose(a, b) if numbers else a == b):
                 name, now = f"results.targets.{target}.{key}", hashes.short(b)
                 wrong.append(f"{name} is {hashes.short(a)}, but scores/ give {now}")
     return wrong
-
-
-def _number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
@@ -248,7 +245,8 @@ def compare(before, after) -> list[str]:
     for name in dict.fromkeys([*old, *new]):
         a, b = old.get(name), new.get(name)
         if a != b:
-            by = f" (by {b - a:+.3g})" if _number(a) and _number(b) else ""
+            numbers = isinstance(a, int | float) and isinstance(b, int | float)
+            by = f" (by {b - a:+.3g})" if numbers else ""
             lines.append(f"{name} was {hashes.short(a, 60)}, is {hashes.short(b, 60)}{by}")
     return lines
 
