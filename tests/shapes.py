@@ -27,6 +27,14 @@ def save(name: str, folder):
     return folder
 
 
+def states(model, input_ids, attention_mask=None, token_type_ids=None, **options):
+    """Hidden states of an encoder as training computes them, from the embeddings on."""
+    from midway.encoder import architectures
+
+    start = architectures.embed(model, input_ids, token_type_ids, attention_mask)
+    return architectures.run(model, start, attention_mask, **options)
+
+
 def _settings(folder, **more):
     (folder / "tokenizer_config.json").write_text(json.dumps(more), encoding="utf-8")
 

@@ -90,7 +90,7 @@ def test_weights_of_another_variant_are_refused(folder, tmp_path):  # noqa: F811
     """A file that was copied over another's is whole, and yet other scores come from it."""
     model, _ = make(folder)
     made_as, file = {"encoder": "e", "variant": "mnli"}, tmp_path / "encoder.safetensors"
-    snapshots.save_weights(snapshots.trained(model.encoder), file, {"midway": json.dumps(made_as)})
+    snapshots.save_weights(snapshots.trained(model.encoder), file, made_as)
     snapshots.read_weights(file, made_as)
     for other in ({"variant": "qqp"}, {"encoder": "f"}):
         with pytest.raises(InputError, match="encoder.safetensors: weights of .*'mnli'"):
@@ -108,9 +108,8 @@ def test_damaged_facts_of_a_training_are_not_taken_back(tmp_path):
         assert targets._facts(path, "k") is None
 
 
-@pytest.mark.parametrize("which", ["step", "best"])
 @damages
-def test_damaged_state_is_passed_over(folder, tmp_path, which, damage):  # noqa: F811
+def test_damaged_state_is_passed_over(folder, tmp_path, damage):  # noqa: F811
     """A resumed run ends with the weights of an undisturbed one, whatever its states went through.
 
     The best weights may be needed only at the end, when the run could not go back any more.
@@ -118,8 +117,7 @@ def test_damaged_state_is_passed_over(folder, tmp_path, which, damage):  # noqa:
 
     def run(states, stop=None):
         model, sources = make(folder, dropout=0.1)
-        log = []
-        best = snapshots.Best(model, log, states)
+        best = snapshots.Best(model)
 
         def look(step, value):
             best.look(step, value)
@@ -127,14 +125,14 @@ def test_damaged_state_is_passed_over(folder, tmp_path, which, damage):  # noqa:
                 raise InterruptedError
 
         at = {s: lambda s=s, v=v: look(s, v) for s, v in {2: 50.0, 5: 70.0, 8: 60.0}.items()}
-        options = {"save": states, "save_every": 3, "log": log, "at": at}
+        options = {"save": states, "save_every": 3, "best": best, "at": at}
         training.fit(model, sources, PLAN, 9, 5, MACHINE, **options)
         return best.restore(), weights(model)
 
     step, straight = run(None)
     with pytest.raises(InterruptedError):
         run(tmp_path, stop=8)
-    newest = sorted(tmp_path.glob(f"{which}*"))[-1]
+    newest = sorted(tmp_path.glob("step*"))[-1]
     newest.write_bytes(damage(newest.read_bytes()))
     assert run(tmp_path)[0] == step == 5
     assert same(run(tmp_path)[1], straight)
@@ -167,7 +165,7 @@ def test_checksum_covers_names_kinds_and_metadata(folder, tmp_path):  # noqa: F8
         "b": torch.zeros(2),
         "c": torch.tensor(1.0),
     }
-    snapshots.save_weights(tensors, tmp_path / "w", {"midway": json.dumps({"step": 1})})
+    snapshots.save_weights(tensors, tmp_path / "w", {"step": 1})
     back, meta = snapshots.read_weights(tmp_path / "w")
     assert all(torch.equal(tensors[n], back[n]) for n in tensors) and "checksum" not in meta
     whole = (tmp_path / "w").read_bytes()

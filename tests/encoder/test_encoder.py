@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from midway.encoder import encoder, packaged
+import shapes
+from midway.encoder import architectures, encoder, packaged
 from midway.study import params
 from midway.study.errors import InputError, Unreachable
 from midway.study.files import sha256
@@ -30,7 +31,7 @@ def batch(encoded, texts, **kw):
 def states(encoded, texts):
     inputs = batch(encoded, texts)
     with torch.no_grad():
-        return encoder.hidden_states(encoded.model, inputs.input_ids, inputs.attention_mask)
+        return shapes.states(encoded.model, inputs.input_ids, inputs.attention_mask)
 
 
 def largest_gap(ours, theirs):
@@ -140,12 +141,8 @@ def test_layers_continue_from_a_stored_state(checkpoints, first):
     every = states(encoded, TEXTS)
     mask = batch(encoded, TEXTS).attention_mask
     with torch.no_grad():
-        rest = encoder.hidden_states(
-            encoded.model, start=every[first], attention_mask=mask, first=first
-        )
-        one = encoder.hidden_states(
-            encoded.model, start=every[1], attention_mask=mask, first=1, last=2
-        )
+        rest = architectures.run(encoded.model, every[first], mask, first=first)
+        one = architectures.run(encoded.model, every[1], mask, first=1, last=2)
     assert largest_gap(rest, every[first:]) == 0
     assert largest_gap(one, every[1:3]) == 0
 
@@ -155,20 +152,11 @@ def test_gradients_reach_the_layers_that_run(checkpoints):
     encoded = load_path(checkpoints / "xlmr")
     start = states(encoded, TEXTS)[1]
     mask = batch(encoded, TEXTS).attention_mask
-    last = encoder.hidden_states(encoded.model, start=start, attention_mask=mask, first=1)[-1]
+    last = architectures.run(encoded.model, start, mask, first=1)[-1]
     last.sum().backward()
     layers = encoded.model.encoder.layer
     assert layers[0].output.dense.weight.grad is None
     assert all(p.grad is not None for p in layers[1].parameters())
-
-
-def test_hidden_states_need_one_beginning(checkpoints):
-    """Ids with a later first layer would silently skip layers."""
-    encoded = load_path(checkpoints / "xlmr")
-    ids = torch.tensor([[0, 2]])
-    for wrong in ({}, {"input_ids": ids, "first": 1}, {"input_ids": ids, "start": torch.zeros(1)}):
-        with pytest.raises(ValueError):
-            encoder.hidden_states(encoded.model, **wrong)
 
 
 @pytest.mark.slow
@@ -266,7 +254,7 @@ def spoil(folder, how):
     [
         ("pickle", "pytorch_model.bin, which can run code"),
         ("empty", "no weights"),
-        ("truncated", "bytes; download it again"),
+        ("truncated", "; download it again"),
         ("layers", "config.json has 4 layers, the weights have 3"),
         ("type", "model_type 'gpt2' is not supported; use one of bert, xlm-roberta"),
         ("json", "config.json cannot be read"),
@@ -329,7 +317,7 @@ def test_translations_are_neighbours(whole, shared):
         lines = path.read_text(encoding="utf-8").splitlines()[:100]
         inputs = batch(whole, lines)
         with torch.no_grad():
-            last = encoder.hidden_states(whole.model, inputs.input_ids, inputs.attention_mask)[-1]
+            last = shapes.states(whole.model, inputs.input_ids, inputs.attention_mask)[-1]
         mask = inputs.attention_mask[..., None]
         vectors = ((last * mask).sum(1) / mask.sum(1)).numpy()
         sides.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

@@ -108,8 +108,7 @@ def test_best_weights_survive_a_cut(folder, tmp_path):
 
     def run(cut, states):
         model, sources = make(folder)
-        log = []
-        best = snapshots.Best(model, log, states)
+        best = snapshots.Best(model)
         values, seen = {2: 70.0, 5: 40.0, 8: 60.0}, {}
 
         def look(step):
@@ -119,7 +118,7 @@ def test_best_weights_survive_a_cut(folder, tmp_path):
                 raise Cut
 
         at = {step: lambda step=step: look(step) for step in values}
-        options = {"save": states, "save_every": 3, "log": log, "at": at}
+        options = {"save": states, "save_every": 3, "best": best, "at": at}
         training.fit(model, sources, PLAN, 9, 5, MACHINE, **options)
         return best.restore(), weights(model), seen
 
@@ -226,7 +225,7 @@ def test_layer_aggregation_starts_uniform_and_learns(folder):
 def test_equal_weights_are_equal_files(folder, tmp_path):
     """Otherwise a repeated 01 would make all of 02 run again."""
     model, _ = make(folder)
-    meta = {"midway": '{"encoder": "x", "variant": "y"}'}
+    meta = {"encoder": "x", "variant": "y"}
     for name in "ab":
         snapshots.save_weights(snapshots.trained(model.encoder), tmp_path / name, meta)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -245,6 +244,6 @@ def test_saved_weights_come_back(folder, tmp_path):
 
 
 def test_batches_have_few_shapes_on_a_gpu():
-    """Each new shape costs a GPU's libraries a plan; no text may be longer than the encoder reads."""
+    """Each new shape costs a GPU time; no batch may be wider than the encoder reads."""
     assert [batches.width(n, 512, "cuda") for n in (1, 32, 33, 500)] == [32, 32, 64, 512]
     assert batches.width(509, 510, "cuda") == 509 and batches.width(33, 512, "cpu") == 33

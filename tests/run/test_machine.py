@@ -34,6 +34,13 @@ def test_steps_get_different_gpus_and_give_them_back(two_gpus):
         assert again == {"CUDA_VISIBLE_DEVICES": "GPU-a"} and none == {}
 
 
+def test_a_gpu_named_twice_takes_two_steps(two_gpus, monkeypatch):
+    """Small batches leave a large GPU idle most of the time."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,a,b")
+    with machine.own_gpu(AUTO) as one, machine.own_gpu(AUTO) as two, machine.own_gpu(AUTO) as last:
+        assert [e["CUDA_VISIBLE_DEVICES"] for e in (one, two, last)] == ["a", "a", "b"]
+
+
 @pytest.mark.slow
 def test_a_step_waits_for_a_gpu_that_others_hold(two_gpus):
     got, stop = [], Stop()

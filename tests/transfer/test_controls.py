@@ -17,7 +17,7 @@ PAIR, CHOICE, SPAN = tasks.get("xnli"), tasks.get("hellaswag"), tasks.get("xquad
 
 def for_task(card, train, test, lang, seed=0):
     """What `fit` and `Fitted.evaluate` say together."""
-    return controls.fit(card, train, seed).evaluate(test, lang)
+    return controls.fit(card, train, seed)(test, lang)
 
 
 def pairs(n: int, leak: bool) -> list[dict]:
@@ -174,7 +174,7 @@ def test_rows_that_cannot_be_used_are_named():
     with pytest.raises(InputError, match="no labels"):
         controls.fit(PAIR, [{"text_a": "a", "text_b": "b", "label": -1}])
     with pytest.raises(InputError, match="no rows of tatoeba de"):
-        controls.fit(tasks.get("tatoeba")).evaluate([], "de")
+        controls.fit(tasks.get("tatoeba"))([], "de")
 
 
 def test_one_class_in_training_is_no_error():

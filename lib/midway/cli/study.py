@@ -40,7 +40,7 @@ def run(study, cores, profile, until, force, dry_run, verbose):
 @forced
 @option("--cost", is_flag=True, help="Show the estimated cost: steps, tokens, FLOPs, GPU-hours.")
 @option("--peak-tflops", default=312.0, show_default=True, help="TFLOP/s of your GPU (A100: 312).")
-@option("--utilisation", default=0.35, show_default=True, help="Share of it that training gets.")
+@option("--utilisation", default=0.12, show_default=True, help="Share of it that training gets.")
 def plan(study, as_json, force, cost, peak_tflops, utilisation):
     """Show every step: new, done or changed, and why; start nothing."""
     if as_json and cost:

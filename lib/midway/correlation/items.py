@@ -104,5 +104,6 @@ def _influence(card, lang, gold: dict, record: Path) -> pd.Series | None:
         text = (record.parents[1] / name).read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    shares = kinds.get(card.kind).shares(card, gold, text, lang)
+    kind = kinds.get(card.kind)
+    shares = kind.shares(card, gold, kind.parse(text), lang)
     return None if shares is None else pd.Series(shares, list(gold))

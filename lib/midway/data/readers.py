@@ -8,7 +8,7 @@ other line ends of Unicode, which occur inside sentences). Every fault raises
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from midway.kinds.raw import Broken, blank
@@ -19,14 +19,14 @@ MAX_LINE = 1_000_000  # characters; longer lines are another format, not a sente
 
 def read(part: dict, paths: list[Path], root: Path) -> Rows:
     """Rows of a part's files by its ``read``; FileNotFoundError when a file is not there."""
-    name = part["read"]
+    name, files = part["read"], [(path, path.relative_to(root).as_posix()) for path in paths]
     if name in TOGETHER:
-        yield from TOGETHER[name](part, paths, root)
+        yield from TOGETHER[name](part, files)
         return
     if name not in READERS:
         raise Broken(f"card: unknown reader {name!r}; known: {', '.join([*READERS, *TOGETHER])}")
-    for path in paths:
-        yield from READERS[name](part, path, path.relative_to(root).as_posix())
+    for path, shown in files:
+        yield from READERS[name](part, path, shown)
 
 
 def content(path: Path, shown: str) -> str:
@@ -57,6 +57,12 @@ def lines(path: Path, shown: str) -> list[str]:
     return [line.removesuffix("\r") for line in found]
 
 
+def _check(fields: list, widths: Collection[int], place: str) -> None:
+    if len(fields) not in widths:
+        expected = " or ".join(map(str, sorted(widths)))
+        raise Broken(f"{place}: {len(fields)} columns, expected {expected}")
+
+
 def _tsv(part: dict, path: Path, shown: str) -> Rows:
     """Tab-separated lines, with or without a header.
 
@@ -74,16 +80,14 @@ def _tsv(part: dict, path: Path, shown: str) -> Rows:
         width = {len(first)}  # as wide as the first line, so an incomplete last line is seen
     left = part.get("broken", 0)
     for number, line in enumerate(found[1:] if names else found, 2 if names else 1):
-        fields = line.split("\t")
-        if len(fields) not in width:
-            if left > 0:
-                left -= 1
-                continue
-            expected = " or ".join(map(str, sorted(width)))
-            raise Broken(f"{shown}: line {number}: {len(fields)} columns, expected {expected}")
+        fields, place = line.split("\t"), f"{shown}: line {number}"
+        if len(fields) not in width and left > 0:
+            left -= 1
+            continue
+        _check(fields, width, place)
         if part.get("quoted"):
             fields = [_unquote(field) for field in fields]
-        yield f"{shown}: line {number}", dict(zip(names or range(len(fields)), fields, strict=True))
+        yield place, dict(zip(names or range(len(fields)), fields, strict=True))
 
 
 def _header(names: list[str], wanted, shown: str) -> None:
@@ -108,8 +112,7 @@ def _csv(part: dict, path: Path, shown: str) -> Rows:
         _header(names, part.get("columns", {}).values(), shown)
         for fields in reader:
             place = f"{shown}: line {reader.line_num}"
-            if len(fields) != len(names):
-                raise Broken(f"{place}: {len(fields)} columns, expected {len(names)}")
+            _check(fields, [len(names)], place)
             yield place, dict(zip(names, fields, strict=True))
     except csv.Error as error:
         raise Broken(f"{shown}: line {reader.line_num}: {error}") from None
@@ -182,9 +185,7 @@ def _conll(part: dict, path: Path, shown: str) -> Rows:
             continue
         fields = line.split("\t")
         columns = columns or len(fields)
-        if len(fields) != columns or len(fields) not in (1, width):
-            expected = columns if columns in (1, width) else width
-            raise Broken(f"{shown}: line {number}: {len(fields)} columns, expected {expected}")
+        _check(fields, [columns if columns in (1, width) else width], f"{shown}: line {number}")
         if part.get("comments") and not fields[0].isdecimal():
             continue
         begun = begun if tokens else number
@@ -194,14 +195,14 @@ def _conll(part: dict, path: Path, shown: str) -> Rows:
             tags.append(fields[tag])
 
 
-def _lines(part: dict, paths: list[Path], root: Path) -> Rows:
+def _lines(part: dict, files: list[tuple[Path, str]]) -> Rows:
     """Two files whose lines translate each other: foreign, English.
 
     refuse_sorted  True: the English side may have been sorted (XTREME does so), which loses the
                    alignment: then nothing is read
     """
-    names = [path.relative_to(root).as_posix() for path in paths]
-    source, target = (lines(path, name) for path, name in zip(paths, names, strict=True))
+    names = [name for _, name in files]
+    source, target = (lines(*file) for file in files)
     if len(source) != len(target):
         reason = f"{names[0]} has {len(source)} lines, {names[1]} has {len(target)}"
         raise Broken(f"{reason}: not translations of each other")
@@ -218,18 +219,17 @@ def _lines(part: dict, paths: list[Path], root: Path) -> Rows:
         yield place, {"source": a, "target": b}
 
 
-def _bucc(part: dict, paths: list[Path], root: Path) -> Rows:
+def _bucc(part: dict, files: list[tuple[Path, str]]) -> Rows:
     """BUCC's three files: foreign and English ``id<TAB>sentence``, gold ``id<TAB>id``."""
-    names = [path.relative_to(root).as_posix() for path in paths]
-    sides = [_identified(path, name) for path, name in zip(paths[:2], names, strict=False)]
+    names = [name for _, name in files]
+    sides = [_identified(*file) for file in files[:2]]
     gold: dict[str, list[str]] = {}
-    for number, line in enumerate(lines(paths[2], names[2]), 1):
-        pair = line.split("\t")
-        if len(pair) != 2:
-            raise Broken(f"{names[2]}: line {number}: {len(pair)} columns, expected 2")
+    for number, line in enumerate(lines(*files[2]), 1):
+        pair, place = line.split("\t"), f"{names[2]}: line {number}"
+        _check(pair, [2], place)
         for name, side, key in zip(names, sides, pair, strict=False):
             if key not in side:
-                raise Broken(f"{names[2]}: line {number}: id {key[:40]!r} is not in {name}")
+                raise Broken(f"{place}: id {key[:40]!r} is not in {name}")
         gold.setdefault(pair[0], []).append(pair[1])
     keep = _half(part["half"], *sides, gold) if "half" in part else None
     for name, side, kind in zip(names, sides, ("source", "target"), strict=False):

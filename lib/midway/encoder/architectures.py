@@ -109,8 +109,17 @@ def embed(model, ids, types=None, mask=None) -> "torch.Tensor":
 
 
 def run(model, state, mask=None, first: int = 0, last: int | None = None) -> tuple:
-    """States ``first`` (which is ``state``) to ``last``; mask: (batch, pieces), 1 at pieces."""
+    """Run layers ``first`` + 1 to ``last`` (counted from 1; None: all) of the encoder.
+
+    state: (batch, pieces, hidden), of layer ``first``; mask: (batch, pieces), 1 at pieces, 0 at
+    padding. Returns the states ``first`` (which is ``state``) to ``last``.
+    """
     shape, kind = SHAPES[model.config.model_type], model.config.model_type
+    if state.is_cuda:
+        import torch
+
+        # cuDNN's attention plans each new shape for 0.2 to 2 s; only training has few shapes
+        torch.backends.cuda.enable_cudnn_sdp(torch.is_grad_enabled())
     if shape.fused:
         # On a CPU the fused kernel's backward took a quarter of a training step of short sequences.
         short = state.device.type == "cpu" and state.shape[1] <= SHORT

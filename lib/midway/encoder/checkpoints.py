@@ -8,7 +8,7 @@ from pathlib import Path
 
 from midway.encoder import architectures
 from midway.study import repository
-from midway.study.errors import InputError
+from midway.study.errors import InputError, one_line
 
 TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 TOKENIZER_FILES = (
@@ -110,7 +110,7 @@ def wanted(names: list[str]) -> list[str]:
 
 
 def load(folder: Path, settings: dict, changes: dict, key: str):
-    """Model (float32) and tokenizer of a checked folder; every weight must be there."""
+    """The model (float32) of a checked folder; every weight must be there."""
     import torch
 
     kind = settings["model_type"]
@@ -130,7 +130,7 @@ def load(folder: Path, settings: dict, changes: dict, key: str):
             f"{key}: the weights lack {len(missing)} tensors, such as {missing[0]}; "
             "is it a complete checkpoint of this architecture?"
         )
-    return model, tokenizer(folder, settings, key)
+    return model
 
 
 def _unloadable(error, key: str) -> InputError:
@@ -177,18 +177,14 @@ def _weights(folder: Path, layers: int, key: str) -> dict[str, list[int]]:
 
 def _head(path: Path, key: str) -> dict[str, list[int]]:
     """Shapes of the tensors of a safetensors file, which must be as long as its head says."""
+    from safetensors import safe_open
+
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            head = json.loads(file.read(length))
-        head.pop("__metadata__", None)
-        end = 8 + length + max((v["data_offsets"][1] for v in head.values()), default=0)
-    except (OSError, ValueError, KeyError, MemoryError, OverflowError) as error:
-        raise InputError(f"{key}: {path.name} cannot be read ({error})") from None
-    if path.stat().st_size != end:
-        got = path.stat().st_size
-        raise InputError(f"{key}: {path.name} has {got:,} of {end:,} bytes; download it again")
-    return {name: v["shape"] for name, v in head.items()}
+        with safe_open(path, "np") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # of safetensors, whose error is no OSError
+        reason = f"{path.name} cannot be read ({one_line(error)}); download it again"
+        raise InputError(f"{key}: {reason}") from None
 
 
 def tokenizer(folder: Path, settings: dict, key: str):

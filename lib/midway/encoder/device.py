@@ -156,7 +156,5 @@ class Inputs:
         sequences = np.concatenate([np.asarray(g, np.int64) for g in groups])
         batch = self.tensors(sequences)
         for name, value in kind.targets(f, examples, sequences, batch["mask"].shape[1]).items():
-            each = value if isinstance(value, tuple) else (value,)
-            moved = tuple(torch.from_numpy(v).to(device) for v in each)
-            batch[name] = moved if isinstance(value, tuple) else moved[0]
+            batch[name] = torch.from_numpy(value).to(device)
         return batch

@@ -4,13 +4,9 @@ Which shapes are known says ``architectures``. Weights are read from safetensors
 and never with code from the checkpoint.
 """
 
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from midway.encoder import architectures, checkpoints, packaged
@@ -18,7 +14,6 @@ from midway.study import params
 from midway.study.errors import InputError
 from midway.study.files import cache_folder, digest, file_hashes
 
-WORDS = "embeddings.word_embeddings.weight"
 DIGESTS = "digests.json"  # in the cache: large files are hashed once, not at each start
 
 
@@ -43,9 +38,9 @@ class Encoded:
 def load(enc: params.Encoder) -> Encoded:
     """Load the encoder that the settings name, with its whole vocabulary.
 
-    A relative ``enc.path`` counts from the project's root, wherever a notebook runs. The packaged
-    model's word embeddings are mapped from the cache, not read: processes share their pages, and
-    what a process writes to them stays its own. Raises InputError.
+    A relative ``enc.path`` counts from the project's root, wherever a notebook runs. Weights
+    are mapped from their file, not read: processes share its pages, and what a process writes to
+    them stays its own. Raises InputError.
     """
     if enc.kind == "packaged":
         folder, name, key = packaged.model_folder(), packaged.NAME, "encoder.kind: packaged"
@@ -67,68 +62,17 @@ def load(enc: params.Encoder) -> Encoded:
         changes["layer_types"] = settings["layer_types"][:layers]
     if enc.dropout is not None:
         changes |= dict.fromkeys(shape.dropout, enc.dropout)
-    if enc.kind == "packaged":
-        model, tokenizer = _load_mapped(folder, settings | changes)
+    model = checkpoints.load(folder, settings, changes, key)
+    if enc.kind == "packaged":  # ours: without a second of checks
+        tokenizer = packaged.tokenizer(folder)
     else:
-        model, tokenizer = checkpoints.load(folder, settings, changes, key)
+        tokenizer = checkpoints.tokenizer(folder, settings, key)
     # XLM-R counts positions from pad + 1, BERT from 0
     offset = model.config.pad_token_id + 1 if settings["model_type"] == "xlm-roberta" else 0
     max_length = model.config.max_position_embeddings - offset
     tokenizer.model_max_length = max_length
     fingerprint, size = _fingerprint(folder, layers), model.config.hidden_size
     return Encoded(model.eval(), tokenizer, fingerprint, name, layers, size, max_length)
-
-
-def hidden_states(
-    model: PreTrainedModel,
-    input_ids: torch.Tensor | None = None,
-    attention_mask: torch.Tensor | None = None,
-    start: torch.Tensor | None = None,
-    first: int = 0,
-    last: int | None = None,
-    token_type_ids: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, ...]:
-    """Run a part of the encoder; the states equal ``model(..., output_hidden_states=True)``'s.
-
-    input_ids, (batch, pieces) int64, run the embeddings, then layers up to ``last``, counted from 1
-    (None: all); ``start``, (batch, pieces, hidden), continues instead from the output of layer
-    ``first``. attention_mask: 1 at pieces, 0 at padding; None: no padding. Returns
-    ``(state[first], ..., state[last])``, each (batch, pieces, hidden); the first is ``start`` or
-    the embeddings.
-    """
-    if (input_ids is None) == (start is None) or (input_ids is not None and first):
-        raise ValueError("give input_ids, or start and the layer first that it comes from")
-    if start is None:
-        start = architectures.embed(model, input_ids, token_type_ids, attention_mask)
-    return architectures.run(model, start, attention_mask, first, last)
-
-
-def _load_mapped(folder: Path, settings: dict):
-    """Model and tokenizer of a folder that Midway wrote; only the layers' weights are copied."""
-    layers = settings["num_hidden_layers"]
-    with safe_open(folder / "model.safetensors", framework="pt") as file:
-        state = {
-            name: file.get_tensor(name) if name == WORDS else file.get_tensor(name).clone()
-            for name in file.keys()  # noqa: SIM118  (not a dict)
-            if not (m := re.match(r"encoder\.layer\.(\d+)\.", name)) or int(m[1]) < layers
-        }
-    options = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    options.pop("tokenizer_class")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **options)
-    return _assemble(settings, state), tokenizer
-
-
-def _assemble(settings: dict, state: dict[str, torch.Tensor]):
-    """Build a model from given tensors without initialising or copying weights."""
-    cls = architectures.model_class(settings["model_type"])
-    config = cls.config_class.from_dict(settings, attn_implementation="sdpa")
-    with torch.device("meta"):
-        model = cls(config, add_pooling_layer=False)
-    model.load_state_dict(state, assign=True)
-    positions = torch.arange(config.max_position_embeddings)[None]
-    model.embeddings.position_ids = positions  # buffers that a state dict leaves out
-    model.embeddings.token_type_ids = torch.zeros_like(positions)
-    return model
 
 
 def _fingerprint(folder: Path, layers: int) -> str:

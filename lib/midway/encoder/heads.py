@@ -14,7 +14,6 @@ from torch import nn
 
 from midway import kinds
 from midway.encoder import architectures
-from midway.encoder.encoder import hidden_states
 
 
 class LayerAttention(nn.Module):
@@ -134,12 +133,13 @@ class Model(nn.Module):
                 start = self.all_states(batch, last=frozen)[-1]
         if start is None:
             return self.all_states(batch)
-        return hidden_states(self.encoder, attention_mask=mask, start=start, first=frozen)
+        return architectures.run(self.encoder, start, mask, first=frozen)
 
     def all_states(self, batch: dict, last: int | None = None) -> tuple[torch.Tensor, ...]:
         """Hidden states from the embeddings' output (index 0) to layer ``last``."""
-        ids, mask, types = batch["ids"], batch["mask"], batch.get("types")
-        return hidden_states(self.encoder, ids, mask, last=last, token_type_ids=types)
+        mask = batch["mask"]
+        start = architectures.embed(self.encoder, batch["ids"], batch.get("types"), mask)
+        return architectures.run(self.encoder, start, mask, last=last)
 
     def forward(self, batch: dict, task: str) -> torch.Tensor:
         """Logits: (sequences, classes) for pair, (sequences, 1) choice, (sequences, pieces,

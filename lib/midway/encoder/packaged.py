@@ -88,14 +88,10 @@ def _make(folder: Path) -> None:
     source = data_file()
     for left in folder.parent.glob(f"{folder.name}.tmp-*"):  # of a killed process; we hold the lock
         shutil.rmtree(left, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
-    try:
-        write_model(source, temporary / "new")
-        if folder.exists():  # damaged; who has it open keeps its pages
-            os.replace(folder, temporary / "old")
-        os.replace(temporary / "new", folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.tmp-", dir=folder.parent) as temporary:
+        write_model(source, Path(temporary) / "new")
+        shutil.rmtree(folder, ignore_errors=True)  # damaged; who has it open keeps its pages
+        os.replace(Path(temporary) / "new", folder)
 
 
 def intact(folder: Path) -> bool:
@@ -237,6 +233,14 @@ def _floats(data: memoryview, kind: int, offset: int, elements: int) -> np.ndarr
     out -= 8
     out *= blocks["scale"].astype(np.float32)[:, None]
     return out.ravel()
+
+
+def tokenizer(folder: Path):
+    """The tokenizer of a decoded model."""
+    from transformers import PreTrainedTokenizerFast
+
+    options = {k: v for k, v in TOKENIZER.items() if k != "tokenizer_class"}
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **options)
 
 
 def build_tokenizer(vocabulary: list[tuple[str, float]]):

@@ -73,6 +73,7 @@ def fit(
     save: Path | None = None,
     save_every: int = 0,
     log: list | None = None,
+    best: weights.Best | None = None,
     key: str = "",
 ) -> Fit:
     """Train in place for ``steps`` optimiser steps.
@@ -88,8 +89,8 @@ def fit(
     save, save_every : Path, int
         Folder of resumable states; a run killed at any moment continues from the newest whole
         one and gives the same weights as an uninterrupted run (bit for bit on a CPU).
-    log : list, optional
-        Notes of the callbacks (JSON values); saved in the states and restored.
+    log, best : list, weights.Best, optional
+        Notes of the callbacks (JSON values) and the best weights; saved in the states and restored.
     key : str
         Hash of everything that the training depends on; states with another key are removed.
     """
@@ -100,7 +101,7 @@ def fit(
     scaler = torch.amp.GradScaler("cuda", enabled=machine.precision == "fp16")
     result = Fit()
     if save_every and save:
-        result.resumed_from = weights.resume(save, model, optimiser, result, log, key)
+        result.resumed_from = weights.resume(save, model, optimiser, result, log, best, key)
         if result.scale:
             scaler.load_state_dict(result.scale)
     params = [p for g in optimiser.param_groups for p in g["params"]]
@@ -133,7 +134,7 @@ def fit(
             _look(model, at[step + 1])
         if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
             result.scale = scaler.state_dict()
-            weights.save_state(save, step + 1, model, optimiser, result, log, key)
+            weights.save_state(save, step + 1, model, optimiser, result, log, best, key)
     model.eval()
     return result
 

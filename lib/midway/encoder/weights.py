@@ -28,10 +28,10 @@ def restore(model, kept: dict[str, torch.Tensor]) -> None:
             own[name].copy_(tensor)
 
 
-def save_weights(tensors: dict, path: Path, meta: dict[str, str] | None = None) -> None:
-    """Safetensors with a checksum in their metadata, written atomically."""
+def save_weights(tensors: dict, path: Path, meta: dict) -> None:
+    """Safetensors with metadata (JSON values) and a checksum, written atomically."""
     part = path.with_name(path.name + ".part")
-    meta, tensors = meta or {}, {n: t.contiguous() for n, t in tensors.items()}
+    tensors = {n: t.contiguous() for n, t in tensors.items()}
     # one key: safetensors writes several in any order, and equal weights must be equal files
     kept = {"meta": meta, "checksum": _checksum(tensors, meta)}
     save_file(tensors, part, metadata={"midway": json.dumps(kept, sort_keys=True)})
@@ -41,7 +41,7 @@ def save_weights(tensors: dict, path: Path, meta: dict[str, str] | None = None) 
     os.replace(part, path)
 
 
-def _checksum(tensors: dict, meta: dict[str, str]) -> str:
+def _checksum(tensors: dict, meta: dict) -> str:
     digest = xxhash.xxh3_128(json.dumps(meta, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -49,12 +49,10 @@ def _checksum(tensors: dict, meta: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-def read_weights(
-    path: Path, made_as: dict | None = None
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_weights(path: Path, made_as: dict | None = None) -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors and metadata of :func:`save_weights`; InputError when they are not what it wrote.
 
-    made_as: the encoder and the variant that they must be of.
+    made_as: the metadata that they must have (encoder and variant).
     """
     try:
         with safe_open(path, "pt") as file:
@@ -66,60 +64,31 @@ def read_weights(
         raise InputError(f"{path}: unreadable ({one_line(error)}); run its step again") from None
     if not whole:
         raise InputError(f"{path}: damaged; delete it and run its step again")
-    if made_as and (found := json.loads(meta.get("midway", "{}"))) != made_as:
-        raise InputError(f"{path}: weights of {found}, not of {made_as}; run its step again")
+    if made_as and meta != made_as:
+        raise InputError(f"{path}: weights of {meta}, not of {made_as}; run its step again")
     return tensors, meta
 
 
-def _best(log: list | None) -> dict:
-    """The newest entry of a :class:`Best`."""
-    found = [entry for entry in log or [] if "value" in entry]
-    return found[-1] if found else {"step": None, "value": -np.inf}
-
-
-def _best_file(folder: Path, step: int) -> Path:
-    return folder / f"best{step:08d}.safetensors"
-
-
 class Best:
-    """The weights with the best development score so far; a resumed run has them, too.
+    """The weights with the best development score so far; they are part of each state."""
 
-    ``log`` is the list that :func:`training.fit` keeps in its states; ``folder`` holds the
-    weights beside them (None when there are no states).
-    """
-
-    def __init__(self, model, log: list, folder: Path | None):
-        self.model, self.log, self.folder = model, log, folder
-        self.weights: dict | None = None
+    def __init__(self, model):
+        self.model, self.weights = model, {}
+        self.step: int | None = None
+        self.value = -np.inf
 
     def look(self, step: int, value: float) -> None:
         """Keep the current weights if they are the best so far."""
-        if not value > _best(self.log)["value"]:
-            return
-        self.log.append({"step": step, "value": float(value)})
-        self.weights = trained(self.model)
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_weights(self.weights, _best_file(self.folder, step))
-        states = sorted(self.folder.glob("step*.safetensors"))
-        oldest = int(states[0].stem[4:]) if states else step
-        kept = sorted(self.folder.glob("best*.safetensors"))
-        for older, newer in zip(kept, kept[1:], strict=False):
-            if int(newer.stem[4:]) <= oldest:  # no state needs it any more
-                older.unlink()
+        if value > self.value:
+            self.step, self.value, self.weights = step, float(value), trained(self.model)
 
     def restore(self) -> int | None:
         """Go back to the best weights; returns their step."""
-        step = _best(self.log)["step"]
-        if self.weights is not None:
-            restore(self.model, self.weights)
-        elif step is not None and self.folder is not None:
-            restore(self.model, read_weights(_best_file(self.folder, step))[0])
-        return step
+        restore(self.model, self.weights)
+        return self.step
 
 
-def save_state(folder: Path, step: int, model, optimiser, result, log, key: str) -> None:
+def save_state(folder: Path, step: int, model, optimiser, result, log, best, key: str) -> None:
     """Save a resumable checkpoint as one safetensors file (no pickle); the newest two are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model/{n}": t for n, t in trained(model).items()}
@@ -131,13 +100,16 @@ def save_state(folder: Path, step: int, model, optimiser, result, log, key: str)
         tensors["rng_cuda"] = torch.cuda.get_rng_state()
     meta = {"step": step, "losses": result.losses, "tokens": result.tokens}
     meta |= {"log": log, "key": key, "scale": result.scale}
+    if best and best.weights:
+        tensors |= {f"best/{n}": t for n, t in best.weights.items()}
+        meta["best"] = best.step, best.value
     tensors = {n: t.cpu() for n, t in tensors.items()}
-    save_weights(tensors, folder / f"step{step:08d}.safetensors", {"midway": json.dumps(meta)})
+    save_weights(tensors, folder / f"step{step:08d}.safetensors", meta)
     for old in sorted(folder.glob("step*.safetensors"))[:-2]:
         old.unlink()
 
 
-def resume(folder: Path, model, optimiser, result, log: list | None = None, key: str = "") -> int:
+def resume(folder: Path, model, optimiser, result, log=None, best=None, key: str = "") -> int:
     """Load the newest complete state; a damaged one is named, and an older one is tried.
 
     A state of other settings, data or code (another ``key``) is removed.
@@ -145,19 +117,13 @@ def resume(folder: Path, model, optimiser, result, log: list | None = None, key:
     for file in sorted(folder.glob("step*.safetensors"), reverse=True):
         try:
             tensors, meta = read_weights(file)
-            meta = json.loads(meta["midway"])
             if meta.get("key") != key:
                 file.unlink()
                 continue
-            if (step := _best(meta["log"])["step"]) is not None:
-                read_weights(_best_file(folder, step))  # Best.restore will need it
-            own = {f"model/{n}" for n, p in model.named_parameters() if p.requires_grad}
-            if not own <= set(tensors) or "rng" not in tensors:
-                raise ValueError("tensors are missing")
-        except Exception as error:  # noqa: BLE001  (whatever is wrong with it, an older one may do)
+        except InputError as error:  # an older one may do
             print(f"ignoring the damaged training state {file.name}: {error}", flush=True)
             continue
-        restore(model, {n[6:]: tensors[n] for n in own})
+        restore(model, {n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
         for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
             names = [n for n in tensors if n.startswith(f"optimiser/{i}/")]
             optimiser.state[p] = {n.rsplit("/", 1)[1]: tensors[n].to(p.device) for n in names}
@@ -167,6 +133,9 @@ def resume(folder: Path, model, optimiser, result, log: list | None = None, key:
         result.losses, result.tokens = meta["losses"], meta["tokens"]
         result.scale = meta.get("scale", {})
         if log is not None:
-            log[:] = meta["log"] or []
+            log[:] = meta["log"]
+        if best and "best" in meta:
+            best.step, best.value = meta["best"]
+            best.weights = {n[5:]: t for n, t in tensors.items() if n.startswith("best/")}
         return meta["step"]
     return 0

@@ -79,15 +79,10 @@ class Linear:
 def nearest_by_ngrams(left: Sequence[str], right: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Nearest right text of each left one and the reverse, by tf-idf of character n-grams."""
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.metrics import pairwise_distances_argmin
 
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
     both = vectorizer.fit_transform([*left, *right])
-    x, y = both[: len(left)], both[len(left) :].T.tocsc()
-    near, best, back = [], np.full(len(right), -1.0), np.zeros(len(right), dtype=int)
-    for start in range(0, len(left), 500):
-        scores = (x[start : start + 500] @ y).toarray()
-        near.append(scores.argmax(axis=1))
-        better = scores.max(axis=0) > best
-        back[better] = start + scores.argmax(axis=0)[better]
-        best[better] = scores.max(axis=0)[better]
-    return np.concatenate(near), back
+    sides = both[: len(left)], both[len(left) :]
+    x, y = (pairwise_distances_argmin(*s, metric="cosine") for s in (sides, sides[::-1]))
+    return x, y

@@ -1,6 +1,5 @@
 """One variant of the encoder: trained on an English intermediate task, or only measured."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -77,15 +76,11 @@ class Run:
         self.probes = Probes(study, self.model, self.encoded.tokenizer, self.machine, self.cache)
         self.mlm = MLM(self) if "mlm" in suffixes else None
         self.shuffled = "shuffled" in suffixes
-        self.notes: list[dict] = []  # points of the trajectory, best weights so far
+        #: what was measured so far: {step, fraction, dose if its encoder is kept, metrics}
+        self.trajectory: list[dict] = []
         self.selected: int | None = None
         self.fit = training.Fit()
         self.doses = study.doses(variant)
-
-    @property
-    def trajectory(self) -> list[dict]:
-        """What was measured so far: {step, fraction, dose if its encoder is kept, metrics}."""
-        return [note for note in self.notes if "metrics" in note]
 
     def _training_rows(self, card, suffixes):
         size, data = self.plans[card.name].train_size, self.study.data
@@ -153,7 +148,7 @@ class Run:
             point["tasks"] = {n: m["main"] for n, m in each.items()}
         for dev in self.dev.values() if len(each) == 1 else ():
             point["jackknife"] = dev.left_out | self.probes.left_out
-        self.notes.append(point)
+        self.trajectory.append(point)
         return point
 
     def train(self) -> list[dict]:
@@ -172,9 +167,7 @@ class Run:
             raise InputError(f"intermediate.doses: too close for {steps} steps of {key}")
         marks |= set(kept)
         looks = {round(steps * (i + 1) / plan.selections) for i in range(plan.selections)} - {0}
-        save = self.out / "states"
-        every = self.study.compute.save_every
-        best = weights.Best(self.model, self.notes, save if every else None)
+        best = weights.Best(self.model)
 
         def visit(step):
             if step in marks:
@@ -188,13 +181,14 @@ class Run:
 
         seed = training.stable_seed("intermediate", self.variant, self.seed)
         at = {m: lambda m=m: visit(m) for m in marks | looks}
-        states: dict = {"save": save, "save_every": every, "log": self.notes, "key": self.key}
+        states: dict = {"save": self.out / "states", "save_every": self.study.compute.save_every}
+        states |= {"log": self.trajectory, "best": best, "key": self.key}
         self.fit = training.fit(
             self.model, made, plan, steps, seed, self.machine, at, self.mlm, **states
         )
         self.selected = best.restore()
         if self.selected not in (None, steps):  # the last point describes the saved weights
-            self.notes.remove(self.trajectory[-1])
+            self.trajectory.pop()
             self.measure(steps, steps)
         return self.trajectory
 
@@ -227,8 +221,6 @@ class Run:
         return [weights_file(at_dose(self.variant, dose)) for dose in self.doses]
 
     def _keep(self, dose: float) -> None:
-        # One key: safetensors writes several in any order, and equal weights must be equal files.
-        facts = {"encoder": self.encoded.fingerprint, "variant": self.variant}
-        meta = {"midway": json.dumps(facts, sort_keys=True)}
+        meta = {"encoder": self.encoded.fingerprint, "variant": self.variant}
         file = self.out / weights_file(at_dose(self.variant, dose))
         weights.save_weights(weights.trained(self.model.encoder), file, meta)

@@ -164,26 +164,40 @@ class Kind:
         """Text of a submission's file."""
         return "".join(f"{prediction}\n" for prediction in predictions)
 
-    def score_files(self, card, predicted, expected) -> tuple[dict[str, float], list[str]]:
-        """Scores of a file of predictions against a file of labels, and warnings about them.
+    def parse(self, text: str):
+        """Predictions of a submission's file, from its text; InputError names the line."""
+        return submitted.lines(text)
 
-        InputError names the file that cannot be scored.
+    def parse_gold(self, text: str):
+        """Labels, from the text of a submission's file."""
+        return submitted.labels(self.parse(text))
+
+    def score_parsed(self, card, told, gold, lang: str) -> tuple[dict[str, float], list[str]]:
+        """Scores of parsed predictions against parsed labels, and warnings about them.
+
+        InputError where they cannot be scored.
         """
-        return submitted.accuracy(card, predicted, expected)
+        submitted.same_length(told, gold, "lines")
+        right = sum(p == g for p, g in zip(told, gold, strict=True))
+        said = submitted.alike(told, "lines") if len(set(gold)) > 1 else []
+        said += submitted.known(told, [*gold, *card.labels], "line")
+        own = [name in card.labels for name in gold]
+        if not own[0] and any(own) and own.count(False) == 1:
+            said.append(f"the first of the labels, {gold[0]!r}, is none: a header?")
+        return {"accuracy": 100.0 * right / len(gold)}, said
 
     def gold(self, card, rows, lang: str) -> dict:
         """Item -> right answer; items of one name are the same question in several languages."""
         raise NotImplementedError
 
-    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
+    def shares(self, card, gold: dict, told, lang: str) -> np.ndarray | None:
         """Each item's share of the score's deviation, points; None: the file has other rows.
 
-        gold: of :meth:`gold`; text: of :meth:`write`. Their squares add up to the variance.
+        gold: of :meth:`gold`; told: of :meth:`parse`. Their squares add up to the variance.
         """
-        said = text.splitlines()
-        if len(said) != len(gold):
+        if len(told) != len(gold):
             return None
-        return of_mean([100.0 * (s == g) for s, g in zip(said, gold.values(), strict=True)])
+        return of_mean([100.0 * (s == g) for s, g in zip(told, gold.values(), strict=True)])
 
     def summary(self, card, average: dict[str, float]) -> float:
         """One number for a task from its metrics' means over languages, as XTREME takes it."""

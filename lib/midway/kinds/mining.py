@@ -67,15 +67,41 @@ class Mining(Kind):
     def gold(self, card, rows, lang: str) -> dict:
         return {f"{lang} {r['id']}": set(r["gold"]) for r in rows if r["side"] == "source"}
 
-    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
-        told: dict = {i: set() for i in gold}
-        for line in text.splitlines():
-            a, b = line.split("\t")
-            told.setdefault(f"{lang} {a}", set()).add(b)
-        return of_f1([(told[i], gold[i]) for i in gold])
+    def parse(self, text: str) -> list[tuple[str, ...]]:
+        return [tuple(line.split("\t")) for line in submitted.lines(text, columns=2) if line]
 
-    def score_files(self, card, predicted, expected):
-        return submitted.pairs(predicted, expected)
+    def score_parsed(self, card, told, gold, lang: str) -> tuple[dict[str, float], list[str]]:
+        said = [] if told else ["no pair is predicted"]
+        for pairs, whose in ((told, "predictions"), (gold, "labels")):
+            if [any(map(str.isdigit, "".join(pair))) for pair in pairs[:2]] == [False, True]:
+                shown = " ".join(pairs[0])
+                said.append(f"the first pair of the {whose}, {shown!r}, holds no number: a header?")
+        told, gold = set(told), set(gold)
+        right = len(told & gold)
+        turned = sum((b, a) in gold for a, b in told - gold)
+        said += [f"pairs that are gold with their columns swapped: {turned}"] if turned else []
+        ours, theirs = ([set(ids) for ids in zip(*side, strict=True)] for side in (told, gold))
+        strange = [i for i in (0, 1) if told and ours[i].isdisjoint(theirs[i])]
+        if strange and (ours[0] & theirs[1] or ours[1] & theirs[0]):
+            reason = "its columns or those of the labels are swapped"
+            raise InputError(f"{reason}; the foreign id must come first")
+        if strange:
+            where = ("first", "second")[strange[0]]
+            said.append(f"no id of the {where} column occurs in the labels; do the ids agree?")
+            if len(told) >= 10:
+                raise InputError(said[-1])
+        scores = {
+            "f1": 200.0 * right / (len(told) + len(gold)),
+            "precision": 100.0 * right / len(told) if told else 0.0,
+            "recall": 100.0 * right / len(gold),
+        }
+        return scores, said
+
+    def shares(self, card, gold: dict, told, lang: str) -> np.ndarray | None:
+        found: dict = {i: set() for i in gold}
+        for a, b in told:
+            found.setdefault(f"{lang} {a}", set()).add(b)
+        return of_f1([(found[i], gold[i]) for i in gold])
 
 
 KIND = Mining()

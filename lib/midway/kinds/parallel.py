@@ -9,6 +9,7 @@ import numpy as np
 from midway.evaluation.lexical import MOST, nearest_by_ngrams
 from midway.kinds import raw as cells
 from midway.kinds.kind import Kind, Scores
+from midway.study.errors import InputError
 
 
 class Parallel(Kind):
@@ -42,6 +43,15 @@ class Parallel(Kind):
             right = near == np.arange(len(rows))
             scores["char_ngrams"] = {"accuracy": 100.0 * float(right.mean())}
         return scores
+
+    def score_parsed(self, card, told, gold, lang: str) -> tuple[dict[str, float], list[str]]:
+        scores, said = super().score_parsed(card, told, gold, lang)
+        shifted = sum(
+            p == str(int(g) + 1) for p, g in zip(told, gold, strict=True) if g.isdecimal()
+        )
+        if not scores["accuracy"] and shifted > len(gold) / 4:
+            raise InputError("counts lines from 1, the labels count from 0")
+        return scores, said
 
     def gold(self, card, rows, lang: str) -> dict:
         """Items differ between languages; the answer is a place among all candidates."""

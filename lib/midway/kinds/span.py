@@ -6,7 +6,6 @@ Controls: random_span, usual_place (no question: where answers usually stand), s
 """
 
 import json
-from functools import lru_cache
 from html import escape
 
 import numpy as np
@@ -19,6 +18,7 @@ from midway.kinds.edges import edges, excerpt, locate, reachable, visible
 from midway.kinds.kind import Answers, Kind, Scores, of_mean
 from midway.kinds.raw import REACH, Broken
 from midway.kinds.tokens import Features, backend_of, columns, plain
+from midway.study.errors import InputError
 
 LONGEST = 30  # pieces of an answer; the SQuAD scripts' max_answer_length
 
@@ -145,8 +145,8 @@ class Span(Kind):
                 empty[e], silence[e] = none, np.exp(none - norm)
             if not len(inside):
                 continue
-            total = start[:, None] + end[None]
-            total = np.where(_possible(len(inside)), total, -np.inf)
+            gap = np.arange(len(inside)) - np.arange(len(inside))[:, None]
+            total = np.where((gap >= 0) & (gap < LONGEST), start[:, None] + end, -np.inf)
             i, j = np.unravel_index(total.argmax(), total.shape)
             if total[i, j] > best[e][0]:
                 text = contexts[e][where[inside[i], 0] : where[inside[j], 1]]
@@ -234,12 +234,25 @@ class Span(Kind):
     def gold(self, card, rows, lang: str) -> dict:
         return {r["id"]: r["answers"]["text"] for r in rows}
 
-    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
-        said = json.loads(text)
-        return of_mean([_scores(card, said, {i: gold[i]}, lang)["em_f1"] for i in gold])
+    def parse(self, text: str) -> dict[str, str]:
+        found = submitted.tree(text)
+        if not isinstance(found, dict) or not all(isinstance(t, str) for t in found.values()):
+            raise InputError("expected one JSON object {question id: answer text}")
+        return found
 
-    def score_files(self, card, predicted, expected):
-        return submitted.answers_score(card, predicted, expected)
+    def parse_gold(self, text: str) -> list[tuple[str, list[str]]]:
+        return submitted.questions(text)
+
+    def score_parsed(self, card, told, gold, lang: str) -> tuple[dict[str, float], list[str]]:
+        given = [told[key].strip() for key, _ in gold if key in told]
+        if not given:
+            raise InputError(f"answers none of {len(gold)} questions; do the ids agree?")
+        scores = metrics.qa_scores(told, gold, lang, card.name)
+        unanswered = 100.0 * (len(gold) - len(given)) / len(gold)
+        return scores | {"unanswered": unanswered}, submitted.alike(given, "answers")
+
+    def shares(self, card, gold: dict, told, lang: str) -> np.ndarray | None:
+        return of_mean([_scores(card, told, {i: gold[i]}, lang)["em_f1"] for i in gold])
 
     def summary(self, card, average: dict[str, float]) -> float:
         return (average["exact_match"] + average["f1"]) / 2
@@ -276,12 +289,6 @@ def _random_span(context: str, answers: dict, rng) -> dict:
     at = int(rng.integers(max(1, len(starts) - words + 1)))
     end = starts[at + words] - 1 if at + words < len(starts) else len(context)
     return {"text": [context[starts[at] : end]], "answer_start": [starts[at]]}
-
-
-@lru_cache(maxsize=64)
-def _possible(n: int) -> np.ndarray:
-    """(n, n) bool: spans that do not run backwards and are at most LONGEST pieces."""
-    return np.triu(np.ones((n, n), bool)) & ~np.triu(np.ones((n, n), bool), LONGEST)
 
 
 KIND = Span()

@@ -86,13 +86,12 @@ class Tags(Kind):
         rows = np.repeat(np.arange(len(sequences)), [len(features.words[s]) for s in sequences])
         places = np.concatenate([features.words[s][:, 0] for s in sequences])
         tags = np.concatenate([features.tags[s] for s in sequences])
-        return {"where": (rows, places), "tags": tags}
+        return {"rows": rows, "places": places, "tags": tags}
 
     def loss(self, logits, batch: dict):
         from torch.nn.functional import cross_entropy
 
-        rows, places = batch["where"]
-        return cross_entropy(logits[rows, places], batch["tags"])
+        return cross_entropy(logits[batch["rows"], batch["places"]], batch["tags"])
 
     def probed(self, features, sequence: int):
         """First pieces of words and their tags."""
@@ -167,15 +166,23 @@ class Tags(Kind):
     def gold(self, card, rows, lang: str) -> dict:
         return {r["id"]: r["tags"] for r in rows}
 
-    def shares(self, card, gold: dict, text: str, lang: str) -> np.ndarray | None:
-        said = [block.splitlines() for block in text.strip("\n").split("\n\n")]
-        if len(said) != len(gold):
-            return None
-        both = zip(said, gold.values(), strict=True)
-        return of_f1([[metrics.chunks([tags]) for tags in pair] for pair in both])
+    def parse(self, text: str) -> list[list[str]]:
+        blocks = "\n".join(submitted.lines(text)).strip("\n").split("\n\n")
+        return [block.split("\n") for block in blocks if block]
 
-    def score_files(self, card, predicted, expected):
-        return submitted.tagging(card, predicted, expected)
+    def score_parsed(self, card, told, gold, lang: str) -> tuple[dict[str, float], list[str]]:
+        submitted.same_length(told, gold, "sentences")
+        scores = self.score(card, told, {"tags": gold}, lang)
+        ours, theirs = ([tag for tags in side for tag in tags] for side in (told, gold))
+        said = submitted.alike(ours, "tags") if len(set(theirs)) > 1 else []
+        said += submitted.known(ours, [*theirs, *card.labels], "tag")
+        return {"f1": scores.pop("f1_xtreme")} | scores, said
+
+    def shares(self, card, gold: dict, told, lang: str) -> np.ndarray | None:
+        if len(told) != len(gold):
+            return None
+        both = zip(told, gold.values(), strict=True)
+        return of_f1([[metrics.chunks([tags]) for tags in pair] for pair in both])
 
 
 def _first_pieces(pieces, start: int, room: int) -> np.ndarray:

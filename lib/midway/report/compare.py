@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from midway.correlation import tables
 from midway.report import collect, page
-from midway.run import hashes
 from midway.study import names, params
 from midway.study.files import write_atomic
 
@@ -27,7 +26,7 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
     """
     both = [Path(a), Path(b)]
     studies = [params.load(f / "params.yaml") for f in both]
-    flat = [{k: str(v) for k, v in hashes.flat(s.fold()).items()} for s in studies]
+    flat = [pd.json_normalize(s.fold()).iloc[0].map(str).to_dict() for s in studies]
     keys = [k for k in dict.fromkeys([*flat[0], *flat[1]]) if flat[0].get(k) != flat[1].get(k)]
     settings = pd.DataFrame([[f.get(k) for f in flat] for k in keys], keys, ["A", "B"])
     matrices = [tables.gain_matrix(tables.outcomes(f)) for f in both]

@@ -6,14 +6,17 @@ display.
 """
 
 import io
-import itertools
 import re
-from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import matplotlib.pyplot as plt
+from adjustText import adjust_text
+
 from midway.study import names, tasks
+from midway.study.files import write_atomic
 
 GAIN, LOSS, INK, MUTED, GRID = "#5fa8de", "#eb9f58", "#1b1f24", "#57606a", "#cfd6dd"
 COLOURS = {  # none is blue or orange; all show on white and on black
@@ -29,28 +32,15 @@ STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color",
                      "ytick.color"), INK),
 }  # fmt: skip
-FARS = (5, 14, 24, 36, 50)  # points
-SIDES = ((1, 1), (1, -1), (1, 0), (-1, 1), (-1, -1), (-1, 0), (0, 1), (0, -1))
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", "#ffffff": "var(--bg)"}
 
 
-def styled(draw):
-    """Draw under :data:`STYLE`, whatever the caller's settings are, and leave those alone."""
-
-    @wraps(draw)
-    def under_style(*args, **kwargs):
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return under_style
+#: decorator: draw under STYLE, whatever the caller's settings are, and leave those alone
+styled = matplotlib.rc_context(STYLE)
 
 
 def save(fig, folder, name: str, formats=("svg", "pdf", "png")) -> list[Path]:
     """Write a figure in every format; the same figure gives the same bytes (no dates inside)."""
-    from midway.study.files import write_atomic
-
     return [write_atomic(Path(folder) / f"{name}.{end}", _file(fig, end)) for end in formats]
 
 
@@ -104,8 +94,6 @@ def look_of(variant: str) -> dict:
 
 def new_axes(panels: int, size: tuple[float, float], across: int = 3):
     """A figure that no window manager knows, with its axes as a list."""
-    import matplotlib.pyplot as plt
-
     across = min(across, panels)
     down = -(-panels // across)
     shape = (size[0] * across, size[1] * down)
@@ -134,39 +122,11 @@ def titled(points):
 
 
 def label_points(ax, points, size: float = 7.5) -> None:
-    """Write each point's title (columns x, y, title) at the nearest free place; far: with a line.
-
-    Points are labelled from the top down, once: in a crowd the last labels may cover others.
-    """
+    """Write each point's title (columns x, y, title) where there is room; far: with a line."""
     ax.figure.draw_without_rendering()  # from here on it is known where things are
-    inside, scale = ax.get_window_extent().extents, ax.figure.dpi / 72
-    at = {name: ax.transData.transform((p.x, p.y)) for name, p in points.iterrows()}
-    taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in at.values()]
-    for name, p in points.sort_values("y", ascending=False).iterrows():
-        text = ax.text(p.x, p.y, p.title, fontsize=size)
-        box = text.get_window_extent()
-        text.remove()
-
-        def badness(spot, name=name, width=box.width, height=box.height):
-            far, (dx, dy) = spot
-            x, y = (a + far * d * scale for a, d in zip(at[name], (dx, dy), strict=True))
-            x, y = x + (dx - 1) * width / 2, y + (dy - 1) * height / 2
-            own = (x, y, x + width, y + height)
-            return sum(_shared(own, o) for o in taken) + width * height - _shared(own, inside), own
-
-        spots = list(itertools.product(FARS, SIDES))
-        rated = [badness(spot) for spot in spots]
-        best = min(range(len(spots)), key=lambda i: round(rated[i][0]))
-        (far, (dx, dy)), line = spots[best], {"arrowstyle": "-", "color": MUTED, "lw": 0.6}
-        ax.annotate(
-            p.title, (p.x, p.y), (far * dx, far * dy), textcoords="offset points", fontsize=size,
-            ha=("center", "left", "right")[dx], va=("center", "bottom", "top")[dy],
-            arrowprops=line | {"shrinkA": 0, "shrinkB": 3} if far > FARS[0] else None,
-        )  # fmt: skip
-        taken.append(rated[best][1])
-
-
-def _shared(a, b) -> float:
-    """Area that two boxes (x0, y0, x1, y1) share."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(width, 0) * max(height, 0)
+    texts = [ax.text(p.x, p.y, p.title, fontsize=size) for _, p in points.iterrows()]
+    adjust_text(
+        texts, [*points["x"]], [*points["y"]], ax=ax, iter_lim=200, expand=(1.2, 1.4),
+        force_text=(0.3, 0.5), prevent_crossings=False, min_arrow_len=8,
+        arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.6},
+    )  # fmt: skip

@@ -75,11 +75,7 @@ def _pair(X, Y, skip, predictor: str, outcome: str, without: str | None) -> None
 
 def power(folder) -> None:
     """How many tasks a study needs to find a correlation, given the noise of this one."""
-    controls(partial(_power, design.of_study(folder)), rho=[(f"{r:g}", r) for r in (0.5, 0.3, 0.7)])
-
-
-def _power(parts, rho: float) -> None:
-    sizes = (5, 8, 10, 15, 20, 30, 40, 60)
-    curves = [design.power(replace(parts, tasks=n, families=n), studies=500) for n in sizes]
-    found = pd.Series([float(c.set_index("rho")["between"].loc[rho]) for c in curves], sizes)
-    figures.show(lesson.power(found, rho, parts.tasks), "Power against the number of tasks")
+    parts = design.of_study(folder)
+    designs = {n: replace(parts, tasks=n, families=n) for n in (5, 8, 10, 15, 20, 30, 40, 60)}
+    curves = [design.power(one, studies=500).assign(tasks=n) for n, one in designs.items()]
+    figures.show(lesson.power(pd.concat(curves), parts.tasks), "Power against the number of tasks")

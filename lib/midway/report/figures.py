@@ -9,8 +9,8 @@ Examples
 >>> figure = figures.heatmap(pd.DataFrame({"xnli": [1.5, -0.5]}, index=["mnli", "ccg"]))
 """
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from midway.correlation.words import SYMBOLS, holds
 from midway.report import drawing
@@ -146,16 +146,13 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
 
     matrix: of :func:`tables.gain_matrix`. Blue: gain, orange: loss.
     """
-    import seaborn as sns
-    from matplotlib.patches import Rectangle
-
     rows, columns = matrix.shape
     if not matrix.size:
         return drawing.empty()
     fig, (ax,) = drawing.new_axes(1, (1.6 + 0.62 * columns, 1.3 + 0.3 * rows))
-    sizes = np.abs(matrix.to_numpy(float)[np.isfinite(matrix.to_numpy(float))])
-    most = sizes.max(initial=0) or 1
-    top = max(np.quantile(sizes, 0.8) if len(sizes) else 1, most / 4)  # few large: still see small
+    sizes = matrix.abs().stack()
+    most = sizes.max() if sizes.any() else 1
+    top = max(most / 4, sizes.quantile(0.8))  # few large: still see small
     extend = "both" if most > top else "neither"
     shown = matrix.map(lambda v: names.number(v, 1, True))
     sns.heatmap(
@@ -163,8 +160,7 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
         vmax=top, annot=shown, fmt="", annot_kws={"size": 7.5, "color": INK},
         cbar_kws={"label": what, "fraction": 0.04, "pad": 0.02, "extend": extend},
     )  # fmt: skip
-    for i, j in np.argwhere(matrix.isna().to_numpy()):
-        ax.add_patch(Rectangle((j, i), 1, 1, hatch="////", fc="none", ec=GRID, lw=0))
+    ax.patch.set(hatch="////", ec=GRID)  # seen where there is no cell
     groups = [tasks.get(c).group if c in tasks.TARGETS else c for c in matrix]
     for j in (j for j in range(1, columns) if groups[j] != groups[j - 1]):
         ax.axvline(j, color=INK, lw=1)
@@ -178,8 +174,6 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
 @styled
 def trajectories(points: pd.DataFrame):
     """Predictors over training, a panel each: variant, seed, fraction, predictor, value."""
-    import seaborn as sns
-
     shown = list(dict.fromkeys(points["predictor"]))
     if not shown:
         return drawing.empty()
@@ -209,8 +203,6 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", k: int | None = No
 
     runs: of :func:`choice.early`. k: kept variants (all k).
     """
-    import seaborn as sns
-
     if runs.empty:
         return drawing.empty()
     fig, (ax,) = drawing.new_axes(1, (5.2, 3.6))

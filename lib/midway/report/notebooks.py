@@ -5,7 +5,6 @@ Outputs are data: HTML is reduced to tables and text (bleach), everything else i
 
 import functools
 import re
-from html import escape
 from pathlib import Path
 
 from midway.study.files import digest, root, sha256, write_atomic
@@ -16,12 +15,6 @@ TAGS = (
     " s small span strong sub sup table tbody td tfoot th thead tr ul"
 ).split()
 DOCUMENTS = ("metrics", "glossary")
-WORDS = {
-    "done": "finished", "failed": "failed; cells below the error have not run",
-    "died": "its kernel died", "interrupted": "was interrupted", "running": "is running",
-    "stale": "is out of date and will run again", "waiting": "has no record",
-    "document": "from the documentation",
-}  # fmt: skip
 
 
 def write(folder: Path, into: Path, step: dict) -> Path:
@@ -106,7 +99,7 @@ def render(nb, step: dict, stamp: str = "") -> str:
     facts = {
         "stamp": stamp, "path": step["path"], "state": step["state"],
         "css": (HERE / "style.css").read_text(encoding="utf-8"),
-        "up": "../" * (step["path"].count("/") + 1), "words": WORDS[step["state"]],
+        "up": "../" * (step["path"].count("/") + 1),
         "notebook": step["notebook"], "record": step["record"],
     }  # fmt: skip
     html, _ = _exporter().from_notebook_node(nb, resources={"midway": facts})
@@ -120,19 +113,8 @@ def _exporter():
     made = HTMLExporter(
         template_name="base", template_file=str(HERE / "page.html.j2"), exclude_anchor_links=True
     )
-    for name, function in (("clean", clean), ("plain", plain), ("base64", base64)):
-        made.register_filter(name, function)
+    made.register_filter("clean", clean)
     return made
-
-
-def plain(text: str) -> str:
-    """Terminal text: colours and control characters dropped, the rest escaped."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", str(text))
-    return escape("".join(c for c in text if c in "\n\t" or c.isprintable()))
-
-
-def base64(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9+/=]", "", text)
 
 
 def clean(html: str) -> str:

@@ -26,30 +26,17 @@ from markupsafe import Markup, escape
 import midway
 from midway.correlation import tables
 from midway.report import answer, collect, drawing, notebooks, pictures
+from midway.run.progress import span
 from midway.run.record import now
 from midway.study import names, yamlfile
 from midway.study.files import write_atomic
 
 HERE = Path(__file__).resolve().parent
-QUESTION = (
-    "Does a better score on an English intermediate task predict better zero-shot transfer to "
-    "other languages?"
-)
 ROWS = 60  # of a published table
-MARK = {
-    "done": "✓", "failed": "✗", "died": "†", "interrupted": "‖", "running": "…",
-    "stale": "↻", "waiting": "○",
-}  # fmt: skip
 WORDS = {
     "done": "finished", "failed": "failed", "died": "died", "interrupted": "interrupted",
     "running": "running", "stale": "out of date", "waiting": "to come",
 }  # fmt: skip
-SECTIONS = [
-    ("answer", "Answer"), ("gains", "Gains"), ("correlation", "Correlation"),
-    ("explore", "Explore"), ("languages", "Languages"), ("curves", "Training"),
-    ("layers", "Layers"), ("published", "Published"), ("steps", "Steps and cost"),
-    ("origins", "Provenance"),
-]  # fmt: skip
 # Tables of 03 and 04 in the section on published evidence, in this order; others are not shown.
 PUBLISHED = {
     "taskweb_mean": "TaskWeb: own score and gain of other tasks, mean over encoders",
@@ -161,9 +148,8 @@ def render(facts: dict) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = json.dumps(facts["explore"], ensure_ascii=False).replace("<", "\\u003c")
     return environment().get_template("index.html.j2").render(
-        **facts, question=QUESTION, sections=SECTIONS, mark=MARK, words_of=WORDS, names=names,
-        num=names.number, p=names.p_value, css=Markup(style()), script=Markup(script),
-        script_hash=digest, data=Markup(data),
+        **facts, words_of=WORDS, names=names, num=names.number, p=names.p_value,
+        css=Markup(style()), script=Markup(script), script_hash=digest, data=Markup(data),
     )  # fmt: skip
 
 
@@ -269,8 +255,4 @@ def total(steps) -> dict:
     """Cost of what is finished, in words."""
     done = [s["cost"] for s in steps if s["cost"]]
     seconds, tokens = (sum(c.get(k) or 0 for c in done) for k in ("cpu_s", "tokens"))
-    if seconds >= 7200:
-        cpu = f"{seconds / 3600:.1f} hours"
-    else:
-        cpu = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
-    return {"steps": len(done), "cpu": cpu, "tokens": f"{tokens:,}" if tokens else ""}
+    return {"steps": len(done), "cpu": span(seconds), "tokens": f"{tokens:,}" if tokens else ""}

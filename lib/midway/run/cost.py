@@ -6,6 +6,10 @@ CCG, whose files are not open, are taken like MNLI and like POS of newspaper tex
 the encoder's shape. Forward 2 FLOPs per weight and token, backward twice that, gradient
 checkpointing one more forward (Kaplan et al. 2020, 2001.08361, section 2.1; attention's own
 products are added). A task without a measured size, such as one of your own, counts as USUAL.
+
+Measured on one H200 (XLM-R Large with random weights, real texts of the tasks, bf16, torch 2.11;
+docs/performance.md): a small batch does not wait for the GPU but for the processor that starts its
+kernels. So a pass forward and back takes LAUNCH for each layer, or its FLOPs, whichever is longer.
 """
 
 from midway.data import sources
@@ -43,16 +47,16 @@ TESTED = {
     "xnli": 75_150, "pawsx": 14_000, "udpos": 60_000, "panx": 200_000, "xquad": 13_090,
     "mlqa": 46_000, "tydiqa": 5_077, "bucc2018": 1_200_000, "tatoeba": 36_000,
 }  # fmt: skip
-#: TFLOP/s reached: 35 % of the vendor's dense bf16 (V100: fp16) peak; the processor's is what 5,900
-#: tokens a second of the packaged encoder (6 layers, 3 frozen) on two cores with bf16 come to
-MACHINES = {
-    "H100": 346.0, "A100": 109.0, "RTX 4090": 58.0, "V100": 44.0, "L4": 42.0, "RTX 3090": 25.0,
-    "2-core processor with bf16": 0.25,
-}  # fmt: skip
+#: TFLOP/s of dense bf16 (V100: fp16) by the vendor
+PEAKS = {"H100": 989, "A100": 312, "RTX 4090": 165, "V100": 125, "L4": 121, "RTX 3090": 71}
+REACHED = 0.12  # of the peak, measured: 8,192 tokens forward, back and AdamW in 126 ms on an H200
+LAUNCH = 0.0045  # seconds per layer and pass, measured (3 to 5 ms); checkpointing: 0.008
+#: TFLOP/s: 5,900 tokens a second of the packaged encoder (6 layers, 3 frozen)
+PROCESSOR = {"2-core processor with bf16": 0.25}
 ASSUMED = (
-    "assumed: 35 % of a card's dense peak (nothing here has run on a GPU), one run at a time, "
-    "pieces per example as in the official English files under XLM-R's tokenizer; not "
-    "counted: starts (6 to 30 s a step), measuring on the way, mining searches, queues"
+    "assumed: as fast as measured on one H200 (docs/performance.md), other cards by their peak; "
+    "one run at a time; pieces per example as in the official English files under XLM-R's "
+    "tokenizer; not counted: starts (6 to 30 s a step), measuring on the way, mining searches, queues"
 )
 USUAL = (100, 2_000)  # pieces per example, test rows per language: a task that is not above
 OPEN = {"squad2": 130_319, "mnli": 392_702}  # training rows that v1's table 1 does not list
@@ -111,20 +115,22 @@ def _flops(study: Study, tokens: float, pieces: float, train: bool) -> float:
 
 
 def _phase(study: Study, phase: Phase, task: str, source: str) -> dict:
-    """Steps, tokens and FLOPs of training one task (``source``: where its examples come from)."""
+    """Steps, passes, tokens and FLOPs of training one task; ``source``: of its examples."""
     plan = study.training(phase, task)
     card = tasks.get(source)
     examples = plan.train_size or card.train_size or OPEN.get(source, 100_000)
     steps = plan.length(examples)
     pieces = min(PIECES.get(source, USUAL[0]), 4 * plan.max_length)
     tokens = steps * plan.batch_size * pieces
-    return {"steps": steps, "tokens": tokens, "flops": _flops(study, tokens, pieces, True)}
+    made = {"steps": steps, "passes": steps * min(plan.accumulation, plan.batch_size)}
+    return made | {"tokens": tokens, "flops": _flops(study, tokens, pieces, True)}
 
 
 def estimate(study: Study) -> list[dict]:
     """One row per variant's training and per target model with its evaluation, for one seed.
 
-    Keys: step, name, runs (how often per seed), steps, tokens, flops (of one run).
+    Keys: step, name, runs (how often per seed), steps, passes (micro-batches), tokens, flops (of
+    one run).
     """
     rows = []
     for variant in study.intermediate.variants:
@@ -135,9 +141,9 @@ def estimate(study: Study) -> list[dict]:
             each = [_phase(study, "intermediate", n, n) for n in tasks.INTERMEDIATE]
             own = study.training("intermediate", "multi")
             steps = own.steps or sum(e["steps"] for e in each)
-            per = sum(e["tokens"] for e in each) / sum(e["steps"] for e in each)
-            made = {"steps": steps, "tokens": steps * per}
-            made["flops"] = _flops(study, steps * per, 128, True)
+            all_ = {k: sum(e[k] for e in each) for k in ("steps", "passes", "tokens")}
+            made = {k: n * steps / all_["steps"] for k, n in all_.items()} | {"steps": steps}
+            made["flops"] = _flops(study, made["tokens"], 128, True)
         else:
             made = _phase(study, "intermediate", base, base)
         if "mlm" in suffixes:
@@ -147,7 +153,7 @@ def estimate(study: Study) -> list[dict]:
     carried = [t for v in study.carried() for part in study.parts(v).values() for t in part]
     for target in study.transfer.targets:
         card = tasks.TARGETS[target]
-        made = {"steps": 0, "tokens": 0.0, "flops": 0.0}
+        made = {"steps": 0, "passes": 0, "tokens": 0.0, "flops": 0.0}
         if card.trains and card.train_key not in trained:
             trained.add(card.train_key)
             made = _phase(study, "transfer", target, card.train_from or target)
@@ -162,18 +168,46 @@ def estimate(study: Study) -> list[dict]:
 
 
 def memory_gb(study: Study) -> dict[str, float]:
-    """Rough peak of a training job in GB: weights, gradients, AdamW's moments, activations."""
+    """Peak of a training job in GB: weights, AdamW's moments, activations and gradients.
+
+    On an H200 six batches of XLM-R Large took 0.1 to 0.8 GB more than these.
+    """
     low, changed = weights(study)[1], trained(study)
     layers, h, inner = shape(study)
     held = 4 * (changed + low + _sizes(study)[3] * study.encoder.frozen_embeddings)
-    plans = [study.training("intermediate", t) for t in tasks.INTERMEDIATE]
-    plans += [study.training("transfer", t) for t in study.transfer.targets]
-    sequences = max(p.batch_size / p.accumulation * p.max_length for p in plans)
-    per_layer = 2 * (10 * h + 2 * inner)  # bytes a token and layer, half precision
-    per_layer = 2 * h if study.compute.gradient_checkpointing else per_layer
-    kept = sequences * per_layer * (layers - study.encoder.frozen_layers)
-    parts = {"weights": held, "gradients and AdamW": 12 * changed, "activations": kept}
+    trains: list[tuple[Phase, str]] = [("intermediate", t) for t in _bases(study)]
+    trains += [("transfer", t) for t in study.transfer.targets if tasks.get(t).trains]
+    # bytes a token and layer, measured on XLM-R Large in bf16: 46 per hidden unit, 4 with
+    # checkpointing
+    per_layer = 4 * h if study.compute.gradient_checkpointing else 30 * h + 4 * inner
+    each = per_layer * (layers - study.encoder.frozen_layers)
+    # Gradients take the place of activations, unless they are kept from pass to pass; that of the
+    # embeddings exists twice for a moment.
+    twice = 0 if study.encoder.frozen_embeddings else 4 * _sizes(study)[3]
+    peaks = [4 * changed + twice]
+    for plan, task in ((study.training(*t), t[1]) for t in trains):
+        peaks.append(_pass(plan, task) * each + 4 * changed * (plan.accumulation > 1))
+    parts = {"weights": held, "AdamW": 8 * changed, "activations and gradients": max(peaks)}
     return {name: size / 1e9 for name, size in (parts | {"total": sum(parts.values())}).items()}
+
+
+def _bases(study: Study) -> list[str]:
+    """Intermediate tasks of which a study trains a variant."""
+    bases = {split_variant(v)[0] for v in study.intermediate.variants}
+    return [t for t in tasks.INTERMEDIATE if t in bases or "multi" in bases]
+
+
+def _pass(plan, task: str) -> float:
+    """The most pieces of one pass; an example of multiple choice has up to five sequences."""
+    each = 5 if tasks.get(task).kind == "choice" else 1
+    return plan.batch_size / plan.accumulation * plan.max_length * each
+
+
+def _seconds(study: Study, row: dict, tflops: float, launch: bool = True) -> float:
+    """Time of one run where ``tflops`` are reached; launch: on a GPU."""
+    each = 0.008 if study.compute.gradient_checkpointing else LAUNCH
+    started = row["passes"] * each * (shape(study)[0] - study.encoder.frozen_layers)
+    return max(row["flops"] / 1e12 / tflops, started * launch)
 
 
 def _number(value: float) -> str:
@@ -189,32 +223,37 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
-def text(study: Study, peak_tflops: float = 312.0, utilisation: float = 0.35) -> str:
+def text(study: Study, peak_tflops: float = 312.0, utilisation: float = REACHED) -> str:
     """The estimate as a table, with GPU-hours at a stated peak rate and utilisation."""
     if not peak_tflops > 0:
         raise InputError(f"--peak-tflops: {peak_tflops:g}; expected more than 0, e.g. 312")
     if not 0 < utilisation <= 1:
-        raise InputError(f"--utilisation: {utilisation:g}; expected 0 to 1, e.g. 0.35")
-    rate = peak_tflops * 1e12 * utilisation
+        raise InputError(f"--utilisation: {utilisation:g}; expected 0 to 1, e.g. {REACHED}")
+    rate, rows = peak_tflops * utilisation, estimate(study)
     head = ("step", "task", "runs", "steps", "Mtokens", "PFLOP", "a run", "all")
     lines = ["{:16} {:22} {:>5} {:>8} {:>9} {:>10} {:>8} {:>8}".format(*head)]
-    total, longest = 0.0, (0.0, "")
-    for row in estimate(study):
-        runs, flops = row["runs"] * len(study.seeds), row["flops"]
-        total += runs * flops
-        longest = max(longest, (flops, f"{row['step']} {row['name']}"))
+    flops, total, longest = 0.0, 0.0, (0.0, "")
+    for row in rows:
+        runs, time = row["runs"] * len(study.seeds), _seconds(study, row, rate)
+        flops, total = flops + runs * row["flops"], total + runs * time
+        longest = max(longest, (time, f"{row['step']} {row['name']}"))
         lines.append(
             f"{row['step']:16} {row['name']:22} {runs:5} {row['steps']:8} "
-            f"{row['tokens'] / 1e6:9.1f} {_number(flops / 1e15):>10} "
-            f"{_time(flops / rate):>8} {_time(runs * flops / rate):>8}"
+            f"{row['tokens'] / 1e6:9.1f} {_number(row['flops'] / 1e15):>10} "
+            f"{_time(time):>8} {_time(runs * time):>8}"
         )
     lines.append(
-        f"all runs: {_number(total / 1e15)} PFLOP, {_number(total / rate / 3600)} GPU-hours "
-        f"at {utilisation:.0%} of {peak_tflops:.0f} TFLOP/s (an estimate: counted, not measured)"
+        f"all runs: {_number(flops / 1e15)} PFLOP, {_number(total / 3600)} GPU-hours at up to "
+        f"{utilisation:.0%} of {peak_tflops:.0f} TFLOP/s (an estimate: counted, not measured)"
     )
-    lines.append(f"longest run: {longest[1]}, {_time(longest[0] / rate)}")
-    others = (f"{name} {_time(total / 1e12 / speed)}" for name, speed in MACHINES.items())
-    lines += [f"all runs on one machine: {', '.join(others)}", ASSUMED]
+    lines.append(f"longest run: {longest[1]}, {_time(longest[0])}")
+    others = {name: peak * REACHED for name, peak in PEAKS.items()} | PROCESSOR
+    each = {
+        name: sum(r["runs"] * _seconds(study, r, tflops, name in PEAKS) for r in rows)
+        for name, tflops in others.items()
+    }
+    said = (f"{name} {_time(time * len(study.seeds))}" for name, time in each.items())
+    lines += [f"all runs on one machine: {', '.join(said)}", ASSUMED]
     need = memory_gb(study)
     parts = ", ".join(f"{k} {v:.1f}" for k, v in need.items() if k != "total")
     lines.append(f"memory of one training job: about {need['total']:.1f} GB ({parts})")

@@ -97,6 +97,9 @@ def _checkpoint(folder, key: str) -> str:
 
 def _device(study) -> Iterator[dict]:
     """The device, and whether training jobs fit into its memory (by ``cost``)."""
+    gpus = machine.gpus(study.compute)
+    if given := os.environ.get("CUDA_VISIBLE_DEVICES"):  # CUDA takes no GPU twice
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(given.split(",")))
     try:
         import torch
     except Exception as error:  # absent, or a library that it loads is: ImportError, OSError, ...
@@ -104,9 +107,11 @@ def _device(study) -> Iterator[dict]:
         raise InputError(f"torch cannot be imported ({line}); `make lab` installs it") from None
     cores, threads, wanted = machine.cores(), study.compute.threads, study.compute.device
     wrong = f"compute.threads is {threads}, this process may use {cores} cores"
-    wrong, jobs, gpu = wrong * (threads > cores), 1, wanted != "cpu" and torch.cuda.is_available()
+    wrong, gpu = wrong * (threads > cores), wanted != "cpu" and torch.cuda.is_available()
     if gpu:
-        what = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, one for each job"
+        what = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, "
+        what += f"{len(gpus)} job(s) at once"
+        jobs = max(map(gpus.count, gpus), default=1)  # on one GPU
         have, place = torch.cuda.get_device_properties(0).total_memory, "GPU memory"
     else:
         jobs = max(1, cores // threads)  # helpers count as jobs

@@ -44,8 +44,9 @@ def gpus(compute) -> list[str]:
 def own_gpu(compute, stop=None, wanted: bool = True):
     """Hold a GPU while a step runs; yields the environment variables for its kernel.
 
-    Waits while other steps of this user, of any study, hold all GPUs. A single GPU (as in a job of
-    a cluster) is used without a lock.
+    Waits while other steps of this user, of any study, hold all GPUs. A GPU that
+    CUDA_VISIBLE_DEVICES names twice takes two steps. A single one (as in a job of a cluster) is
+    used without a lock.
     """
     names = gpus(compute) if wanted else []
     if len(names) < 2:
@@ -53,8 +54,9 @@ def own_gpu(compute, stop=None, wanted: bool = True):
         return
     with contextlib.ExitStack() as held:
         while not stop:
-            for name in names:
-                path = Path(tempfile.gettempdir(), f"midway-{os.getuid()}-gpu-{name}.lock")
+            for i, name in enumerate(names):
+                again = f"-{n}" if (n := names[:i].count(name)) else ""
+                path = Path(tempfile.gettempdir(), f"midway-{os.getuid()}-gpu-{name}{again}.lock")
                 lock = open(path, "w")  # noqa: SIM115  (held open: closing it frees the GPU)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,7 +118,7 @@ def commit() -> dict[str, Any]:
 
 
 def used() -> dict[str, Any]:
-    """Threads and GPU of torch, and files of the hub -> sha256, where this process used them."""
+    """What this process used: torch's threads, GPU and peak of its memory, files of the hub."""
     torch, repository = map(sys.modules.get, ("torch", "midway.study.repository"))
     found: dict[str, Any] = {}
     if torch is not None:

@@ -93,24 +93,24 @@ def told(error: Exception, name: str, commit: str, kind: str, listed: bool = Fal
 
     what, page = f"{name} at {commit[:12]}", f"{constants.ENDPOINT}/"
     page += f"{'datasets/' if kind == 'dataset' else ''}{name}"
-    if first(errors.OfflineModeIsEnabled):
-        advice = "HF_HUB_OFFLINE is set and the cache lacks it; run `midway fetch` with a network"
-        return Unreachable(f"{what}: {advice}", final=True)
     answer = first(errors.HfHubHTTPError)
     response = getattr(answer, "response", None)
     status = getattr(response, "status_code", 0)
     said = getattr(response, "headers", {}).get("X-Error-Message", "").lower()
-    if first(errors.GatedRepoError):
-        advice = f"ask for access at {page}, then `hf auth login` or set HF_TOKEN"
-        return Unreachable(f"{what} is gated: {advice}", final=True)
-    if status == 401 and re.search("credential|token|password", said):
-        advice = "the token is not valid (HF_TOKEN or `hf auth login`)"
-        return Unreachable(f"{what}: {advice}", final=True)
-    if listed and status == 401:
-        advice = f"log in (`hf auth login` or HF_TOKEN); see {page}"
-        return Unreachable(f"{what} is listed, but a file is refused (401): {advice}", final=True)
-    if status == 403 and not first(errors.DisabledRepoError):
-        return Unreachable(f"{what}: access refused (403); see {page}", final=True)
+    change = ""  # what the user can change
+    if first(errors.OfflineModeIsEnabled):
+        change = ": HF_HUB_OFFLINE is set and the cache lacks it; run `midway fetch` with a network"
+    elif first(errors.GatedRepoError):
+        change = f" is gated: ask for access at {page}, then `hf auth login` or set HF_TOKEN"
+    elif status == 401 and re.search("credential|token|password", said):
+        change = ": the token is not valid (HF_TOKEN or `hf auth login`)"
+    elif status == 401 and listed:
+        login = f"log in (`hf auth login` or HF_TOKEN); see {page}"
+        change = f" is listed, but a file is refused (401): {login}"
+    elif status == 403 and not first(errors.DisabledRepoError):
+        change = f": access refused (403); see {page}"
+    if change:
+        return Unreachable(what + change, final=True)
     if first(errors.RevisionNotFoundError):
         return Absent(f"{name} has no commit {commit}: check the digits, or is it deleted?")
     if first(errors.DisabledRepoError):

@@ -30,11 +30,14 @@ GROUPS = {
 }  # fmt: skip
 
 
+def _known(name: str) -> Name:
+    return PREDICTORS.get(str(name).partition(":")[0], Name("", "", ""))
+
+
 def predictor(name: str) -> str:
     """A predictor in words: "logme:xnli" is "LogME on XNLI"; unknown names stay as they are."""
     short, _, target = str(name).partition(":")
-    known = PREDICTORS.get(short)
-    title = known.title if known else short
+    title = _known(name).title or short
     return effect(title, target) if target else title
 
 
@@ -63,8 +66,7 @@ def variant(name: str) -> str:
 
 def unit(name: str) -> str:
     """The unit of a predictor's values, "" where it is not known."""
-    known = PREDICTORS.get(str(name).partition(":")[0])
-    return known.unit if known else ""
+    return _known(name).unit
 
 
 def with_unit(name: str) -> str:
@@ -74,8 +76,7 @@ def with_unit(name: str) -> str:
 
 def meaning(name: str) -> str:
     """One sentence that defines a predictor, "" where it is not known."""
-    known = PREDICTORS.get(str(name).partition(":")[0])
-    return known.meaning if known else ""
+    return _known(name).meaning
 
 
 def number(value, digits: int = 1, sign: bool = False) -> str:

@@ -6,7 +6,6 @@ control.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,38 +28,27 @@ def blind(dataset, kind: str):
     return left.add_column(emptied, [""] * len(dataset)).select_columns(columns)
 
 
-@dataclass
-class Fitted:
-    """Controls of one task, ready for any language; see `fit`."""
-
-    card: Card
-    seed: int
-    state: dict = field(default_factory=dict)
-
-    def evaluate(self, test: Sequence, lang: str) -> Scores:
-        """{control: {metric: percent}} on the rows of `test` in the card's kind of schema."""
-        rows = list(test)
-        if not rows:
-            raise InputError(f"controls: no rows of {self.card.name} {lang}")
-        rng = np.random.default_rng([self.seed, *lang.encode()])
-        return kinds.get(self.card.kind).controls(self.card, rows, self.state, lang, rng)
-
-
-def fit(card: Card, train=None, seed: int = 0) -> Fitted:
+def fit(card: Card, train=None, seed: int = 0):
     """Fit the controls of `card` on labelled training rows (at most 20,000, drawn by `seed`).
 
-    train may be None for retrieval and mining, which have none. InputError without labels.
+    train may be None for retrieval and mining, which have none. Returns a function of test rows of
+    the card's kind and their language: {control: {metric: percent}}. InputError without rows.
     """
-    fitted, kind = Fitted(card, seed), kinds.get(card.kind)
-    if not kind.trains:
-        return fitted
-    if train is None or not len(train):
-        raise InputError(f"controls: {card.name} needs training rows")
-    if len(train) > MOST:
-        chosen = np.random.default_rng(seed).permutation(len(train))[:MOST]
-        train = train.select(chosen) if hasattr(train, "select") else [train[i] for i in chosen]
-    rows = [row for row in train if row.get("label", 0) >= 0]
-    if not rows:
-        raise InputError(f"controls: the training rows of {card.name} have no labels")
-    kind.fit_controls(card, rows, fitted.state)
-    return fitted
+    kind, state = kinds.get(card.kind), {}
+    if kind.trains:
+        if train is None or not len(train):
+            raise InputError(f"controls: {card.name} needs training rows")
+        if len(train) > MOST:
+            chosen = np.random.default_rng(seed).permutation(len(train))[:MOST]
+            train = train.select(chosen) if hasattr(train, "select") else [train[i] for i in chosen]
+        rows = [row for row in train if row.get("label", 0) >= 0]
+        if not rows:
+            raise InputError(f"controls: the training rows of {card.name} have no labels")
+        kind.fit_controls(card, rows, state)
+
+    def evaluate(test: Sequence, lang: str) -> Scores:
+        if not (rows := list(test)):
+            raise InputError(f"controls: no rows of {card.name} {lang}")
+        return kind.controls(card, rows, state, lang, np.random.default_rng([seed, *lang.encode()]))
+
+    return evaluate

@@ -25,6 +25,19 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InputError("not UTF-8 text; save it as UTF-8") from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InputError(f"line {line} holds a zero byte; the file is damaged")
+    return text
+
+
 def _languages(folder: Path, task: str) -> set[str]:
     pattern = path_of(folder, task, "*")
     return {path.stem.removeprefix("test-") for path in pattern.parent.glob(pattern.name)}
@@ -44,8 +57,13 @@ def _score_task(predictions: Path, labels: Path, card: tasks.Card) -> dict:
                 raise InputError(f"{missing}: missing, but the other folder has {lang}; add it")
     kind, found, notes = kinds.get(card.kind), {}, []
     for lang in languages:
-        paths = (path_of(folder, card.name, lang) for folder in (predictions, labels))
-        found[lang], said = kind.score_files(card, *paths)
+        path = path_of(labels, card.name, lang)
+        try:
+            gold = kind.parse_gold(_text(path))
+            path = path_of(predictions, card.name, lang)
+            found[lang], said = kind.score_parsed(card, kind.parse(_text(path)), gold, lang)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         notes += [f"{lang}: {note}" for note in said]
     own = [lang for lang in card.languages if lang in found]
     if not own:

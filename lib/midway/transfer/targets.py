@@ -180,12 +180,11 @@ class Run:
         steps = plan.length(inputs.features.examples)
         steps += (self.study.intermediate.steps or 0) if self.variant == LONGER else 0
         save = self._states(card.train_key + (".blind" if blind else ""))
-        every, log = self.study.compute.save_every, []
-        best = snapshots.Best(model, log, save if every else None)
+        best = snapshots.Best(model)
         at = self._selection(card, model, plan, steps, best, blind) if plan.selections else {}
         made = [training.Source(card.train_key, card.kind, inputs)]
         seed = training.stable_seed("transfer", card.train_key, self.seed)
-        kept: dict = {"save": save, "save_every": every, "log": log}
+        kept: dict = {"save": save, "save_every": self.study.compute.save_every, "best": best}
         kept["key"] = self.step.score_key(card.name)
         run = training.fit(model, made, plan, steps, seed, self.machine, at, **kept)
         if plan.selections:
@@ -243,7 +242,7 @@ class Run:
             n=len(rows),
             metrics=metrics,
             main=card.metric,
-            controls=(rivals.evaluate(rows, lang) if rivals else {}) | (beside or {}),
+            controls=(rivals(rows, lang) if rivals else {}) | (beside or {}),
             predictions=submission_files.write_predictions(*place, predictions),
             extra=extra,
         )
