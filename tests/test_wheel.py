@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIGHT = (  # what pip installs with the wheel: its dependencies and theirs
     "numpy scipy pandas statsmodels patsy packaging pydantic pydantic_core annotated_types "
     "typing_extensions typing_inspection yaml _yaml shtab click dateutil six tzdata pytz "
-    "formulaic narwhals interface_meta wrapt"
+    "formulaic narwhals interface_meta wrapt jinja2 markupsafe"
 )
 
 
@@ -64,6 +64,9 @@ def test_correlate_and_score_need_no_torch(installed):
     done = midway(installed, "correlate", "t.csv", "--unit", "task", "--predictors", "acc",
                   "--outcomes", "gain", "--permutations", "999", "--resamples", "999")  # fmt: skip
     assert done.returncode == 0 and "acc" in done.stdout, done.stderr
+    done = midway(installed, "correlate", "t.csv", "--unit", "task", "--predictors", "acc",
+                  "--outcomes", "gain", "--permutations", "999", "--out", "made")  # fmt: skip
+    assert done.returncode == 0 and "toprule" in (away / "made" / "correlation.tex").read_text()
     for name in ("predictions", "labels"):
         (away / name / "xnli").mkdir(parents=True)
         (away / name / "xnli" / "test-de.tsv").write_text("entailment\nneutral\n")
@@ -82,10 +85,8 @@ def test_recommend_reads_a_folder_of_records(installed):
     for words in (["design", "theirs"], ["design"]):
         done = midway(installed, *words)
         assert done.returncode == 0 and done.stdout, (words, done.stderr)
-    done = midway(installed, "compare", "theirs", "theirs")  # its page is made by jinja2
-    assert done.returncode == 2 and "pip install 'midway[all]'" in done.stderr
-    for verb in ("status", "audit"):  # they compare with the project's notebooks and library
-        done = midway(installed, verb, "theirs")
+    for verb in ("status", "audit", "compare"):  # they need the project's notebooks and library
+        done = midway(installed, verb, *["theirs"] * (1 + (verb == "compare")))
         assert done.returncode == 2 and "needs the project's folder" in done.stderr
 
 

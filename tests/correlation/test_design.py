@@ -67,7 +67,8 @@ def test_more_tests_cost_power():
 
 def test_no_relation_is_found_at_alpha():
     rng = np.random.default_rng(1)
-    null = design._between(replace(CLEAN, icc=0.9, families=4), np.array([0.0, 0.0]), 4000, rng)
+    parts = replace(CLEAN, icc=0.9, families=4)
+    null = design._correlations(parts, np.array([0.0, 0.0]), False, 4000, rng)
     edge = np.quantile(np.abs(null[0]), 0.95)
     assert (np.abs(null[1]) > edge).mean() == pytest.approx(0.05, abs=0.012)
 
@@ -110,10 +111,9 @@ def test_words_on_power_and_the_verb(capsys):
     assert tree["designs"][0]["design"] == "as it is" and tree["parts"]["outcome"] == 0.91
     for bad in (["--effect", "1"], ["--tests", "0"], ["--alpha", "0"]):
         assert cli.main(["design", *bad]) == 2
-    assert (
-        design.smallest(pd.DataFrame({"rho": [0.5, 0.6], "between": [0.7, 0.8]}), "between", 0.8)
-        == 0.6
-    )
+    curve = design.power(replace(CLEAN, tasks=9, families=9), studies=300)
+    enough = curve[curve["between"] >= table.attrs["aim"]]
+    assert table["rho_between"][0] == enough["rho"].iloc[0]
 
 
 # -- specification curve --------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from statsmodels.stats.meta_analysis import combine_effects
 
 from midway.correlation import families as fm
 from midway.correlation import intervals as iv
-from midway.correlation import large, strata
 from midway.correlation import resampling as rs
+from midway.correlation import strata
 from midway.correlation.correlate import METHODS, compare, correlate, critical, stratified
 from midway.correlation.null import affordable
 from midway.study.errors import InputError
@@ -309,7 +309,7 @@ def test_influence_is_what_leaving_one_out_does(method, ties):
     y = x**2 + x + rng.standard_normal((200, 2)) * (1 + x**2)  # depends, with unequal spread
     x, y = (np.round(v) if ties else v for v in (x, y))
     rho = rs.rho_of(x, y, method)
-    found = large.block(x, y, method, 0.05)
+    found = iv.closed(x, y, method, 0.05)
     left = np.array([rs.rho_of(*(np.delete(v, i, 0) for v in (x, y)), method) for i in range(200)])
     np.testing.assert_allclose(found["loo_low"], left.min(0), atol=0.01)
     np.testing.assert_allclose(found["loo_high"], left.max(0), atol=0.01)
@@ -494,7 +494,7 @@ def test_of_units_that_occur_twice_the_first_is_named():
 
 def test_where_closed_forms_begin():
     for method, last in (("spearman", 100), ("pearson", 100), ("kendall", 50)):
-        assert not large.many(last, method) and large.many(last + 1, method)
+        assert not iv.many(last, method) and iv.many(last + 1, method)
 
 
 def test_paired_comparison_is_the_percentile_interval_of_its_draws():

@@ -24,7 +24,7 @@ examples:
 \b
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
-IN_PROJECT = (*"run plan status report audit seal doctor fetch".split(), "list params")
+IN_PROJECT = (*"run plan status report audit seal doctor fetch compare".split(), "list params")
 ORDER = (  # in which they are needed
     *("run", "plan", "status", "report", "clean", "audit", "seal", "crate", "doctor", "fetch"),
     *("recommend", "design", "compare", "correlate", "score", "list", "completion"),

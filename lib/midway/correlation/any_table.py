@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from midway.correlation import harness, reshape
-from midway.correlation.column_names import columns_of, few
 from midway.correlation.correlate import correlate
+from midway.correlation.reshape import columns_of, few
 from midway.correlation.table_file import count, read
 from midway.study.errors import InputError, one_line
 
@@ -44,28 +44,27 @@ def correlate_table(
         table = harness.read(path)
     else:
         table = read(path, separator, [n for n in (unit, run, names, values) if n and "," not in n])
-    keys = columns_of(table, unit, "unit", list(table.columns))
-    runs = columns_of(table, run, "run", list(table.columns)) if run else []
+    keys = columns_of(table, unit, "unit", list(table.cells))
+    runs = columns_of(table, run, "run", list(table.cells)) if run else []
     if set(keys) & set(runs):
         raise InputError(f"{path}: {run!r} is named as unit and as run; name two different columns")
     if table.tidy:
         table = harness.spread(table, [*keys, *runs])
-    table = reshape.with_units(table, keys, unit)
-    rows, told = reshape.index(table, keys, runs)
+    rows = reshape.index(table, keys, runs, unit)
     asked = {"predictors": predictors, "outcomes": outcomes}
-    rest = [c for c in table.columns if c not in (*keys, *runs)]
+    rest = [c for c in table.cells if c not in (*keys, *runs)]
     form = reshape.long(table, rest, asked, names, values)
-    if form:
-        frame, chosen = reshape.spread(table, rows, form, asked, missing, bool(runs))
-    else:
-        chosen = {what: columns_of(table, asked[what], what, rest, globs=True) for what in asked}
+    held = list(dict.fromkeys(table.text(form[0]))) if form else rest
+    chosen = {what: columns_of(table, asked[what], what, held, globs=True) for what in asked}
     both = sorted(set(chosen["predictors"]) & set(chosen["outcomes"]))
     if both:
         raise InputError(f"{few(both)}: named as predictor and as outcome; name each column once")
     used = [*chosen["predictors"], *chosen["outcomes"]]
-    if not form:
+    if form:
+        frame = reshape.spread(table, rows, form, used, missing, bool(runs))
+    else:
         if not runs and not rows_are_runs:
-            reshape.no_other_runs(table, told, [c for c in rest if c not in used])
+            reshape.no_other_runs(table, rows, [c for c in rest if c not in used])
         frame = reshape.wide(table, rows, used, missing, run)
     units = frame.index.unique(0)
     if len(units) < 3:
@@ -75,9 +74,8 @@ def correlate_table(
     if empty := int(frame.isna().to_numpy().sum()):
         are = "is" if empty == 1 else "are"
         problems.append(f"{empty} of {frame.size} cells {are} missing; left out pair by pair")
-    for c in used:
-        if frame[c].nunique() == 1:
-            problems.append(f"column {c!r} is constant; it has no correlation")
+    constant = [c for c in used if frame[c].nunique() == 1]
+    problems += [f"column {c!r} is constant; it has no correlation" for c in constant]
     result = correlate(frame[chosen["predictors"]], frame[chosen["outcomes"]], **options)
     result.attrs |= {"problems": [one_line(p) for p in problems], "unit": unit, "run": run}
     return result

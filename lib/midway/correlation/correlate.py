@@ -26,7 +26,6 @@ import pandas as pd
 
 from midway.correlation import families as fm
 from midway.correlation import intervals as iv
-from midway.correlation import large
 from midway.correlation import resampling as rs
 from midway.correlation.null import Null, Tests, affordable, critical
 from midway.correlation.strata import stratified
@@ -76,7 +75,7 @@ def correlate(
     docs/reading-a-correlation.md. ``loo_low``, ``loo_high``: range when any one unit is left out.
     ``critical``: smallest \\|rho\\| whose p can reach alpha at this n without ties; a true rho of
     this size is found in half of the studies only. ``note``: why a number is missing, or which
-    interval it is if not BCa. Many units: see large.py; work is bounded, ``attrs`` say how many
+    interval it is if not BCa. Many units: see intervals.py; work is bounded, ``attrs`` say how many
     ``permutations`` and ``resamples`` were made.
 
     With families all p values permute as families.py says, intervals are widened to the effective
@@ -99,8 +98,8 @@ def correlate(
     out["note"] = np.full(shape, "", dtype=object)
     for rows, ps, os in blocks:
         cell, part = np.ix_(ps, os), [x[np.ix_(rows, ps)], y[np.ix_(rows, os)]]
-        if many := large.many(len(rows), method):
-            found = large.block(*part, method, alpha)
+        if many := iv.many(len(rows), method):
+            found = iv.closed(*part, method, alpha)
         else:
             found = {"rho": rs.rho_of(*part, method)}
         found["rho"][tests.off[cell]] = np.nan
@@ -119,15 +118,13 @@ def correlate(
     out["p"] = np.where(np.isnan(out["rho"]), np.nan, out["p"])
     known = ~np.isnan(out["p"])
     out |= tests.corrected(out["p"])
-    rows = []
-    for i, j in zip(*np.nonzero(~tests.off), strict=True):
+    out["n"] = (~np.isnan(x)).T.astype(int) @ ~np.isnan(y)
+    for i, j in np.ndindex(shape):
         both = ~np.isnan(x[:, i]) & ~np.isnan(y[:, j])
-        row = {k: v[i, j] for k, v in out.items()}
-        row |= {"predictor": X.columns[i], "outcome": Y.columns[j], "n": int(both.sum())}
-        why = _why(x[both, i], y[both, j], row["critical"], alpha)
-        rows.append(row | {"primary": tests.first[i, j], "note": why or row["note"]})
+        why = _why(x[both, i], y[both, j], out["critical"][i, j], alpha)
+        out["note"][i, j] = why or out["note"][i, j]
     columns = COLUMNS + ["primary"] * bool(len(primary)) + fm.COLUMNS * (family is not None)
-    table = pd.DataFrame(rows, columns=columns + RUNS * (xs.shape[1] > 1))
+    table = tests.table(X, Y, out)[columns + RUNS * (xs.shape[1] > 1)]
     reach = known & ~np.isnan(out["critical"])
     table.attrs = {
         "method": method, "alpha": alpha, "cells": int(known.sum()), "units": len(x),

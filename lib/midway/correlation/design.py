@@ -102,13 +102,12 @@ def power(parts: Parts, *, alpha: float = 0.05, tests: int = 1, studies: int = 2
     tests: pairs that are corrected for (Bonferroni, an upper bound of what max-T costs).
     """
     rng = np.random.default_rng(seed)
-    made = {"between": _between, "within": _within}
     out = {"rho": LEVELS}
-    for name, simulate in made.items():
+    for name in ("between", "within"):
         if name == "within" and parts.doses < 2:
             out[name] = np.full(len(LEVELS), np.nan)
             continue
-        seen = simulate(parts, np.array([0.0, *LEVELS]), studies, rng)
+        seen = _correlations(parts, np.array([0.0, *LEVELS]), name == "within", studies, rng)
         edge = np.quantile(np.abs(seen[0]), 1 - alpha / tests)
         out[name] = (np.abs(seen[1:]) > edge).mean(1)
     return pd.DataFrame(out)
@@ -140,23 +139,21 @@ def _study(parts, rho, shape, rng):
     return x, y
 
 
-def _between(parts, rho, studies, rng):
-    """Spearman's rho of simulated studies: (rhos, studies)."""
-    x, y = (rankdata(v, axis=-1) for v in _study(parts, rho, (studies, parts.tasks), rng))
-    return _correlation(x, y, -1)
+def _correlations(parts, rho, within: bool, studies, rng):
+    """Correlations of simulated studies for each true one: (rhos, studies).
 
-
-def _within(parts, rho, studies, rng):
-    """Repeated-measures correlation with time removed, as within.py tests it: (rhos, studies)."""
-    x, y = _study(parts, rho, (studies, parts.tasks, parts.doses), rng)
-    for axis in (-1, -2):  # each task's mean; the mean of all tasks at each dose
-        x, y = (v - v.mean(axis, keepdims=True) for v in (x, y))
-    return _correlation(x, y, (-2, -1))
-
-
-def _correlation(x, y, axis):
-    x, y = (v - v.mean(axis, keepdims=True) for v in (x, y))
-    return (x * y).sum(axis) / np.sqrt((x**2).sum(axis) * (y**2).sum(axis))
+    Spearman's rho between tasks, or the repeated-measures correlation with time removed, as
+    within.py tests it.
+    """
+    shape = (studies, parts.tasks, parts.doses) if within else (studies, parts.tasks)
+    pair = _study(parts, rho, shape, rng)
+    if not within:
+        pair = [rankdata(v, axis=-1) for v in pair]
+    every = (-2, -1) if within else -1
+    for axis in (-1, -2, every) if within else (every,):  # mean of a task; of a dose; of all
+        pair = [v - v.mean(axis, keepdims=True) for v in pair]
+    x, y = pair
+    return (x * y).sum(every) / np.sqrt((x**2).sum(every) * (y**2).sum(every))
 
 
 def cost(parts: Parts) -> float:
@@ -164,12 +161,6 @@ def cost(parts: Parts) -> float:
     grow = 1 + parts.scaling * (parts.rows / Parts.rows - 1)
     each = parts.first + parts.doses * parts.second * grow
     return parts.seeds * (parts.tasks * each + parts.baseline * grow)
-
-
-def smallest(curve: pd.DataFrame, column: str, power: float) -> float:
-    """The smallest true correlation that is found with this power; nan if none is."""
-    there = curve[curve[column] >= power]
-    return float(there["rho"].iloc[0]) if len(there) else np.nan
 
 
 def alternatives(parts: Parts) -> dict[str, Parts]:
@@ -196,7 +187,8 @@ def table(parts: Parts, *, effect: float = 0.5, aim: float = 0.8, **options) -> 
         row: dict = {"design": name}
         row |= {k: getattr(one, k) for k in ("tasks", "families", "seeds", "doses", "rows")}
         row |= {"power_between": at["between"], "power_within": at["within"]}
-        row |= {f"rho_{k}": smallest(curve, k, aim) for k in ("between", "within")}
+        for kind in ("between", "within"):  # the smallest correlation that is found so often
+            row[f"rho_{kind}"] = curve.loc[curve[kind] >= aim, "rho"].min()
         rows.append(row | {"core_s": cost(one)})
     out = pd.DataFrame(rows)
     out.attrs = {"effect": float(at["rho"]), "aim": aim, "source": parts.source} | options

@@ -34,30 +34,19 @@ def zeros(table: pd.DataFrame) -> pd.DataFrame:
 def markdown(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
     """A Markdown table; missing cells are shown as such, pipes and line ends are escaped."""
     escape = {ord("|"): "\\|", ord("\n"): " ", ord("\r"): " "}
-    head, *body = _texts(table.reset_index() if index else table, digits)
-    rows = [head, ["---"] * len(head), *body]
-    return "".join("| " + " | ".join(v.translate(escape) for v in row) + " |\n" for row in rows)
+
+    def text(value):
+        if value is None or value is pd.NA or value != value:
+            return "–"
+        number = isinstance(value, (float, np.floating))
+        return f"{value:.{digits}f}" if number else str(value).translate(escape)
+
+    table = table.reset_index() if index else table
+    rows = [table.columns, ["---"] * table.shape[1], *table.itertuples(index=False)]
+    return "".join("| " + " | ".join(map(text, row)) + " |\n" for row in rows)
 
 
 def latex(table: pd.DataFrame, digits: int = 2, index: bool = True) -> str:
     """A booktabs tabular (needs ``\\usepackage{booktabs}``); text is escaped."""
-    if index:
-        table = table.reset_index()
-    special = {ord(c): f"\\{c}" for c in "&%$#_{}"}
-    special |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}"}
-    special |= {ord("^"): r"\textasciicircum{}", ord("\n"): " ", ord("\r"): " ", ord("–"): "--"}
-    lines = [" & ".join(v.translate(special) for v in r) + r" \\" for r in _texts(table, digits)]
-    spec = "".join("r" if pd.api.types.is_numeric_dtype(t) else "l" for t in table.dtypes)
-    body = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
-    return "\n".join([*body, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _texts(table, digits) -> list[list[str]]:
-    rows = [[_cell(v, digits) for v in row] for row in table.itertuples(index=False)]
-    return [[str(c) for c in table.columns], *rows]
-
-
-def _cell(value, digits):
-    if isinstance(value, (float, np.floating)):
-        return "–" if np.isnan(value) else f"{value:.{digits}f}"
-    return "–" if value is None or value is pd.NA else str(value)
+    table = table.reset_index() if index else table
+    return table.to_latex(index=False, escape=True, float_format=f"%.{digits}f", na_rep="--")

@@ -5,46 +5,39 @@ mteb                   <model>/<revision>/<Task>.json: ``scores`` -> split -> su
 HELM                   groups/*.json: tables of ``header`` and ``rows`` (a list of them: by title)
 anything else          a list of flat objects, or one object a line
 
-The first two give one number per model, task, (split, subset,) metric and file: which of these are
-units is for the reader to say; :func:`spread` makes columns of the others.
+The first three give one number per model, task, (split, subset,) metric and file: which of these
+are units is for the reader to say; :func:`spread` makes columns of the others.
 """
 
 import json
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from midway.correlation.table_file import Table, decode, no_name_twice, typed
 from midway.study.errors import InputError, one_line
 from midway.study.files import once
 
-KEYS = ("model", "task", "split", "subset", "metric")
-
 
 def read(path: Path) -> Table:
     """A table from a JSON file or from all those in a folder. Raises InputError, one line."""
-    if path.is_dir():
-        if (path / "params.yaml").is_file():
-            there = path / "03_correlation/tables/correlation.csv"
-            raise InputError(f"{path}: a study's outputs, not a table; its correlations: {there}")
-        files = sorted(p for p in path.rglob("*.json") if p.name != "model_meta.json")
-        facts = [fact for file in files for fact in _facts(_load(file), file, path)]
-        if not facts:
-            raise InputError(
-                f"{path}: no results of lm-evaluation-harness or mteb in its JSON files"
-            )
-        return _tidy(path, facts)
-    if not path.is_file():
+    if (path / "params.yaml").is_file():
+        there = path / "03_correlation/tables/correlation.csv"
+        raise InputError(f"{path}: a study's outputs, not a table; its correlations: {there}")
+    if not path.exists():
         raise InputError(f"{path}: no such file")
-    tree = _load(path)
-    if facts := _facts(tree, path, path.parent):
-        return _tidy(path, facts)
-    if tables := _helm(tree):
-        return _joined(path, tables)
+    files, base = ([path], path.parent) if path.is_file() else (sorted(path.rglob("*.json")), path)
+    trees = {file: _load(file) for file in files if file.name != "model_meta.json"}
+    if facts := [fact for file, tree in trees.items() for fact in _facts(tree, file, base)]:
+        names = [*dict.fromkeys(name for fact in facts for name in fact)]
+        tidy = [name for name in names if name not in ("file", "value")]
+        rows = [[fact.get(name, "") for name in names] for fact in facts]
+        return typed(path, names, rows, tidy=tuple(tidy))
+    if path.is_dir():
+        raise InputError(f"{path}: no results of lm-evaluation-harness or mteb in its JSON files")
+    tree = trees[path]
     if isinstance(tree, list) and tree and all(isinstance(row, dict) for row in tree):
-        names = list(dict.fromkeys(name for row in tree for name in row))
-        return typed(path, names, [[row.get(name) for row in tree] for name in names])
+        names = [*dict.fromkeys(name for row in tree for name in row)]
+        return typed(path, names, [[row.get(name) for name in names] for row in tree])
     raise InputError(
         f"{path}: not results of lm-evaluation-harness, mteb or HELM, nor a list of objects"
     )
@@ -66,37 +59,26 @@ def _load(path: Path):
         raise InputError(f"{path}: {where}broken JSON ({one_line(error)[:100]})") from None
 
 
-def _tidy(path: Path, facts: list[dict]) -> Table:
-    keys = [k for k in KEYS if any(k in fact for fact in facts)]
-    names = [*keys, "file", "value"]
-    columns = [[fact.get(name, "") for fact in facts] for name in names]
-    return typed(path, names, columns, tidy=tuple(keys))
-
-
 def _facts(tree, file: Path, base: Path) -> list[dict]:
     """Numbers of one results file with what they are of; [] when it is none."""
-    if not isinstance(tree, dict):
-        return []
-    found = []
+    name, found = file.relative_to(base).as_posix(), []
     for where, metrics in [*_lm_eval(tree, file), *_mteb(tree, file)]:
-        where["file"] = file.relative_to(base).as_posix()
         for metric, value in metrics.items():
-            if _number(value):
-                found.append({**where, "metric": metric, "value": value})
-            elif value is None or value == "N/A":
-                found.append({**where, "metric": metric, "value": None})
-            elif isinstance(value, dict):  # older mteb: cos_sim -> spearman
+            one = {**where, "metric": metric, "file": name}
+            if isinstance(value, dict):  # older mteb: cos_sim -> spearman
                 deeper = {f"{metric}_{k}": v for k, v in value.items() if _number(v)}
-                found += [{**where, "metric": k, "value": v} for k, v in deeper.items()]
-    return found
+                found += [{**one, "metric": k, "value": v} for k, v in deeper.items()]
+            elif _number(value) or value is None or value == "N/A":
+                found.append({**one, "value": value if _number(value) else None})
+    return found + [{**fact, "file": name} for fact in _helm(tree, file)]
 
 
 def _number(value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _lm_eval(tree: dict, file: Path):
-    results = tree.get("results")
+def _lm_eval(tree, file: Path):
+    results = tree.get("results") if isinstance(tree, dict) else None
     if not isinstance(results, dict) or not all(isinstance(v, dict) for v in results.values()):
         return
     config: dict = tree["config"] if isinstance(tree.get("config"), dict) else {}
@@ -106,7 +88,8 @@ def _lm_eval(tree: dict, file: Path):
         yield {"model": str(model or file.parent.name), "task": task}, metrics
 
 
-def _mteb(tree: dict, file: Path):
+def _mteb(tree, file: Path):
+    tree = tree if isinstance(tree, dict) else {}
     task = tree.get("task_name") or tree.get("mteb_dataset_name")
     if not isinstance(task, str):
         return
@@ -134,40 +117,31 @@ def _mteb(tree: dict, file: Path):
                 yield where | {"split": split, "subset": subset}, metrics
 
 
-def _helm(tree) -> list[tuple[str, list[str], list[list]]]:
-    """(title, header, rows) of HELM's tables."""
-    found = []
-    for table in tree if isinstance(tree, list) else [tree]:
-        if not (isinstance(table, dict) and {"header", "rows"} <= set(table)):
-            return []
+def _helm(tree, file: Path):
+    """HELM's cells by the name of their row; all tables have the same first column."""
+    tables = tree if isinstance(tree, list) else [tree]
+    if not all(isinstance(t, dict) and t.get("header") and "rows" in t for t in tables):
+        return
+    key = None
+    for table in tables:
+        title = str(table.get("title", ""))
         head, *rows = (
             [c.get("value") if isinstance(c, dict) else c for c in cells]
             for cells in (table["header"], *table["rows"])
         )
-        if not head:
-            return []
-        found.append((str(table.get("title", "")), [str(name) for name in head], rows))
-    return found
-
-
-def _joined(path: Path, tables) -> Table:
-    """HELM's tables side by side, by the value of their first column."""
-    key, frames = tables[0][1][0], []
-    for title, head, rows in tables:
-        head = [head[0], *(f"{title}/{n}" if len(tables) > 1 else n for n in head[1:])]
+        key = key or head[0]
         if head[0] != key:
-            raise InputError(f"{path}: has tables of {key!r} and of {head[0]!r}; give one of them")
+            raise InputError(f"{file}: has tables of {key!r} and of {head[0]!r}; give one of them")
+        no_name_twice(file, head)
         seen = set()
         for number, row in enumerate(rows, 1):
-            shown = repr(row[0]) if row else "it"
             if len(row) != len(head) or row[0] in seen:
+                shown = repr(row[0]) if row else "it"
                 what = "occurs twice" if len(row) == len(head) else "has another number of cells"
-                raise InputError(f"{path}: {title!r}, row {number}: {shown} {what}")
+                raise InputError(f"{file}: {title!r}, row {number}: {shown} {what}")
             seen.add(row[0])
-        frames.append(pd.DataFrame(rows, columns=head, dtype=object))
-    no_name_twice(path, [key, *(name for frame in frames for name in frame.columns[1:])])
-    frame = pd.concat([frame.set_index(key) for frame in frames], axis=1).reset_index(names=key)
-    return typed(path, list(frame), [frame[name].to_list() for name in frame])
+            for metric, value in zip(head[1:], row[1:], strict=True):
+                yield {str(key): row[0], "table": title, "metric": str(metric), "value": value}
 
 
 def spread(table: Table, keys: list[str]) -> Table:
@@ -180,7 +154,7 @@ def spread(table: Table, keys: list[str]) -> Table:
     others = [n for n in table.tidy if n not in keys and (n == "metric" or len(set(text[n])) > 1)]
     rows: dict[tuple, dict] = {}
     source: dict[tuple, int] = {}
-    for i, value in enumerate(table.columns["value"]):
+    for i, value in enumerate(table.cells["value"]):
         unit = tuple(text[k][i] for k in keys)
         name = "/".join(text[n][i] for n in others if text[n][i]) or "value"
         row, again = rows.setdefault(unit, {}), source.setdefault((unit, name), i)
@@ -190,9 +164,7 @@ def spread(table: Table, keys: list[str]) -> Table:
                 f"{table.path}: {name!r} of {'/'.join(unit)!r} is {files}; "
                 "if the files are different runs, add --run file"
             )
-    columns = list(dict.fromkeys(name for _, name in source))
-    cells = [[row.get(name) for row in rows.values()] for name in columns]
-    units = [[unit[k] for unit in rows] for k in range(len(keys))]
-    wide = typed(table.path, [*keys, *columns], [*units, *cells])
-    wide.notes = [*table.notes, f"one column per {'/'.join(others)}"]
-    return wide
+    columns = [*dict.fromkeys(name for _, name in source)]
+    cells = [[*unit, *map(row.get, columns)] for unit, row in rows.items()]
+    notes = [*table.notes, f"one column per {'/'.join(others)}"]
+    return typed(table.path, [*keys, *columns], cells, notes=notes)

@@ -7,11 +7,11 @@ Mahonian numbers, of many units and of Pearson's r by Student's t (tau: normal).
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from scipy.stats import false_discovery_control, norm, t
 
 from midway.correlation import families as fm
 from midway.correlation import intervals as iv
-from midway.correlation import large
 from midway.correlation import resampling as rs
 
 PILOT = 4999  # draws that give critical values where no formula does
@@ -22,7 +22,7 @@ def affordable(blocks, permutations, resamples, method):
     draw = again = 1
     for rows, ps, os in blocks:
         k, p, o = len(rows), len(ps), len(os)
-        if large.many(k, method):
+        if iv.many(k, method):
             draw += p * o * (p + o + 20) + 1000
         else:
             width = k * (k - 1) // 2 if method == "kendall" else k
@@ -45,7 +45,7 @@ class Null:
     def __init__(self, x, y, family, blocks, method, permutations, rng):
         self.x, self.y, self.family, self.method, self.rng = x, y, family, method, rng
         self.count, self.exact, n = permutations, False, len(x)
-        if family is None and all(large.many(len(rows), method) for rows, _, _ in blocks):
+        if family is None and all(iv.many(len(rows), method) for rows, _, _ in blocks):
             return
         self.count = min(permutations, max(999, 5 * rs.BLOCK // max(n, 1)))
         self.orders, self.exact = rs.orders(n, self.count, rng, every=family is None)
@@ -60,8 +60,8 @@ class Null:
             orders = rs.restrict(self.orders[:count], rows)
             families = self.family_orders[:count]
             return fm.null(x, y, self.family[rows], orders, families, self.method)
-        if large.many(len(rows), self.method):
-            return large.null(x, y, self.count, self.rng, self.method)
+        if iv.many(len(rows), self.method):
+            return limit(x, y, self.count, self.rng, self.method)
         return rs.null(x, y, rs.restrict(self.orders, rows), self.method)
 
     def scale(self, rows, ps, os, alpha):
@@ -116,6 +116,12 @@ class Tests:
             out["q_bh"][chosen] = false_discovery_control(p[chosen]) if chosen.any() else np.nan
         return out
 
+    def table(self, X, Y, out: dict) -> pd.DataFrame:
+        """One row per cell that is not skipped, of arrays (P, O) by name."""
+        i, j = np.nonzero(~self.off)
+        names = {"predictor": X.columns[i], "outcome": Y.columns[j], "primary": self.first[i, j]}
+        return pd.DataFrame(names | {k: v[i, j] for k, v in out.items()})
+
 
 @lru_cache
 def critical(n: int, alpha: float = 0.05, method: str = "spearman") -> float:
@@ -158,3 +164,27 @@ def _squared_rank_differences(n):
                 d = (i - j) ** 2
                 ways[mask | 1 << j, d:] += ways[mask, : top + 1 - d]
     return ways[-1]
+
+
+def limit(x, y, draws, rng, method):
+    """Yield (slice, correlations (b, P, O)) from the normal limit of the permutation null.
+
+    The covariance of two cells is the product of their predictors' and outcomes' correlations.
+    """
+    scores = "pearson" if method == "pearson" else "spearman"
+    left, right = (_root(a, scores) for a in (x, y))
+    shape = len(left), len(right)
+    step = max(1, rs.BLOCK // (shape[0] * shape[1]))
+    for start in range(0, draws, step):
+        b = min(step, draws - start)
+        noise = rng.standard_normal((b, *shape), dtype=np.float32)
+        yield slice(start, start + b), left @ noise @ right.T * iv.null_sd(len(x), method)
+
+
+def _root(a, method):
+    """Symmetric square root of the columns' correlation matrix."""
+    if a.shape[1] == 1:
+        return np.ones((1, 1), np.float32)
+    v = np.nan_to_num(rs.vectors(a, method))
+    values, axes = np.linalg.eigh(v.T @ v)
+    return ((axes * np.sqrt(np.maximum(values, 0))) @ axes.T).astype(np.float32)

@@ -14,13 +14,16 @@ MISSING = frozenset(
     "- – — − n/a na n.a. n.d. nan <na> #n/a null none missing ? . .. ... …".split()
 ) | {""}
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_GROUPS = re.compile(r"[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")  # 392,702
-_POINTS = re.compile(r"[-+]?[1-9][0-9]{0,2}\.[0-9]{3}")  # 392.702
+_POINT = re.compile(r"[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]*)?")  # 392,702.5
+_COMMA = re.compile(  # 82,1 and 1.234,5; 8,2e3; 1.234.567
+    r"[-+]?(?:(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|[0-9]*),[0-9]+|[0-9]+,[0-9]+[eE][-+]?[0-9]+"
+    r"|[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,})"
+)
+_GAPS = re.compile(r"[-+]?[0-9]{1,3}([ '’])[0-9]{3}(\1[0-9]{3})*([.,][0-9]+)?")
+_THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}\.[0-9]{3}")  # 392.702
 _WITH_COMMA = re.compile(r"[-+]?[0-9.]*,[0-9.,]*(?:[eE][-+]?[0-9]+)?")
 _MINUS = str.maketrans({c: "-" for c in "\u2212\ufe63\uff0d"})
 _SPREAD = re.compile(r"\s*(?:±|\+/-|\+-)\s*")
-
-_COMMA = r"[-+]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*),[0-9]+"  # 82,1 and 1.234,5
 
 
 def numbers(table: Table, names, missing=()) -> dict[str, np.ndarray]:
@@ -36,11 +39,10 @@ def numbers(table: Table, names, missing=()) -> dict[str, np.ndarray]:
 
 
 def _column(table: Table, name: str, skip, comma: bool | None) -> np.ndarray:
-    cells = table.columns[name]
+    cells, what = list(table.cells[name]), f"column {name!r}"
     found = [_value(cell, skip, comma) for cell in cells]
     values, marks = np.array([v for v, _ in found], float), [mark for _, mark in found]
-    bad, what = [i for i, mark in enumerate(marks) if mark == "bad"], f"column {name!r}"
-    there = len(marks) - marks.count("missing")
+    bad, there = [i for i, m in enumerate(marks) if m == "bad"], len(marks) - marks.count("missing")
     if len(bad) == there > 0:
         flags = [str(cells[i]).casefold() for i in bad]
         if set(flags) <= {"true", "false"}:
@@ -48,20 +50,25 @@ def _column(table: Table, name: str, skip, comma: bool | None) -> np.ndarray:
         elif comma is not None:
             shown = _short(cells[bad[0]])
             raise InputError(f"{table.path}: {what} holds text ({shown}), not numbers")
-    for row in bad:
-        raise table.fault(row, f"{what}: {_why(cells[row], comma)}")
     others = [i for i, mark in enumerate(marks) if mark not in ("%", "missing")]
-    if "%" in marks and others:
-        shown = _short(cells[others[0]])
-        raise table.fault(others[0], f"{what}: {shown} is no percentage, others are")
+    for rows, why in (
+        (bad, "is not a number; correct it, leave the cell empty, or name what stands for a "
+         "missing value (--missing)"),
+        (others if "%" in marks else [], "is no percentage, others are"),
+        (np.flatnonzero(np.isinf(values)), "is no finite number"),
+    ):  # fmt: skip
+        for row in rows:
+            cell = cells[row]
+            if type(cell) is str and comma is None and _WITH_COMMA.fullmatch(_plain(cell)):
+                why = (": is the comma a decimal sign or one of thousands? The columns do not "
+                       "tell; write numbers as 1234.5")  # fmt: skip
+            raise table.fault(row, f"{what}: {_short(cell)} {why}".replace(" :", ":"))
     points = [c for c in cells if type(c) is str and "." in c]
-    if comma is False and 0 < len(points) < there and all(map(_POINTS.fullmatch, points)):
+    if comma is False and 0 < len(points) < there and all(map(_THOUSANDS.fullmatch, points)):
         told = f"{_short(points[0])} is read as {float(points[0]):g}"
         table.notes.append(f"{what}: {told}; or do its points set thousands apart?")
     if "±" in marks:
         table.notes.append(f"{what}: of 'a ± b' the mean a is taken")
-    for row in np.flatnonzero(np.isinf(values)):
-        raise table.fault(row, f"{what}: {_short(cells[row])} is no finite number")
     return values
 
 
@@ -69,62 +76,45 @@ def _value(cell, skip, comma: bool | None) -> tuple[float, str]:
     """The number in a cell, and what it is: '', 'missing', '%', '±' or 'bad'."""
     if type(cell) is str and comma is False and _NUMBER.fullmatch(cell):
         return float(cell), ""
-    if nothing(cell):
+    if nothing(cell) or type(cell) is str and cell.casefold() in skip:
         return math.nan, "missing"
     if type(cell) is not str:
-        if not isinstance(cell, (bool, int, float, Decimal)):
-            return math.nan, "bad"
         try:
-            return float(cell), ""
+            good = isinstance(cell, (bool, int, float, Decimal))
+            return (float(cell), "") if good else (math.nan, "bad")
         except OverflowError:
             return math.inf, ""
-    if cell.casefold() in skip:
-        return math.nan, "missing"
-    mark, text = "", re.sub("^[\u2010-\u2013](?=[0-9.,])", "-", cell).translate(_MINUS)
+    mark, text = "", _plain(re.sub("^[\u2010-\u2013](?=[0-9.,])", "-", cell))
     if len(parts := _SPREAD.split(text)) == 2 and _value(parts[1], (), comma)[1] == "":
         mark, text = "±", parts[0]
     if text.endswith("%"):
         mark, text = mark or "%", text[:-1].rstrip()
-    if re.fullmatch(r"[-+]?[0-9]{1,3}([ '’])[0-9]{3}(\1[0-9]{3})*([.,][0-9]+)?", text):
+    if _GAPS.fullmatch(text):
         text = re.sub("[ '’]", "", text)
-    if "," in text:
-        if comma is True and re.fullmatch(_COMMA, text):
-            text = text.replace(".", "").replace(",", ".")
-        elif comma is True and re.fullmatch(r"[-+]?[0-9]+,[0-9]+[eE][-+]?[0-9]+", text):
-            text = text.replace(",", ".")
-        elif comma is False and re.fullmatch(_GROUPS.pattern + r"(\.[0-9]*)?", text):
-            text = text.replace(",", "")
-    elif comma is True and "." in text:
-        if not re.fullmatch(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3}){2,}", text):
-            return math.nan, "bad"  # 1.234 beside 82,1
-        text = text.replace(".", "")
+    if comma and ("," in text or "." in text) and _COMMA.fullmatch(text):
+        text = text.replace(".", "").replace(",", ".")
+    elif comma and "." in text:  # 1.234 beside 82,1
+        return math.nan, "bad"
+    elif comma is False and _POINT.fullmatch(text):
+        text = text.replace(",", "")
     return (float(text), mark) if _NUMBER.fullmatch(text) else (math.nan, "bad")
 
 
 def _decimal_comma(table: Table, names) -> bool | None:
     """Whether commas are decimal signs in these columns; None: the cells do not tell."""
-    texts = [c for name in names for c in table.columns[name] if type(c) is str]
+    texts = [c for name in names for c in table.cells[name] if type(c) is str]
     if not any("," in c for c in texts):
         return False
-    cells = [part.rstrip(" %") for c in texts for part in _SPREAD.split(c.translate(_MINUS))]
+    cells = [part.rstrip(" %") for c in texts for part in _SPREAD.split(_plain(c))]
     commas = [c for c in cells if "," in c and _WITH_COMMA.fullmatch(c)]
-    grouped = re.compile(_GROUPS.pattern + r"(\.[0-9]*)?")
-    decimal = any(not grouped.fullmatch(c) for c in commas)
+    decimal = any(not _POINT.fullmatch(c) for c in commas)
     point = any("." in c and c.rindex(".") > c.rindex(",") or c.count(",") > 1 for c in commas)
     point |= any("." in c and _NUMBER.fullmatch(c) for c in cells)
     return decimal if decimal != point or not commas else None
 
 
-def _why(cell, comma: bool | None) -> str:
-    if type(cell) is str and comma is None and _WITH_COMMA.fullmatch(cell.translate(_MINUS)):
-        return (
-            f"{_short(cell)}: is the comma a decimal sign or one of thousands? The columns do not "
-            "tell; write numbers as 1234.5"
-        )
-    return (
-        f"{_short(cell)} is not a number; correct it, leave the cell empty, or name what stands "
-        "for a missing value (--missing)"
-    )
+def _plain(cell: str) -> str:
+    return cell.translate(_MINUS)
 
 
 def _short(cell) -> str:

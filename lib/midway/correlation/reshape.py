@@ -1,41 +1,110 @@
-"""A table's rows as numbers by unit and run, whether the table is wide or long."""
+"""A table's columns by name, and its rows as numbers by unit and run, from wide and long tables."""
 
+import fnmatch
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from midway.correlation.column_names import columns_of, matching
 from midway.correlation.numerals import numbers
 from midway.correlation.table_file import Table, count
-from midway.study.errors import InputError
+from midway.study.errors import InputError, one_line
 
 _NUMERIC = re.compile(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|")
 _SUMS = {"average", "avg", "avg.", "mean", "median", "total", "sum", "overall", "std", "sd"}
 _FRACTION = re.compile(r"\.[0-9]*[1-9]|[eE]-")
+#: how sure a number is: lm-eval's acc_stderr,none, wandb's loss__MIN; no pattern means these alone
+_BESIDE = re.compile(r"_stderr(?![a-z])|__(MIN|MAX)$")
 
 
-def with_units(table: Table, keys: list[str], unit: str) -> Table:
-    """The rows that have a unit; a floating-point number that may have lost digits is none."""
+def matching(wanted, columns, globs: bool) -> tuple[list[str], list[str]]:
+    """Columns that match the given names, in their order; and the names that match no column.
+
+    A name is first taken as it stands, commas and brackets included; then the longest stretch
+    between commas that is a column; then as a glob.
+    """
+    there, found, lost = set(columns), [], []
+    for text in [wanted] if isinstance(wanted, str) else wanted:
+        parts = text.split(",")
+        i = 0
+        while i < len(parts):
+            for j in range(len(parts), i, -1):
+                name, hits = ",".join(parts[i:j]).strip(), []
+                if name in there:
+                    hits = [name]
+                elif globs and name and j == i + 1:
+                    hits = _glob(name, columns)
+                elif globs and set("*?") & set(name) and not _glob(parts[i].strip(), columns):
+                    hits = _glob(name, columns)
+                if hits:
+                    break
+            if not hits and name:
+                lost.append(name)
+            found += [c for c in hits if c not in found]
+            i = j
+    return found, lost
+
+
+def _glob(pattern: str, columns) -> list[str]:
+    """Columns of a pattern of * and ?; brackets stand for themselves unless nothing has them."""
+    literal = pattern.replace("[", "[[]")
+    hits = [c for c in columns if fnmatch.fnmatchcase(c, literal)]
+    hits = hits or [c for c in columns if fnmatch.fnmatchcase(c, pattern)]
+    there = set(hits)
+    return [c for c in hits if _BESIDE.search(pattern) or _BESIDE.sub("", c) not in there - {c}]
+
+
+def columns_of(table: Table, wanted, what: str, columns, globs: bool = False) -> list[str]:
+    found, lost = matching(wanted, columns, globs)
+    if lost:
+        message = f"{what}: no column matches" if globs else "no column"
+        it_has = "there are" if globs else "it has"
+        raise InputError(one_line(f"{table.path}: {message} {lost[0]!r}; {it_has} {few(columns)}"))
+    if not found:
+        raise InputError(f"{what}: name at least one column")
+    beside = [c for c in columns if _BESIDE.search(c) and _BESIDE.sub("", c) in found]
+    left = [c for c in beside if c not in found]
+    if left and globs and set("*?") & set("".join(wanted)):
+        table.notes.append(f"{what}: a pattern does not mean {few(left, 2)}; name them in full")
+    return found
+
+
+def few(names, most=6):
+    names = [str(n) for n in names]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def index(table: Table, keys, runs, unit: str) -> pd.MultiIndex:
+    """(unit, run) of every row, where unnamed runs are counted; rows without a unit are dropped.
+
+    A floating-point number that may have lost digits is no name of a unit.
+    """
     for key in keys:
-        for i, cell in enumerate(table.columns[key]):
+        for i, cell in enumerate(table.cells[key]):
             if isinstance(cell, float) and abs(cell) >= 2**53:
                 raise table.fault(
                     i, f"{key!r} is {cell:.0f} as a floating-point number, which may have lost "
                     "digits of a longer name; store names as text or as integers"
                 )  # fmt: skip
-    rows = enumerate(zip(*map(table.text, keys), strict=True))
-    keep = [i for i, cells in rows if all(cells)]
-    if left := len(table.lines) - len(keep):
+    there = [all(cells) for cells in zip(*map(table.text, keys), strict=True)]
+    if left := there.count(False):
         have = "has" if left == 1 else "have"
         table.notes.append(f"{count(left, 'row')} {have} no {unit}; left out")
-        table.columns = {n: [cells[i] for i in keep] for n, cells in table.columns.items()}
-        table.lines = [table.lines[i] for i in keep]
-    for cells in map(table.text, keys):
-        for row in (i for i, cell in enumerate(cells) if "\n" in cell):
+        table.cells = table.cells[there]
+    units, named = (list(zip(*map(table.text, names), strict=True)) for names in (keys, runs))
+    for row, parts in enumerate(units):
+        if "\n" in "".join(parts):
             raise table.fault(row, f"{unit} goes over several lines; is a quote not closed?")
-    return table
+    for row, parts in enumerate(named):
+        if not all(parts):
+            raise table.fault(row, f"no {','.join(runs)}; every row needs one where runs are named")
+    first, told = list(map(_joined, units)), list(map(_joined, named))
+    if not runs:
+        seen: Counter = Counter()
+        told = [seen.update([name]) or seen[name] - 1 for name in first]
+    return pd.MultiIndex.from_arrays([first, told], names=["unit", "run"])
 
 
 def _joined(parts) -> str:
@@ -45,20 +114,9 @@ def _joined(parts) -> str:
     return "/".join(p.replace("\\", "\\\\").replace("/", "\\/") for p in parts)
 
 
-def index(table: Table, keys, runs) -> tuple[pd.MultiIndex, list[str]]:
-    """(unit, run) of every row, where unnamed runs are counted; and the units that have several."""
-    units, named = (list(zip(*map(table.text, names), strict=True)) for names in (keys, runs))
-    for i, _ in ((i, parts) for i, parts in enumerate(named) if not all(parts)):
-        raise table.fault(i, f"no {','.join(runs)}; every row needs one where runs are named")
-    units, told = list(map(_joined, units)), list(map(_joined, named))
-    if not runs:
-        told = pd.Series(units, dtype=object).groupby(pd.factorize(np.array(units, object))[0])
-        told = told.cumcount()
-    return pd.MultiIndex.from_arrays([units, told], names=["unit", "run"]), units
-
-
-def no_other_runs(table: Table, units: list[str], others: list[str]) -> None:
+def no_other_runs(table: Table, index, others: list[str]) -> None:
     """Rows of one unit are its runs where no name and no whole number tells them apart."""
+    units = list(index.get_level_values(0))
     most = max(Counter(units).values(), default=1)
     if most == 1:
         return
@@ -72,34 +130,35 @@ def no_other_runs(table: Table, units: list[str], others: list[str]) -> None:
         for j, i in pairs:
             if cells[i] != cells[j]:
                 raise InputError(
-                    f"{table.path}: {table.unit}s {table.lines[j]} and {table.lines[i]} are both "
-                    f"{units[i]!r} and differ in {name!r}: is that the run? Name the column of "
-                    "runs (--run), add the column to --unit, or say --rows-are-runs"
+                    f"{table.path}: {_rows(table, j, i)} are both {units[i]!r} and differ in "
+                    f"{name!r}: is that the run? Name the column of runs (--run), add the column "
+                    "to --unit, or say --rows-are-runs"
                 )
     table.notes.append(f"no run column: up to {most} rows of one unit are taken as its runs")
+
+
+def _rows(table: Table, i: int, j: int) -> str:
+    return f"{table.unit}s {table.cells.index[i]} and {table.cells.index[j]}"
 
 
 def wide(table: Table, index, used, missing, run) -> pd.DataFrame:
     """Numbers by unit and run; rows that are repeated word for word count once."""
     frame = pd.DataFrame(numbers(table, used, missing), index=index, columns=used)
-    if frame.index.has_duplicates:
-        first: dict = {}
+    again = frame.index.duplicated()
+    if again.any():
+        first = {key: i for i, key in reversed(list(enumerate(frame.index)))}
         values = frame.to_numpy()
-        keep = np.ones(len(frame), bool)
-        for i, key in enumerate(frame.index):
-            j = first.setdefault(key, i)
-            keep[i] = i == j
-            if i != j and not np.array_equal(values[i], values[j], equal_nan=True):
-                where = f"{table.unit}s {table.lines[j]} and {table.lines[i]}"
+        for i in np.flatnonzero(again):
+            j, (unit, told) = first[frame.index[i]], frame.index[i]
+            if not np.array_equal(values[i], values[j], equal_nan=True):
                 raise InputError(
-                    f"{table.path}: unit {key[0]!r}, run {key[1]!r} occurs twice with "
-                    f"different numbers ({where}); keep one, or leave out the run column {run!r}"
+                    f"{table.path}: unit {unit!r}, run {told!r} occurs twice with different "
+                    f"numbers ({_rows(table, j, i)}); keep one, or leave out the run column {run!r}"
                 )
-        n = int((~keep).sum())
+        n = int(again.sum())
         are = "is" if n == 1 else "are"
         table.notes.append(f"{count(n, 'row')} {are} repeated word for word; counted once")
-        frame = frame[keep]
-    return frame
+    return frame[~again]
 
 
 def doubtful(names) -> list[str]:
@@ -123,41 +182,32 @@ def long(table: Table, rest, asked, names, values) -> tuple[str, str] | None:
     if names:
         named = columns_of(table, names, "names", rest)[0]
         return named, columns_of(table, values, "values", rest)[0]
-    if len(rest) != 2:
+    if len(rest) != 2 or any(matching(wanted, rest, True)[0] for wanted in asked.values()):
         return None
     for name, value in (rest, rest[::-1]):
-        if any(matching(asked[what], rest, True)[0] for what in asked):
-            return None
         held = list(dict.fromkeys(table.text(name)))
-        if all(not matching(asked[what], held, True)[1] for what in asked):
+        if not any(matching(wanted, held, True)[1] for wanted in asked.values()):
             return name, value
     return None
 
 
-def spread(table: Table, index, long, asked, missing, runs: bool):
-    """A long table as a wide one: (frame, chosen columns)."""
+def spread(table: Table, index, long, used, missing, runs: bool) -> pd.DataFrame:
+    """A long table's numbers by unit and run, a column for each of the names ``used``."""
     name, value = long
-    told = table.text(name)
-    held = list(dict.fromkeys(told))
-    chosen = {what: columns_of(table, asked[what], what, held, globs=True) for what in asked}
-    used = {n: i for i, n in enumerate([*chosen["predictors"], *chosen["outcomes"]])}
-    units = index.get_level_values(0)
-    keys = list(zip(units, index.get_level_values(1) if runs else [0] * len(units), strict=True))
-    rows = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    wanted = [i for i, n in enumerate(told) if n in used]
-    part = Table(
-        table.path, {value: [table.columns[value][i] for i in wanted]},
-        [table.lines[i] for i in wanted], table.notes, table.unit,
-    )  # fmt: skip
-    cells, seen = np.full((len(rows), len(used)), np.nan), {}
-    for i, number in zip(wanted, numbers(part, [value], missing)[value], strict=True):
-        at = rows[keys[i]], used[told[i]]
-        if at in seen:
-            which = f"run {keys[i][1]!r} " if runs else ""
+    if not runs:
+        index = pd.MultiIndex.from_arrays([index.get_level_values(0), [0] * len(index)])
+    told = pd.Series(table.text(name), index, dtype=object)
+    wanted = told.isin(used).to_numpy()
+    part = replace(table, cells=table.cells[wanted])
+    keys = list(told[wanted].items())
+    first: dict = {}
+    values = numbers(part, [value], missing)[value]
+    for i, (key, what) in enumerate(keys):
+        if (j := first.setdefault((key, what), i)) != i:
+            which = f"run {key[1]!r} " if runs else ""
             hint = "keep one" if runs else "name the column that tells runs apart (--run)"
-            also = f"(also {table.unit} {table.lines[seen[at]]})"
-            raise table.fault(i, f"{keys[i][0]!r} {which}has {told[i]!r} twice {also}; {hint}")
-        seen[at], cells[at] = i, number
+            also = f"(also {table.unit} {part.cells.index[j]})"
+            raise part.fault(i, f"{key[0]!r} {which}has {what!r} twice {also}; {hint}")
     table.notes.append(f"long table: {name!r} holds the names, {value!r} the values")
-    index = pd.MultiIndex.from_tuples(list(rows), names=["unit", "run"])
-    return pd.DataFrame(cells, index, list(used)), chosen
+    frame = pd.Series(values, pd.MultiIndex.from_tuples([(*key, what) for key, what in keys]))
+    return frame.unstack().reindex(index.unique())[used].rename_axis(["unit", "run"])

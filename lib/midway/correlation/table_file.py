@@ -16,6 +16,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from midway.study.errors import InputError, one_line
 
 #: blanks and invisible characters, which are no part of a cell at its ends
@@ -32,25 +35,29 @@ _CSV = (("unexpected end of data", "a quotation mark is opened and not closed"),
 
 @dataclass
 class Table:
-    """Columns of equal length: cells are text ('' where nothing stands), or typed values and None.
+    """Cells of a file: text ('' where nothing stands), or typed values and None.
 
-    lines: where each row begins (``unit`` line or row of the file); notes: what was done to it;
-    tidy: the columns that together name the number in ``value`` (results of a harness).
+    cells: a column of objects per name; its index says where each row begins (``unit`` line or row
+    of the file). notes: what was done to it; tidy: the columns that together name the number in
+    ``value`` (results of a harness).
     """
 
     path: Path
-    columns: dict[str, list]
-    lines: list[int]
+    cells: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     unit: str = "line"
     tidy: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        no_name_twice(self.path, self.cells)
+
     def text(self, name: str) -> list[str]:
         """Cells as text; '' where nothing stands."""
-        return [c if type(c) is str else "" if nothing(c) else str(c) for c in self.columns[name]]
+        return ["" if nothing(c) else str(c) for c in self.cells[name]]
 
     def fault(self, row: int, message: str) -> InputError:
-        return InputError(one_line(f"{self.path}: {self.unit} {self.lines[row]}: {message}"))
+        where = f"{self.path}: {self.unit} {self.cells.index[row]}"
+        return InputError(one_line(f"{where}: {message}"))
 
 
 def nothing(cell) -> bool:
@@ -102,16 +109,16 @@ def _parquet(path: Path) -> Table:
         table = parquet.read_table(path)
     except (pyarrow.ArrowException, ValueError) as error:
         raise InputError(f"{path}: not a Parquet table ({one_line(error)[:100]})") from None
-    return typed(path, table.column_names, [column.to_pylist() for column in table.columns])
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return typed(path, table.column_names, rows)
 
 
-def typed(path: Path, names, columns, **more) -> Table:
+def typed(path: Path, names, rows, **more) -> Table:
     """A table of values that have a type; text is trimmed as in text tables."""
+    rows = [[_trim(c) if type(c) is str else c for c in row] for row in rows]
     names = [_trim(str(name)) for name in names]
-    no_name_twice(path, names)
-    columns = [[_trim(c) if type(c) is str else c for c in column] for column in columns]
-    rows = range(1, len(columns[0]) + 1 if columns else 1)
-    return Table(path, dict(zip(names, columns, strict=True)), list(rows), unit="row", **more)
+    cells = pd.DataFrame(rows, range(1, len(rows) + 1), names, dtype=object)
+    return Table(path, cells, unit="row", **more)
 
 
 def parse(text: str, path: Path, separator: str | None = None, wanted=()) -> Table:
@@ -119,42 +126,38 @@ def parse(text: str, path: Path, separator: str | None = None, wanted=()) -> Tab
     text = text.replace("\r\n", "\n")
     if "\n" not in text.rstrip("\n"):
         text = text.replace("\r", "\n")
-    notes: list[str] = []
     if mark := re.match(r"sep=(.)\n", text):  # Excel's own first line
-        separator, text = separator or mark[1], "\n" + text[mark.end() :]
-    separator = separator or _separator(text, path, wanted)
-    rows, empty, fault = _rows(text, separator)
-    if not rows:
-        raise InputError(f"{path}: {fault or 'the table is empty'}")
-    (_, head), *body = rows
-    for line, cells in body:
-        if len(cells) != len(head):
-            raise InputError(
-                f"{path}: line {line}: {count(len(cells), 'cell')}, the header has {len(head)}"
-            )
-    if fault:
-        raise InputError(f"{path}: {fault}")
-    if len(head) < 2:
-        raise InputError(
-            f"{path}: one column only ({one_line(head[0])[:60]!r}); "
+        separator, text = separator or mark[1], text[mark.end() - 1 :]
+    rows, empty, fault = _rows(text, separator or _separator(text, path, wanted))
+    lines, width = [line for line, _ in rows], len(rows[0][1]) if rows else 0
+    for line, cells in rows:
+        if len(cells) != width:
+            fault = f"line {line}: {count(len(cells), 'cell')}, the header has {width}"
+            break
+    if width == 1 and not fault:
+        fault = (
+            f"one column only ({one_line(rows[0][1][0])[:60]!r}); "
             "separate columns by tabs, commas or semicolons"
         )
-    trim, raw = str.strip if text.isascii() else _trim, [*zip(*(c for _, c in rows), strict=True)]
-    columns = [list(map(trim, cells)) for cells in raw]
-    if changed := sum(sum(map(str.__ne__, *pair)) for pair in zip(raw, columns, strict=True)):
+    if fault or not rows:
+        raise InputError(f"{path}: {fault or 'the table is empty'}")
+    raw = np.array([cells for _, cells in rows], object)
+    cells: np.ndarray = np.frompyfunc(str.strip if text.isascii() else _trim, 1, 1)(raw)
+    head = list(cells[0])
+    notes: list[str] = []
+    if changed := int((raw != cells).sum()):
         notes.append(f"spaces around the text of {count(changed, 'cell')} ignored")
-    if between := sum(rows[0][0] < line < rows[-1][0] for line in empty):
+    if between := sum(lines[0] < line < lines[-1] for line in empty):
         notes.append(f"{count(between, 'empty line')} between rows passed over")
-    if broken := [line for line, cells in body if any("\n" in cell for cell in cells)]:
+    if broken := [line for line, row in rows[1:] if any("\n" in cell for cell in row)]:
         rows_are = f"{count(len(broken), 'row')} over several lines (first: line {broken[0]})"
         notes.append(f"quotation marks hold {rows_are}; is one of them not closed?")
-    for i, cells in enumerate(columns, 1):
-        if not cells[0] and any(cells):
-            cells[0] = f"column {i}"
-            notes.append(f"the header names no column {i}; it is called {cells[0]!r}")
-    kept = [cells for cells in columns if cells[0]]
-    no_name_twice(path, [name for name, *_ in kept])
-    return Table(path, {c[0]: c[1:] for c in kept}, [line for line, _ in body], notes)
+    for i in range(width):
+        if not head[i] and any(cells[:, i]):
+            head[i] = f"column {i + 1}"
+            notes.append(f"the header names no column {i + 1}; it is called {head[i]!r}")
+    frame = pd.DataFrame(cells[1:], lines[1:], head, dtype=object)
+    return Table(path, frame.loc[:, list(map(bool, head))], notes)
 
 
 def count(n: int, noun: str) -> str:
@@ -206,16 +209,15 @@ def _separator(text: str, path: Path, wanted) -> str:
     candidates = [c for c in "\t;," if c in head] or [","]
     if len(candidates) == 1:
         return candidates[0]
-    share, named = {}, {}
+    fits = {}
     for c in candidates:
         rows, _, fault = _rows(text, c)
-        width = len(rows[0][1]) if rows else 0
-        alike = sum(len(cells) == width for _, cells in rows) / max(1, len(rows))
-        share[c] = 0 if width < 2 or fault else alike
-        named[c] = bool(rows) and set(wanted) <= {_trim(cell) for cell in rows[0][1]}
-    whole = [c for c in candidates if share[c] == 1]
-    fits = [c for c in whole if named[c]] or whole
-    if len(fits) > 1:
-        shown = " or ".join({"\t": "tab"}.get(c, repr(c)) for c in fits)
+        first = rows[0][1] if rows else []
+        alike = sum(len(cells) == len(first) for _, cells in rows) / max(1, len(rows))
+        named = set(wanted) <= set(map(_trim, first))
+        fits[c] = (0 if len(first) < 2 or fault else alike), named
+    best = [c for c in candidates if fits[c] == max(fits.values())]
+    if len(best) > 1 and fits[best[0]][0] == 1:
+        shown = " or ".join({"\t": "tab"}.get(c, repr(c)) for c in best)
         raise InputError(f"{path}: separated by {shown}? Name the separator with --separator")
-    return fits[0] if fits else max(candidates, key=share.__getitem__)
+    return best[0]

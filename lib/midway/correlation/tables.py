@@ -39,11 +39,14 @@ def settings(study_dir) -> dict:
     return yamlfile.read(path) if path.exists() else {}
 
 
-def read_records(study_dir, step: str, but=()) -> tuple[list[tuple[Path, dict]], list[str]]:
+def read_records(
+    study_dir, step: str, but=(), doses: bool = True
+) -> tuple[list[tuple[Path, dict]], list[str]]:
     """Finished records of one step of the study's variants and seeds; and what was skipped.
 
     A record's ``dose`` is its share of the variant's training; ``variant`` is without it.
-    but: folders of steps, e.g. 02_transfer/mnli/seed1/part1, that are left out (out of date).
+    doses: whether others than 1 count; but: folders of steps, e.g. 02_transfer/mnli/seed1/part1,
+    that are left out (out of date).
     """
     known = settings(study_dir)
     variants, seeds = known.get("intermediate", {}).get("variants"), known.get("seeds")
@@ -59,6 +62,7 @@ def read_records(study_dir, step: str, but=()) -> tuple[list[tuple[Path, dict]],
             continue
         asked = (not variants or variant in variants) and (not seeds or seed in seeds)
         asked &= path.parent.relative_to(study_dir).as_posix() not in but
+        asked &= doses or record["dose"] == 1
         if record["state"] == "done" and asked:
             found.append((path, record))
     return found, skipped
@@ -105,11 +109,9 @@ def outcomes(study_dir, by: str = "target", doses: bool = False, but=()) -> pd.D
     the mean over all languages, English too. Percent; only finished parts. ``doses``: as in
     :func:`scores`; 'average' is over the targets that doses are carried to.
     """
-    done, skipped = read_records(study_dir, "02_transfer", but)
+    done, skipped = read_records(study_dir, "02_transfer", but, doses)
     main: dict = {}
     for _, record in done:
-        if record["dose"] != 1 and not doses:
-            continue
         for target, result in record["results"]["targets"].items():
             metric, languages = tasks.get(target).metric, result.get("languages", {})
             values = {k: m[metric] for k, m in languages.items() if m.get(metric) is not None}
@@ -174,11 +176,9 @@ def predictors(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
             run = [record["variant"], dose, record["seed"], point["step"], point["fraction"]]
             known = [(k, v) for k, v in metrics.items() if v is not None]
             rows += [[*run, *item, None, name] for item in known]
-    done, more = read_records(study_dir, "02_transfer", but)
+    done, more = read_records(study_dir, "02_transfer", but, doses)
     for path, record in done:
         name = path.relative_to(study_dir).as_posix()
-        if record["dose"] != 1 and not doses:
-            continue
         for target, result in record["results"]["targets"].items():
             if result.get("logme") is not None:
                 run = [record["variant"], record["dose"], record["seed"], 0, record["dose"]]
@@ -225,10 +225,9 @@ def costs(study_dir, doses: bool = False) -> pd.DataFrame:
     """
     rows = []
     for step in ("01_intermediate", "02_transfer"):
-        for _, r in read_records(study_dir, step)[0]:
-            if r["dose"] == 1 or doses:
-                cost, run = r.get("cost", {}), [r[k] for k in RUN]
-                rows.append([*run, step, *(cost.get(k) for k in ("cpu_s", "wall_s", "tokens"))])
+        for _, r in read_records(study_dir, step, doses=doses)[0]:
+            cost, run = r.get("cost", {}), [r[k] for k in RUN]
+            rows.append([*run, step, *(cost.get(k) for k in ("cpu_s", "wall_s", "tokens"))])
     return pd.DataFrame(rows, columns=[*RUN, "step", "cpu_s", "wall_s", "tokens"])
 
 

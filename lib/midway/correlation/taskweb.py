@@ -45,11 +45,10 @@ def cards() -> pd.DataFrame:
 @lru_cache
 def effects() -> pd.DataFrame:
     """``own``, ``share`` (both percent) and ``given`` (points) by (encoder, task, seed)."""
-    parts = []
-    for name, table in runs().groupby(level="encoder"):
+
+    def one(table):
         table = table.droplevel("encoder")
-        own = table.xs("none", level="source")
-        rest = table.drop("none", level="source")
+        own, rest = table.xs("none", level="source"), table.drop("none", level="source")
         gain = rest - own.reindex(rest.index.get_level_values("target")).to_numpy()
         source, target = (pd.get_dummies(gain.index.get_level_values(k)) for k in (1, 0))
         design, n = np.hstack([source, target]).astype(float), source.shape[1]
@@ -60,9 +59,9 @@ def effects() -> pd.DataFrame:
             given[seed] = fit[:n] + fit[n:].mean()
         guess = cards().loc[own.index, ["chance"]].to_numpy()
         columns = {"own": own, "share": 100 * (own - guess) / (100 - guess), "given": given}
-        part = pd.concat({k: v.loc[own.index].stack() for k, v in columns.items()}, axis=1)
-        parts.append(pd.concat({name: part}))
-    return pd.concat(parts).rename_axis(["encoder", "task", "seed"])
+        return pd.concat({k: v.loc[own.index].stack() for k, v in columns.items()}, axis=1)
+
+    return runs().groupby(level="encoder").apply(one).rename_axis(["encoder", "task", "seed"])
 
 
 def means() -> pd.DataFrame:
@@ -73,15 +72,16 @@ def means() -> pd.DataFrame:
 
 def per_encoder(**options) -> pd.DataFrame:
     """``correlate`` for each encoder over families, with reliabilities."""
-    rows = []
-    for name, part in effects().groupby(level="encoder"):
+
+    def one(part):
         part = part.droplevel("encoder")
         table = correlate(part[[*OWN]], part[["given"]], families=cards()["family"], **options)
         parts = reliability.components(part)
-        table = reliability.disattenuate(table, parts, parts)
-        table.insert(0, "encoder", name)
-        rows.append(table)
-    return pd.concat(rows, ignore_index=True)
+        return reliability.disattenuate(table, parts, parts)
+
+    return (
+        effects().groupby(level="encoder").apply(one).reset_index("encoder").reset_index(drop=True)
+    )
 
 
 def over_encoders(**options) -> pd.DataFrame:
@@ -106,13 +106,12 @@ def chosen() -> pd.DataFrame:
 
     ``saved``: points of mean gain by which taking the higher own score beats a coin.
     """
-    rows = []
-    for name, part in means().groupby(level="encoder"):
+
+    def one(part):
         part = part.droplevel("encoder")
-        table = choice.nested(part[[*OWN]], part["given"], part["family"].to_dict(), fixed="")
-        table.insert(0, "encoder", name)
-        rows.append(table)
-    return pd.concat(rows, ignore_index=True)
+        return choice.nested(part[[*OWN]], part["given"], part["family"].to_dict(), fixed="")
+
+    return means().groupby(level="encoder").apply(one).reset_index("encoder").reset_index(drop=True)
 
 
 def answer() -> list[str]:

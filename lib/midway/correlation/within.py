@@ -81,13 +81,8 @@ def within(
             out[name][cell] = values
     known = ~np.isnan(out["p"])
     out |= tests.corrected(out["p"])
-    table = [
-        {k: v[i, j] for k, v in out.items()}
-        | {"predictor": X.columns[i], "outcome": Y.columns[j], "primary": tests.first[i, j]}
-        | {"note": "" if known[i, j] else "fewer than 3 tasks with equal doses, or constant"}
-        for i, j in zip(*np.nonzero(~tests.off), strict=True)
-    ]
-    table = pd.DataFrame(table, columns=COLUMNS + ["primary"] * bool(len(primary)))
+    out["note"] = np.where(known, "", "fewer than 3 tasks with equal doses, or constant")
+    table = tests.table(X, Y, out)[COLUMNS + ["primary"] * bool(len(primary))]
     table[["tasks", "rows"]] = table[["tasks", "rows"]].fillna(0).astype(int)
     table.attrs = {"alpha": alpha, "cells": int(known.sum()), "permutations": len(orders),
                    "exact": exact, "doses": xs.shape[2], "seeds": xs.shape[1],

@@ -57,16 +57,22 @@ def cell(row, alpha: float = 0.05, unit: str = "tasks", symbol: str = "rho") -> 
         facts += f", {100 * (1 - alpha):g} % interval {row['low']:+.2f} to {row['high']:+.2f}"
     facts += f", family-wise {p_of(row['p_maxt'])}"
     said = verdict(row, alpha)
-    if said == "holds" and row.get("primary", True) == 0:  # others were named before training
-        return f"{pair}: exploratory, found among many pairs; to be tested on new tasks ({facts})."
-    if said == "holds":
-        way = "rises" if row["rho"] > 0 else "falls"
-        return f"{row['outcome']} {way} with {row['predictor']}: {facts}.{_carried(row)}"
+    if said == "not shown" and row["p"] < alpha:  # other seeds take other pairs: no claim
+        facts += f", if taken alone {p_of(row['p'])}"
+    way = "rises" if row["rho"] > 0 else "falls"
+    sure = f"{row['outcome']} {way} with {row['predictor']}: {facts}.{_carried(row)}"
+    return _claim(row, said, pair, facts, sure, alpha)
+
+
+def _claim(row, said: str, pair: str, facts: str, sure: str, alpha: float) -> str:
+    """The sentence that a verdict allows; ``sure``: of a pair named before training that holds."""
     if said == "undecided":
         return f"{pair}: undecided, p is closer to {alpha:g} than its Monte-Carlo error ({facts})."
-    if row["p"] < alpha:  # other seeds take other pairs: no claim
-        facts += f", if taken alone {p_of(row['p'])}"
-    return f"{pair}: not shown, and not excluded ({facts})."
+    if said != "holds":
+        return f"{pair}: not shown, and not excluded ({facts})."
+    if row.get("primary", True) == 0:
+        return f"{pair}: exploratory, found among many pairs; to be tested on new tasks ({facts})."
+    return sure
 
 
 def _carried(row) -> str:
@@ -134,17 +140,17 @@ def _family(known, unit, most, name) -> list[str]:
             f"No association is shown, and none is excluded: with so few tasks{many} a study can "
             "miss even a strong one."
         )
-    told = _told(known.assign(size=known["rho"].abs()), said, name)
-    order = told.sort_values(["p_maxt", "p", "size"], ascending=[True, True, False])
-    count = len(order) if name == "primary" else most
-    return out + [cell(row, alpha, unit, symbol) for _, row in order.head(count).iterrows()]
+    told = _told(known.assign(size=-known["rho"].abs()), said, name, most)
+    return out + [cell(row, alpha, unit, symbol) for row in told]
 
 
-def _told(part, said, name):
+def _told(part, said, name, most) -> list[pd.Series]:
     """Rows of a family of tests that get a sentence: beside primary pairs only those that hold."""
     if name == "exploratory" and "primary" in part:
-        return part[said.isin(["holds", "undecided"]).to_numpy()]
-    return part
+        part = part[said.isin(["holds", "undecided"]).to_numpy()]
+    by = [c for c in ("p_maxt", "p", "size") if c in part]
+    rows = [row for _, row in part.sort_values(by).iterrows()]
+    return rows if name == "primary" else rows[:most]
 
 
 def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
@@ -187,9 +193,7 @@ def within(table: pd.DataFrame, most: int = 3) -> list[str]:
             f"Within tasks, of {len(part)} {name} pairs {good} {_hold(good)} after the mean effect "
             f"of training time is removed (max-T correction over them){also}."
         )
-        order = _told(part, said, name).sort_values(["p_maxt", "p"])
-        count = len(order) if name == "primary" else most
-        out += [_within(row, alpha) for _, row in order.head(count).iterrows()]
+        out += [_within(row, alpha) for row in _told(part, said, name, most)]
     return out
 
 
@@ -205,20 +209,15 @@ def _within(row, alpha) -> str:
         f"({row['partial_low']:+.2f} to {row['partial_high']:+.2f}) with time removed, family-wise "
         f"{p_of(row['p_maxt'])}"
     )
-    said, placebo = _within_verdict(row, alpha), ""
+    placebo = ""
     if row["placebos"] > 0 and pd.notna(row["r_placebo"]):
         facts += (f"; r = {row['r_placebo']:+.2f} ({row['placebo_low']:+.2f} to "
                   f"{row['placebo_high']:+.2f}) with shuffled labels")  # fmt: skip
         if not (row["difference_low"] > 0 or row["difference_high"] < 0):
             placebo = " It is not shown that this needs correct labels."
-    if said == "undecided":
-        return f"{pair}: undecided ({facts})."
-    if said != "holds":
-        return f"{pair}: not shown, and not excluded ({facts})."
-    if row.get("primary", True) == 0:
-        return f"{pair}: exploratory, found among many pairs; to be tested on new tasks ({facts})."
     way = "rise together" if row["r_partial"] > 0 else "go opposite ways"
-    return f"{pair} {way}, with training time removed: {facts}.{placebo}"
+    sure = f"{pair} {way}, with training time removed: {facts}.{placebo}"
+    return _claim(row, _within_verdict(row, alpha), pair, facts, sure, alpha)
 
 
 def reliability(parts: pd.DataFrame, weak: dict[str, float], floor: float) -> list[str]:
