@@ -1,8 +1,8 @@
 """How long a training step of XLM-R Large takes on this machine's GPU, and its peak of memory.
 
 Random weights and random pieces, a whole step (forward, back, clipping, AdamW), the mean of ten
-after three; beside it the memory by the formula of `midway doctor` (for width 1024). Batches of different
-sizes show whether the GPU or the processor that starts its kernels is the limit.
+after three; beside it the memory by the formula of `midway doctor` (for width 1024). Batches of
+different sizes show whether the GPU or the processor that starts its kernels is the limit.
 
     python benchmarks/gpu.py                  # two minutes and 17 GB of GPU memory
     python benchmarks/gpu.py --width 64       # any machine: a narrow encoder of 24 layers

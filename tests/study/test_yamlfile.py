@@ -59,6 +59,7 @@ def test_set_reads_as_a_params_file_does(tmp_path):
         ("seeds: [!!bool maybe]", "'maybe' is no bool"),
         ("seeds: [!!timestamp x]", "not valid YAML"),
         ("seeds: {1: 2, 01: 3}", "occurs twice"),
+        ("transfer: {steps: " + 400 * "9" + "}", "line 1: not valid YAML: the number 999999999..."),
     ],
 )
 def test_what_another_reader_would_bend_is_refused_by_name(tmp_path, line, message):

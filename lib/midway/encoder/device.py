@@ -6,6 +6,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,8 @@ def setup(compute) -> Machine:
     if device == "cuda":  # CPU kernels are deterministic; this imports a second's worth
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs
+        aids: Any = torch.utils.deterministic
+        aids.fill_uninitialized_memory = False  # for debugging; 152 ms a step instead of 117
     settings = compute.threads, compute.eval_tokens, level, compute.gradient_checkpointing
     return Machine(device, precision, *settings)
 

@@ -56,8 +56,7 @@ PROCESSOR = {"2-core processor with bf16": 0.25}
 ASSUMED = (
     "assumed: as fast as measured on one H200 (docs/performance.md), other cards by their peak; "
     "one run at a time; pieces per example as in the official English files under XLM-R's "
-    "tokenizer; not counted: starts (6 to 30 s a step), measuring on the way, mining searches, "
-    "queues"
+    "tokenizer; not counted: starts (6 to 30 s a step), measuring on the way, mining, queues"
 )
 USUAL = (100, 2_000)  # pieces per example, test rows per language: a task that is not above
 OPEN = {"squad2": 130_319, "mnli": 392_702}  # training rows that v1's table 1 does not list

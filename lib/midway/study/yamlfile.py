@@ -85,6 +85,8 @@ def _value(node, cards: bool, places: str | None = None, at: str = "values") -> 
             return node.value
         if kind not in ("str", _kind(node.value)):
             raise _fault(node, f"{node.value!r} is no {kind}")
+        if kind == "int" and len(node.value) > 20:  # 64 bits
+            raise _fault(node, f"the number {node.value[:9]}... is too large")
         return _READ[kind](node.value)
     if node.id == "sequence":
         return [_value(item, cards, places) for item in node.value]
