@@ -19,7 +19,7 @@ record, the hash no longer agrees. `hashes` covers everything that the step depe
 | key in `hashes` | what is hashed |
 |---|---|
 | `params` | the settings that the step reads, as the field `params` shows them |
-| `lib` | each file of the library that the notebook imports, directly or indirectly |
+| `lib` | each file of the library's packages that the notebook uses |
 | `notebook` | the source of the notebook's code cells |
 | `encoder` | the pinned revision, or the files of a local folder |
 | `data` | per task: its files (local), its revision (hub), or the language files (mini) |

@@ -30,7 +30,7 @@ FACE = {
     # notebooks 01 and 02
     "Variant": "midway.intermediate.variant:Run",
     "Transfer": "midway.transfer.targets:Run",
-    "check": "midway.transfer.summary:check",
+    "check": "midway.evaluation.summary:check",
     # notebooks 03 and 04
     "tables": "midway.correlation.tables",
     "arrays": "midway.correlation.arrays",

@@ -249,3 +249,9 @@ def test_batches_have_few_shapes_on_a_gpu():
     """Each new shape costs a GPU time; no batch may be wider than the encoder reads."""
     assert [batches.width(n, 512, "cuda") for n in (1, 32, 33, 500)] == [32, 32, 64, 512]
     assert batches.width(509, 510, "cuda") == 509 and batches.width(33, 512, "cpu") == 33
+
+
+def test_weights_that_the_model_lacks_are_not_passed_over():
+    """They would stay as they are: a transfer without what was trained."""
+    with pytest.raises(KeyError, match="other.weight"):
+        snapshots.restore(torch.nn.Linear(2, 2), {"other.weight": torch.ones(2, 2)})

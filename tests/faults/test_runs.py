@@ -297,6 +297,8 @@ def test_removed_weights_are_only_missed_when_they_are_needed(project):
     """Big files may go once everything that reads them is done."""
     (project.out / "01_intermediate/mnli/seed1/encoder.safetensors").unlink()
     assert all(row["state"] == "done" for row in project.plan().values())
+    plan = project.plan("--set", "correlation.alpha=0.01")  # 03 reads records, not weights
+    assert plan["01_intermediate/mnli/seed1"]["state"] == "done"
     plan = project.plan("--set", "transfer.steps=3")
     assert plan["01_intermediate/mnli/seed1"]["why"] == ["file: encoder.safetensors is gone"]
     assert plan["01_intermediate/none/seed1"]["state"] == "done"

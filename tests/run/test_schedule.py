@@ -161,7 +161,7 @@ def test_a_torn_lock_file_is_no_obstacle(tmp_path):
 PROFILES = {
     "executor: slurm\nqueue: gpu": "unknown key 'queue'",
     "executor: slurm\njobs: many": "jobs: found 'many'; input should be a valid integer",
-    "jobs: 3": "executor is missing",
+    "jobs: 3": "key 'executor' is missing",
     "[1, 2]": "expected lines such as 'key: value', found list",
     "executor: slurm\nsteps: {02: {mem_gb: 3}}": "steps: unknown step",
     "executor: nowhere.Pool": "executor nowhere.Pool: No module named 'nowhere'",

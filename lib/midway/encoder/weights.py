@@ -23,7 +23,8 @@ def trained(model) -> dict[str, torch.Tensor]:
 
 def restore(model, kept: dict[str, torch.Tensor]) -> None:
     """Put tensors of :func:`trained` back into a model that has them."""
-    model.load_state_dict(kept, strict=False)
+    if unknown := model.load_state_dict(kept, strict=False).unexpected_keys:
+        raise KeyError(f"the model has no {unknown[0]}")  # it would stay as it is, in silence
 
 
 def save_weights(tensors: dict, path: Path, meta: dict) -> None:

@@ -1,6 +1,5 @@
 """What the report shows, collected from a study's files, whatever state they are in."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -18,7 +17,7 @@ from midway.run.status import read_state
 from midway.run.steps import STEPS
 from midway.study import names, tasks
 from midway.study.errors import InputError
-from midway.study.files import digest
+from midway.study.files import digest, read_json
 
 CELL = set("predictor outcome n rho p p_maxt p_mc_low p_mc_high low high critical".split())
 
@@ -31,15 +30,6 @@ def page(path: str) -> str:
 def url(*parts: str | Path) -> str:
     """Parts of a relative path as a link."""
     return quote("".join(map(str, parts)))
-
-
-def read(path: Path) -> dict:
-    """A JSON file, {} when it is absent or torn."""
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return tree if isinstance(tree, dict) else {}
 
 
 def steps(study, folder: Path, base: str = "") -> list[dict]:
@@ -55,7 +45,7 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
         if sid.step == STEPS[4]:
             continue
         out = folder / sid.path
-        record, end = read(out / "record.json"), read_state(out)
+        record, end = read_json(out / "record.json"), read_state(out)
         state = end.get("state")
         if record.get("state") == "done":
             state = "done" if sid.path in true else "stale"
@@ -80,7 +70,7 @@ def steps(study, folder: Path, base: str = "") -> list[dict]:
 
 def traceback(notebook: Path) -> str:
     """The first error among a notebook's outputs, without colours."""
-    outputs = (o for cell in read(notebook).get("cells", []) for o in cell.get("outputs", []))
+    outputs = (o for cell in read_json(notebook).get("cells", []) for o in cell.get("outputs", []))
     first = next((o for o in outputs if o.get("output_type") == "error"), {})
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(first.get("traceback", [])))
 

@@ -15,8 +15,9 @@ import pandas as pd
 
 from midway.correlation import arrays, correlate, design, reliability, tables
 from midway.encoder.progress import quiet
-from midway.report import collect, figures, lesson
+from midway.report import figures, lesson
 from midway.study import names
+from midway.study.files import read_json
 
 
 def controls(draw, **choices) -> None:
@@ -39,7 +40,7 @@ def controls(draw, **choices) -> None:
 
 def pairs(folder) -> None:
     """Any predictor against any outcome of a study, and one task left out."""
-    three = collect.read(Path(folder) / "03_correlation/record.json").get("results", {})
+    three = read_json(Path(folder) / "03_correlation/record.json").get("results", {})
     kept = reliability.without(tables.outcomes(folder), three.get("weak") or {})  # as 03 does
     X, Y, skip = arrays.wide(tables.predictors(folder), kept)
     X, Y = X.groupby(level=0).mean().dropna(axis=1, how="all"), Y.groupby(level=0).mean()

@@ -24,7 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import midway
-from midway.correlation import tables
+from midway.correlation import tables, taskweb
 from midway.report import answer, collect, drawing, notebooks, pictures
 from midway.run.progress import span
 from midway.run.record import now
@@ -50,6 +50,12 @@ PUBLISHED = {
     "probes": "Mean correlation of every probe, by unit",
     "probing_tasks": "All probe-target cells with the task as the unit",
 }
+WORDED = {
+    "predictor": names.predictor, "rule": names.predictor, "outcome": names.outcome,
+    "target": names.outcome, "variant": names.variant, "encoder": str,
+}  # fmt: skip
+TASKWEB = taskweb.ENCODERS | {"own": "own score", "share": "own score, a guess = 0"}
+TASKWEB |= {"given": "gain of other tasks"}
 MADE = ("index.html", "pages", "figures")  # what a report consists of, in its folder
 
 
@@ -168,7 +174,7 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
     rows = _records(cells.assign(note=cells["note"].fillna("")))
     known = [r for r in rows if not pd.isna(r["rho"])]
     outcomes = list(dict.fromkeys(r["outcome"] for r in known))
-    first = "average" if "average" in outcomes else (outcomes or [""])[0]
+    first = tables.overall(outcomes)
     largest = max((r["n"] for r in known), default=2)
     for r in known:  # three tasks that agree are weaker evidence than ten: as in max-T
         r["shade"] = abs(r["rho"]) * ((r["n"] - 1) / max(largest - 1, 1)) ** 0.5
@@ -214,7 +220,11 @@ def explore(X, Y, cells: pd.DataFrame, what: str) -> dict:
 
 
 def published(name: str, path: str, table: pd.DataFrame) -> dict:
-    """One table of 03 or 04 as text."""
+    """One table of 03 or 04 as text, its names in words."""
+    table = table[[c for c in table if c not in names.TITLES["hidden"]]]
+    for column in [c for c in table if c in WORDED]:
+        worded = [TASKWEB.get(v) or WORDED[column](v) for v in table[column]]
+        table = table.assign(**{column: worded})
     rows = table.head(ROWS).itertuples(index=False, name=None)
     rows = [[(_shown(v), isinstance(v, (int, float))) for v in row] for row in rows]
     return {
@@ -233,7 +243,7 @@ def chosen(path: str, table: pd.DataFrame) -> dict | None:
     """What choosing by each metric costs on average."""
     if not {"target", "predictor", "regret_1", "n"} <= set(table.columns):
         return None
-    rows = table[table["target"] == "average"]
+    rows = table[table["target"] == tables.overall(table["target"])]
     # what only some tasks have is no choice among all: last
     rows = rows.sort_values(["n", "regret_1"], ascending=[False, True])
     return {"url": collect.url(path), "rows": _records(rows)}

@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from midway.evaluation.summary import summary
 from midway.run import hashes, record, seal
 from midway.run import plan as planning
 from midway.run.record import StepRecord
@@ -23,6 +24,7 @@ from midway.study.errors import InputError
 from midway.study.files import digest, file_hash, plain
 
 PRODUCTS = ("predictions/", "scores/")  # compared by a rerun, like weights
+PAGES = ("pages", "figures", "index.html")  # of the report
 UNNAMED = {"record.json", "state.json"}  # files of a step that its record does not name
 WORK = {".lock", "states", "cache", ".jobs", ".ipynb_checkpoints", "__pycache__"}
 ROOT = {"params.yaml", hashes.INDEX, "seal.txt", "seal.txt.sig", "ro-crate-metadata.json"}
@@ -35,7 +37,7 @@ def audit(study_dir: Path) -> dict:
     """
     study_dir = Path(study_dir)
     study = params.load(study_dir / "params.yaml")
-    problems, notes, found, named = [], [], {}, set()
+    problems, notes, found = [], [], {}
     for sid in steps(study):
         folder = study_dir / sid.path
         if not (folder / "record.json").exists():
@@ -56,15 +58,14 @@ def audit(study_dir: Path) -> dict:
         wrong = [w for w in item.why if w not in absent]
         if item.record:
             found[sid] = item.record
-            named |= {os.path.normpath(folder / f) for f in item.record.files}
             wrong += _record(folder, item.record)
             own = targets_of(study, sid) if sid.step == STEPS[1] else []
             wrong += _scores(folder, item.record, own)
-            wrong += _notebook(folder, item.record, sid) + _unnamed(folder, item.record)
+            wrong += _notebook(folder, item.record, sid)
             if item.lost:
                 notes.append(f"{sid.path}: its weights have been removed")
         problems += [f"{sid.path}: {w}" for w in dict.fromkeys(wrong)]
-    wrong, left = _others(study, study_dir, named)
+    wrong, left = _unnamed(study, study_dir, found)
     notes += left + _differences(study, study_dir, found) + planning.without(study, study_dir)
     unsealed, said = seal.check(study_dir)
     checked, problems = [s.path for s in found], problems + wrong + unsealed
@@ -85,14 +86,7 @@ def _record(folder: Path, found: StepRecord) -> list[str]:
 
 def _scores(folder: Path, found: StepRecord, own) -> list[str]:
     """Problems of score files: damaged, not of their predictions, different from the results."""
-    wrong, targets = [], found.results.get("targets") or {}
-    try:
-        given = {(t, k): m for t, r in targets.items() for k, m in _languages(r).items()}
-        means = [f"results.targets.{t}.{w}" for t, r in targets.items() for w in _means(t, r)]
-    except (AttributeError, TypeError, InputError) as error:
-        return [f"results.targets are not results of a transfer ({error})"]
-    all_of = {t for t, r in targets.items() if _languages(r)}
-    wrong += [f"results.targets: {t} is missing or foreign" for t in sorted({*targets} ^ {*own})]
+    wrong, scored = [], {target: {} for target in own}
     for path in sorted((folder / "scores").glob("*.json")):
         name = f"scores/{path.name}"
         if path.name.endswith(".training.json"):
@@ -110,34 +104,27 @@ def _scores(folder: Path, found: StepRecord, own) -> list[str]:
             file = folder / score.predictions
             if not file.is_file() or file_hash(file) != score.predictions_sha256:
                 wrong.append(f"{score.predictions} is not what {name} was computed from")
-        used = given.pop((score.target, score.lang), None)
-        if used is not None and plain(used) != plain(score.metrics):
-            wrong.append(f"results of {score.target} {score.lang} are not those of {name}")
-        if used is None and score.metrics and score.target in all_of:
-            wrong.append(f"{name} is missing in the results")
-    return wrong + [f"results of {t} {lang} have no file in scores/" for t, lang in given] + means
-
-
-def _languages(result: dict) -> dict:
-    return result.get("languages") or {}
-
-
-def _means(target: str, result: dict) -> list[str]:
-    """Recorded means that differ from the mean of the languages' scores."""
-    metric = tasks.get(target).metric
-    main = {k: m[metric] for k, m in _languages(result).items() if m.get(metric) is not None}
-    others = [v for k, v in main.items() if k != "en"]
-    means = {"english": [v for k, v in main.items() if k == "en"], "zero_shot": others}
-    means["xtreme_mean"] = list(main.values())
-    return [
-        f"{name} is not the mean of its languages"
-        for name, values in means.items()
-        if values and name in result and not _near(result[name], sum(values) / len(values))
-    ]
-
-
-def _near(a, b) -> bool:
-    return isinstance(a, (int, float)) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+        if score.metrics:
+            scored.setdefault(score.target, {})[score.lang] = score
+    results = found.results.get("targets") or {}
+    if not isinstance(results, dict) or not all(isinstance(r, dict) for r in results.values()):
+        return [*wrong, "results.targets are not results of a transfer"]
+    wrong += [f"results.targets: {t} is missing or foreign" for t in sorted({*results} ^ {*own})]
+    for target in sorted({*results} & {*own}):
+        try:
+            made = plain(summary(tasks.get(target), scored[target]))
+        except (KeyError, TypeError):
+            wrong.append(f"scores/ of {target} lack {tasks.get(target).metric}")
+            continue
+        both = results[target], made
+        old, new = (hashes.flat({k: t[k] for k in made if k in results[target]}) for t in both)
+        for key in sorted(old.keys() | new.keys()):
+            a, b = old.get(key), new.get(key)
+            numbers = isinstance(a, int | float) and isinstance(b, int | float)
+            if not (math.isclose(a, b) if numbers else a == b):
+                name, now = f"results.targets.{target}.{key}", hashes.short(b)
+                wrong.append(f"{name} is {hashes.short(a)}, but scores/ give {now}")
+    return wrong
 
 
 def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
@@ -162,37 +149,35 @@ def _notebook(folder: Path, found: StepRecord, sid: StepId) -> list[str]:
     return wrong
 
 
-def _unnamed(folder: Path, found: StepRecord) -> list[str]:
-    """Files in a step's folder that its record does not name."""
-    files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-    left = [f.as_posix() for f in files if WORK.isdisjoint(f.parts)]
-    return [f"{f} is not named by the record" for f in left if f not in {*found.files, *UNNAMED}]
+def _unnamed(study, study_dir: Path, found: dict) -> tuple[list[str], list[str]]:
+    """Files that no record names, and other studies' steps.
 
-
-def _others(study, study_dir: Path, named: set[str]) -> tuple[list[str], list[str]]:
-    """Files outside the folders of steps that no record names, and other studies' steps.
-
-    A file among the steps, or one that looks like a page or figure of the report, is a problem; any
-    other is a note.
+    A file of a recorded step, one among the steps, and one that looks like a page or figure of the
+    report are problems; any other is a note.
     """
-    own = {study_dir / sid.path for sid in steps(study)}
-    recorded = sorted(path.parent for path in study_dir.glob("0*/**/record.json"))
-    report = (study_dir / STEPS[4] / "record.json").exists()
+    named = {os.path.normpath(study_dir / s.path / f) for s, r in found.items() for f in r.files}
+    own, recorded = {s.path for s in steps(study)}, {s.path for s in found}
+    records = study_dir.glob("0*/**/record.json")
+    there = {path.parent.relative_to(study_dir).as_posix() for path in records}
     wrong, notes = [], []
-    for path in sorted(p for p in study_dir.rglob("*") if p.is_file()):
-        name = path.relative_to(study_dir)
-        known = os.path.normpath(path) in named or name.as_posix() in ROOT
-        if known or not WORK.isdisjoint(name.parts) or {*own, *recorded} & {*path.parents}:
-            continue
-        page = name.parts[0] in ("pages", "figures", "index.html")
-        if page and report or name.parts[0] in STEPS:
-            by = f"by the record of {STEPS[4]}" if page else "by a record"
-            wrong.append(f"{name.as_posix()} is not named {by}")
-        else:
-            notes.append(f"{name.as_posix()} is not named by a record")
-    left = [p.relative_to(study_dir).as_posix() for p in recorded if p not in own]
+    for folder, _, files in sorted(os.walk(study_dir, followlinks=True)):
+        for path in (Path(folder, file).relative_to(study_dir) for file in sorted(files)):
+            name = path.as_posix()
+            known = name in ROOT or os.path.normpath(study_dir / path) in named
+            if known or not WORK.isdisjoint(path.parts):
+                continue
+            home = next((p for p in map(Path.as_posix, path.parents) if p in own | there), "")
+            inside = path.relative_to(home).as_posix()
+            if home in recorded and inside not in UNNAMED:
+                wrong.append(f"{home}: {inside} is not named by the record")
+            elif not home and path.parts[0] in STEPS:
+                wrong.append(f"{name} is not named by a record")
+            elif not home and path.parts[0] in PAGES and STEPS[4] in there:
+                wrong.append(f"{name} is not named by the record of {STEPS[4]}")
+            elif not home:
+                notes.append(f"{name} is not named by a record")
     what = "not a step of this study (params.yaml); it is not used"
-    return wrong, notes + [f"{path}: {what}" for path in left]
+    return wrong, notes + [f"{path}: {what}" for path in sorted(there - own)]
 
 
 def _differences(study, study_dir: Path, found: dict) -> list[str]:
@@ -239,14 +224,12 @@ def rerun(study_dir: Path, step: str) -> dict:
             why = f"{sid.path}: {end.state} this time: {end.error}"
             return {"checked": [sid.path], "problems": [why], "notes": []}
         after = record.load(place / sid.path / "record.json")
-    problems = compare(before.results, after.results)
-    products = sorted(before.files.keys() | after.files.keys())
-    changed = [n for n in products if before.files.get(n) != after.files.get(n)]
+    names = sorted(before.files.keys() | after.files.keys())
+    changed = [n for n in names if before.files.get(n) != after.files.get(n)]
     numbers = [n for n in changed if n.startswith(PRODUCTS) or n.endswith(".safetensors")]
-    problems += [f"{n} differs" for n in numbers]
+    problems = compare(before.results, after.results) + [f"{n} differs" for n in numbers]
+    notes = ["its inputs have changed since (see midway plan)"] * (before.key != after.key)
     others = [n for n in changed if n not in numbers and not n.endswith((".ipynb", ".html"))]
-    same = before.key == after.key
-    notes = [] if same else ["its inputs have changed since (see midway plan)"]
     notes += [f"{n} differs" for n in others]
     if not problems:
         notes.append("all numbers, predictions and weights are equal in the second execution")
@@ -255,19 +238,17 @@ def rerun(study_dir: Path, step: str) -> dict:
     return {"checked": [sid.path]} | found
 
 
-def compare(before, after, where: str = "results") -> list[str]:
+def compare(before, after) -> list[str]:
     """Differences between two trees of results, as lines of text."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = {k: f"{where}.{k}" for k in sorted(before.keys() | after.keys())}
-        return [d for k, n in names.items() for d in compare(before.get(k), after.get(k), n)]
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = enumerate(zip(before, after, strict=True))
-        return [d for i, (a, b) in pairs for d in compare(a, b, f"{where}[{i}]")]
-    if before == after:
-        return []
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (before, after))
-    by = f" (by {after - before:+.3g})" if numbers and math.isfinite(after - before) else ""
-    return [f"{where} was {hashes.short(before, 60)}, is {hashes.short(after, 60)}{by}"]
+    old, new = (hashes.flat(tree, "results", lists=True) for tree in (before, after))
+    lines = []
+    for name in dict.fromkeys([*old, *new]):
+        a, b = old.get(name), new.get(name)
+        if a != b:
+            numbers = isinstance(a, int | float) and isinstance(b, int | float)
+            by = f" (by {b - a:+.3g})" if numbers else ""
+            lines.append(f"{name} was {hashes.short(a, 60)}, is {hashes.short(b, 60)}{by}")
+    return lines
 
 
 def show(found: dict) -> str:

@@ -2,11 +2,21 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, cast
+
+import nbformat
+import zmq
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
 
 from midway.run import kernel
 from midway.run.status import Stop
@@ -17,39 +27,6 @@ OUTPUT_BUDGET = 8_000_000  # characters of output that one executed notebook may
 READ_ONLY = 0o444  # JupyterLab cannot save over an executed notebook
 
 
-def _formats():
-    """Import nbformat and papermill without two optional parts; this saves 1.5 of 2.3 core-seconds.
-
-    jsonschema compiles a grammar for IRIs (rfc3987_syntax), papermill looks for Hadoop
-    (pyarrow.fs); notebooks on disk need neither.
-    """
-    unused = [name for name in ("rfc3987_syntax", "pyarrow.fs") if name not in sys.modules]
-    modules: Any = sys.modules
-    modules.update(dict.fromkeys(unused))
-    try:
-        import nbformat
-        import papermill.execute  # noqa: F401
-    finally:
-        for name in unused:
-            sys.modules.pop(name, None)
-    return nbformat
-
-
-nbformat = _formats()
-
-import zmq  # noqa: E402
-from jupyter_client.kernelspec import KernelSpec  # noqa: E402
-from jupyter_client.manager import AsyncKernelManager  # noqa: E402
-from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
-from papermill.clientwrap import PapermillNotebookClient  # noqa: E402
-from papermill.engines import NotebookExecutionManager  # noqa: E402
-from papermill.parameterize import parameterize_notebook  # noqa: E402, F401
-
-
-class Stopped(Exception):
-    """The run was asked to stop."""
-
-
 class Kernel(AsyncKernelManager):
     """A kernel of the calling interpreter; installed kernelspecs are ignored."""
 
@@ -58,7 +35,8 @@ class Kernel(AsyncKernelManager):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.folder, self.lock = kernel.private_folder()
+        place = "/tmp" if os.access("/tmp", os.W_OK) else None  # paths of sockets must be short
+        self.folder = tempfile.mkdtemp(prefix=f"midway-{os.getuid()}-", dir=place)
         self.transport = "ipc"
         self.connection_file = f"{self.folder}/k.json"
         self.ip = f"{self.folder}/k"
@@ -91,8 +69,11 @@ class Kernel(AsyncKernelManager):
         return ""
 
     def clear(self) -> None:
+        process = getattr(self.provisioner, "process", None)
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.lock.close()
 
 
 class Manager(NotebookExecutionManager):
@@ -100,10 +81,9 @@ class Manager(NotebookExecutionManager):
 
     def __init__(self, nb, path: Path, beat, stop: Stop):
         super().__init__(nb, output_path=None, progress_bar=False, autosave_cell_every=0)
-        self.path, self.beat, self.stop, self.current = path, beat, stop, None
+        self.path, self.beat, self.stop = path, beat, stop
+        self.error, self.current = None, None
         self._saved, self._dirty = 0.0, False
-        for cell in nb.cells:
-            cell.metadata.setdefault("papermill", {})
 
     def save(self, final: bool = False, **_):
         self._dirty = True
@@ -122,11 +102,15 @@ class Manager(NotebookExecutionManager):
             self.beat()
 
     def cell_start(self, cell, cell_index=0, **kwargs):
-        if self.stop:
-            raise Stopped(self.stop.reason)
         super().cell_start(cell, cell_index)
         if cell.cell_type == "code":
             self.current = sum(c.cell_type == "code" for c in self.nb.cells[: cell_index + 1])
+
+    def cell_exception(self, cell, cell_index=None, exception: Any = None, **kwargs):
+        early = getattr(exception, "ename", "") == "SystemExit"
+        if not (early and exception.evalue in ("", "0", "None")):  # a notebook may end itself
+            self.error = exception
+            super().cell_exception(cell, cell_index)
 
     def notebook_complete(self, **kwargs):
         """End time only; papermill would mark cells that never ran as completed."""
@@ -149,53 +133,31 @@ class Client(PapermillNotebookClient):
             try:
                 self.start_new_kernel(**kwargs)
                 self.start_new_kernel_client()
-                break
-            except BaseException as error:
-                said = manager.said()
-                self._stop()
-                manager.clear()
-                if not isinstance(error, (RuntimeError, OSError)):
+                self.papermill_execute_cells()
+                return self.set_widgets_metadata()
+            except (RuntimeError, OSError) as error:
+                if self.nb_man.current:  # in a cell
                     raise
                 if attempt == 2 or self.nb_man.stop:
-                    text = f"no kernel could be started, twice: {error}{said}"
+                    text = f"no kernel could be started, twice: {error}{manager.said()}"
                     raise RuntimeError(text) from error
+            finally:
+                with contextlib.suppress(Exception):
+                    self._cleanup_kernel()
+                manager.clear()
+
+    def execute_cell(self, cell, cell_index, **kwargs):
         try:
-            self.papermill_execute_cells()
-            self.set_widgets_metadata()
-        finally:
-            self._stop()
-        return self.nb
-
-    def _stop(self):
-        if self.km is None:
-            return
-        manager = cast(Kernel, self.km)
-        process = getattr(manager.provisioner, "process", None)
-        with contextlib.suppress(Exception):
-            self._cleanup_kernel()
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.wait(10)
-        manager.clear()
-
-    def papermill_execute_cells(self):
-        for index, cell in enumerate(self.nb.cells):
-            self.nb_man.cell_start(cell, index)
-            try:
-                self.execute_cell(cell, index)
-            except CellExecutionError as error:
-                if error.ename == "SystemExit" and error.evalue in ("", "0", "None"):
-                    self.nb_man.cell_complete(cell, index)
-                    return  # a notebook may end itself early
-                self.nb_man.cell_exception(cell, index)
-                self.nb_man.cell_complete(cell, index)
-                raise
-            except BaseException as error:
-                self.nb_man.cell_exception(cell, index)
-                if isinstance(error, DeadKernelError):
-                    raise DeadKernelError(self._last_words()) from None
-                raise
-            self.nb_man.cell_complete(cell, index)
+            if self.nb_man.stop:
+                raise DeadKernelError
+            return super().execute_cell(cell, cell_index, **kwargs)
+        except CellExecutionError:
+            raise
+        except BaseException as error:
+            self.nb_man.cell_exception(cell, cell_index)
+            if isinstance(error, DeadKernelError):
+                raise DeadKernelError(self._last_words()) from None
+            raise
 
     async def _check_raise_for_error(self, cell, cell_index, exec_reply):
         await super()._check_raise_for_error(cell, cell_index, exec_reply)

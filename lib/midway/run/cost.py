@@ -12,12 +12,11 @@ docs/performance.md): a small batch does not wait for the GPU but for the proces
 kernels. So a pass forward and back takes LAUNCH for each layer, or its FLOPs, whichever is longer.
 """
 
-import json
-
 from midway.data import sources
 from midway.encoder import checkpoints
 from midway.study import repository, tasks
 from midway.study.errors import InputError
+from midway.study.files import read_json
 from midway.study.params import Phase, Study
 from midway.study.variants import split_variant
 
@@ -69,9 +68,8 @@ def _sizes(study: Study) -> tuple[int, int, int, int]:
     if enc.kind == "path":
         config = checkpoints.check_folder(enc.folder, "encoder.path")
     elif enc.kind == "hub":
-        cached = repository.snapshot(*enc.place, "model") / "config.json"
-        config = json.loads(cached.read_text(encoding="utf-8")) if cached.is_file() else None
-    if config is None:
+        config = read_json(repository.snapshot(*enc.place, "model") / "config.json")
+    if not config:
         name = (enc.name or "multilingual-e5-small").rsplit("/", 1)[-1]
         sizes = SHAPES.get(name, SHAPES["xlm-roberta-large"])
     else:

@@ -5,6 +5,7 @@ The only downloads are listings of the hub's repositories, one request each.
 
 import os
 import shutil
+from collections.abc import Iterator
 from importlib import metadata
 
 from midway.data import sources
@@ -25,13 +26,11 @@ def checks(study: params.Study) -> list[dict]:
     away = repository.unreachable() if hub else ""
     if away:
         rows.append(_row("hub", None, f"{away}: only the cache is used"))
-    for check in (_versions, _encoder, _device, _memory, _disk, _data):
+    for check in (_versions, _encoder, _device, _disk, _data):
         try:
             rows += check(study, not away) if check in (_encoder, _data) else check(study)
         except InputError as error:
-            said = any(row["what"] == "encoder" and row["ok"] is False for row in rows)
-            again = said and str(error).startswith("encoder.")
-            if not again and str(error) not in [row["detail"] for row in rows]:  # once is enough
+            if str(error) not in [row["detail"] for row in rows]:  # once is enough
                 rows.append(_row(check.__name__.strip("_"), False, str(error)))
     return rows
 
@@ -96,7 +95,9 @@ def _checkpoint(folder, key: str) -> str:
     return f"{known['model_type']}, {known['layers']} layers, {weights}"
 
 
-def _torch():
+def _device(study) -> Iterator[dict]:
+    """The device, and whether training jobs fit into its memory (by ``cost``)."""
+    gpus = machine.gpus(study.compute)
     if given := os.environ.get("CUDA_VISIBLE_DEVICES"):  # CUDA takes no GPU twice
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(given.split(",")))
     try:
@@ -104,50 +105,26 @@ def _torch():
     except Exception as error:  # absent, or a library that it loads is: ImportError, OSError, ...
         line = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise InputError(f"torch cannot be imported ({line}); `make lab` installs it") from None
-    return torch
-
-
-def _device(study) -> list[dict]:
-    gpus, torch = machine.gpus(study.compute), _torch()
-    cores, threads = machine.cores(), study.compute.threads
-    detail = f"CPU, {cores} cores, {max(1, cores // threads)} jobs of {threads} thread(s) at once"
-    if study.compute.device != "cpu" and torch.cuda.is_available():
-        detail = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, "
-        detail += f"{len(gpus)} job(s) at once"
-    elif study.compute.device == "cuda":
-        return [_row("device", False, "compute.device is cuda, but torch sees no GPU: use auto")]
-    if threads > cores:
-        asked = f"compute.threads is {threads}"
-        return [_row("device", False, f"{asked}, this process may use {cores} cores")]
-    return [_row("device", True, detail)]
-
-
-def _memory(study) -> list[dict]:
-    """Memory that a training job needs (by ``cost``) and memory that is there."""
-    gpus, torch = machine.gpus(study.compute), _torch()
-    need = cost.memory_gb(study)["total"]
-    if study.compute.device != "cpu" and torch.cuda.is_available():
+    cores, threads, wanted = machine.cores(), study.compute.threads, study.compute.device
+    wrong = f"compute.threads is {threads}, this process may use {cores} cores"
+    wrong, gpu = wrong * (threads > cores), wanted != "cpu" and torch.cuda.is_available()
+    if gpu:
+        what = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, "
+        what += f"{len(gpus)} job(s) at once"
         jobs = max(map(gpus.count, gpus), default=1)  # on one GPU
         have, place = torch.cuda.get_device_properties(0).total_memory, "GPU memory"
     else:
-        jobs = max(1, machine.cores() // study.compute.threads)  # helpers count as jobs
+        jobs = max(1, cores // threads)  # helpers count as jobs
+        what = f"CPU, {cores} cores, {jobs} jobs of {threads} thread(s) at once"
         have, place = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "memory"
-        need += PROCESS_GB
+        if wanted == "cuda":
+            wrong = "compute.device is cuda, but torch sees no GPU: use auto"
+    yield _row("device", not wrong, wrong or what)
+    need = cost.memory_gb(study)["total"] + PROCESS_GB * (not gpu)
     detail = f"about {need:.1f} GB a training job, {jobs} at once, {have / 1e9:.1f} GB of {place}"
-    if need * jobs > have / 1e9:
-        less = "smaller batch_size with accumulation, compute.gradient_checkpointing or --cores"
-        return [_row("memory", None, f"{detail}: may not suffice; {less}")]
-    return [_row("memory", True, detail)]
-
-
-def disk_mb(study) -> tuple[float, float]:
-    """Estimated MB of all trained encoders, and of the stored output of frozen layers."""
-    runs = len(study.carried()) * len(study.seeds)
-    encoders = runs * (4 * cost.trained(study) / 2**20 + 5)
-    if not (study.compute.cache_trunk and study.encoder.frozen_layers):
-        return encoders, 0.0
-    tokens = sum(row["tokens"] for row in cost.estimate(study))
-    return encoders, 2 * tokens * cost.shape(study)[1] / 2**20
+    fits = need * jobs <= have / 1e9
+    less = "smaller batch_size with accumulation, compute.gradient_checkpointing or --cores"
+    yield _row("memory", fits or None, detail + f": may not suffice; {less}" * (not fits))
 
 
 def _disk(study) -> list[dict]:
@@ -157,10 +134,13 @@ def _disk(study) -> list[dict]:
         return [_row("disk", False, f"{place} is a file where a folder must be; move it away")]
     if not os.access(place, os.W_OK):
         return [_row("disk", False, f"{place} cannot be written")]
-    free = shutil.disk_usage(place).free / 2**20
-    encoders, trunk = disk_mb(study)
+    free, trunk = shutil.disk_usage(place).free / 2**20, 0.0
+    runs = len(study.carried()) * len(study.seeds)
+    encoders = runs * (4 * cost.trained(study) / 2**20 + 5)
     detail = f"about {encoders:,.0f} MB for encoders"
-    if trunk:
+    if study.compute.cache_trunk and study.encoder.frozen_layers:
+        tokens = sum(row["tokens"] for row in cost.estimate(study))
+        trunk = 2 * tokens * cost.shape(study)[1] / 2**20
         detail += f" and {trunk:,.0f} MB for the output of frozen layers"
     return [_row("disk", free > encoders + trunk, f"{detail}; {free:,.0f} MB free in {place}")]
 

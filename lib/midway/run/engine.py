@@ -29,7 +29,7 @@ from midway.study.refusals import explain
 class Profile(Strict):
     """Settings of an engine other than this machine."""
 
-    executor: str = ""  # slurm, or a Python class by its full name
+    executor: str  # slurm, or a Python class by its full name
     jobs: int = Field(50, ge=1)  # steps at a time
     tries: int = Field(2, ge=1)  # of a step whose job was killed or ran out of time
     options: dict = {}
@@ -49,8 +49,6 @@ def profile(name: str | None) -> Profile | None:
         found = Profile(**{str(k): v for k, v in yamlfile.read(path).items()})
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, Profile)}") from None
-    if not found.executor:
-        raise InputError(f"{path}: executor is missing: write slurm or a Python class's full name")
     for stage in found.steps:
         if stage not in STEPS:
             raise InputError(f"{path}: steps: unknown step {stage!r}; {meant(stage, STEPS)}")

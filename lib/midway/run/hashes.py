@@ -1,15 +1,16 @@
 """The inputs of each step as named hashes; a changed hash is a reason to run the step again.
 
-A step depends on the settings it reads, on its notebook's code cells, on the library files that the
-notebook imports (directly or not), on encoder, data (both by content, but files are read only when
-they changed) and the records of earlier steps.
+A step depends on the settings it reads, on its notebook's code cells, on the packages of the
+library that the notebook uses, on encoder, data (both by content, but files are read only when they
+changed) and the records of earlier steps.
 """
 
-import ast
 import functools
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import midway
 from midway.data import local, sources
@@ -24,10 +25,12 @@ from midway.study.variants import LONGER, split_variant
 LIB = Path(midway.__file__).resolve().parent
 PROBES = ("mnli", "qqp", "pawsx", "xnli")  # tasks whose sentences 01 probes every variant with
 # Bookkeeping never changes a result, so a change in it must not repeat a training.
-_KEPT = "__init__ record recording hashes steps machine status outputs".split()
-BOOKKEEPING = {"study/errors.py", "__init__.py", *(f"run/{name}.py" for name in _KEPT)}
-# the same holds for drawing in steps that train
-DRAWING = {f"report/{n}.py" for n in "__init__ figures drawing lesson".split()} | {"study/names.py"}
+BOOKKEEPING = ("__", "run/", "cli/", "study/errors.py")
+# The same holds for drawing in steps that train, and for what a notebook does not import.
+UNUSED = dict.fromkeys(STEPS, ("encoder/", "intermediate/", "transfer/")) | {
+    STEPS[0]: ("study/names.py", "transfer/", "correlation/", "report/"),
+    STEPS[1]: ("study/names.py", "correlation/", "report/"),
+}
 
 
 def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dict:
@@ -66,92 +69,33 @@ def relevant(study: Study, sid: StepId, targets: list[str] | None = None) -> dic
     return {"correlation": all_["correlation"]}
 
 
-@functools.cache
-def _cells(notebook: Path, _stamp) -> tuple[str, ...]:
+def cells(notebook: Path) -> list[str]:
+    """Source of a notebook's code cells (prose and outputs cannot change a number)."""
     try:
         tree = json.loads(notebook.read_text(encoding="utf-8"))
-        cells = [c for c in tree["cells"] if c["cell_type"] == "code"]
-        return tuple("".join(c["source"]) for c in cells)
-    except FileNotFoundError:
-        raise InputError(f"{notebook}: no such notebook") from None
+        return ["".join(c["source"]) for c in tree["cells"] if c["cell_type"] == "code"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{notebook}: not a notebook ({error})") from None
 
 
-def cells(notebook: Path) -> tuple[str, ...]:
-    """Source of a notebook's code cells (prose and outputs cannot change a number)."""
-    return _cells(notebook, notebook.stat().st_mtime_ns if notebook.exists() else None)
-
-
-def _imported(source: str, here: Path | None) -> set[Path]:
-    """Library files that a source imports anywhere, functions included."""
-    lines = [x for x in source.splitlines() if not x.lstrip().startswith(("%", "!"))]
-    try:
-        tree = ast.parse("\n".join(lines))
-    except SyntaxError:
-        return set()
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            if node.level and here is not None:
-                parent = here.parents[node.level - 1].relative_to(LIB.parent)
-                module = ".".join([*parent.parts, *([module] if module else [])])
-            names |= {module} | {f"{module}.{a.name}" for a in node.names}
-    found = set()
-    for name in names:
-        if name.startswith("midway."):  # by the face, e.g. midway.figures
-            name = midway.FACE.get(name.removeprefix("midway."), name).partition(":")[0]
-        parts = name.split(".")
-        if parts[0] != "midway":
-            continue
-        path = LIB.joinpath(*parts[1:])
-        found |= {p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()}
-    return found
-
-
 @functools.cache
-def _file(path: Path, _stamp) -> tuple[str, frozenset[Path]]:
-    data = path.read_bytes()
-    return digest(data.decode()), frozenset(_imported(data.decode(), path))
+def _file(path: Path, _stamp) -> str:
+    return sha256(path)
 
 
-def library(notebook: Path, *sources: str, drawing: bool = True) -> dict[str, str]:
-    """Library files below a notebook -> hash; data beside a package's code counts as its code.
+def library(step: str, *sources: str) -> dict[str, str]:
+    """Library files, data beside the code included, that can change a step's results -> hash.
 
     ``sources``: where the step's data come from, if it reads any; other sources' code is left out.
-    ``drawing``: False leaves out code that draws, and what only that code imports.
     """
-    others = {"mini", "local", "hub"} - set(sources)
-    unused = {LIB / "data" / f"{o}.py" for o in others} | {LIB / "data" / o for o in others}
-    unused |= set() if drawing else {LIB / name for name in DRAWING}
-    todo = set().union(*(_imported(c, None) for c in cells(notebook)))
-    seen: dict[Path, str] = {}
-    while todo:
-        path = todo.pop()
-        if path in seen or any(path == u or u in path.parents for u in unused):
-            continue
-        seen[path], more = _file(path, path.stat().st_mtime_ns)
-        todo |= more
-    folders = {p.parent for p in seen} - {LIB}
-    by_name = {LIB / "kinds"}  # packages whose modules are imported by name: they count as a whole
-    if LIB / "data" / "sources.py" in seen and "mini" in sources:
-        by_name |= {LIB / "data" / "mini"}
-        folders |= by_name
-    if LIB / "report" / "page.py" not in seen:
-        folders -= {LIB / "report"}  # figures alone use no template
-    for folder in folders:
-        for item in folder.iterdir():
-            inside = item.is_dir() and not (item / "__init__.py").exists()
-            own = [item] if item.is_file() else item.rglob("*") if inside else []
-            for file in own:
-                code = file.suffix == ".py" and folder not in by_name
-                if file.is_file() and not code and "__pycache__" not in file.parts:
-                    seen[file] = sha256(file)
-    names = {p.relative_to(LIB).as_posix(): h for p, h in seen.items()}
-    return dict(sorted((n, h) for n, h in names.items() if n not in BOOKKEEPING))
+    others = [f"data/{name}" for name in ("mini", "local", "hub") if name not in sources]
+    unused, found = (*BOOKKEEPING, *UNUSED[step], *others), {}
+    for folder, _, files in os.walk(LIB):
+        for path in (Path(folder, file) for file in files):
+            name = path.relative_to(LIB).as_posix()
+            if not name.startswith(unused) and "__pycache__" not in name:
+                found[name] = _file(path, path.stat().st_mtime_ns)
+    return dict(sorted(found.items()))
 
 
 def data_names(study: Study, sid: StepId) -> list[str]:
@@ -218,7 +162,7 @@ def hashes(
     read = [study.data.source, *own] if heavy else []
     return {
         "params": digest(relevant(study, sid)),
-        "lib": library(sid.notebook, *read, drawing=not heavy),
+        "lib": library(sid.step, *read),
         "notebook": digest(cells(sid.notebook)),
         "encoder": encoder_hash(study, index) if heavy else "",
         "data": data_hashes(study, data_names(study, sid), index),
@@ -233,11 +177,15 @@ def score_key(study: Study, sid: StepId, own: dict, target: str) -> str:
     return digest(own | {"params": digest(relevant(study, sid, [target])), "data": data})
 
 
-def _flat(tree, prefix: str = "") -> dict[str, object]:
-    if not isinstance(tree, dict) or not tree:
-        return {prefix: tree}
-    join = f"{prefix}." if prefix else ""
-    return {k: v for key, value in tree.items() for k, v in _flat(value, join + str(key)).items()}
+def flat(tree, name: str = "", lists: bool = False) -> dict[str, Any]:
+    """Nested settings or results as one level: a.b or, with ``lists``, a.b[0] -> value."""
+    if isinstance(tree, dict) and tree:
+        parts = {f"{name}.{k}".lstrip("."): v for k, v in tree.items()}
+    elif isinstance(tree, list) and tree and lists:
+        parts = {f"{name}[{i}]": v for i, v in enumerate(tree)}
+    else:
+        return {name: tree}
+    return {k: v for part, value in parts.items() for k, v in flat(value, part, lists).items()}
 
 
 def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool) -> dict:
@@ -257,25 +205,24 @@ def made_from(study: Study, sid: StepId, study_dir: Path, ignore_missing: bool) 
 def reasons(record: StepRecord, study: Study, sid: StepId, current: dict) -> list[str]:
     """What changed since a record was written; empty when nothing did."""
     before, found = record.hashes, []
-    if before == current:
-        return found
+    parts = {name: (before.get(name), current[name]) for name in ("lib", "data", "upstream")}
     if before.get("params") != current["params"]:
-        old, new = _flat(record.params), _flat(relevant(study, sid))
+        parts = {"params": (record.params, relevant(study, sid))} | parts
+    for name, (old, new) in parts.items():
+        old, new = flat(old), flat(new)
         for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key):
-                found.append(f"params: {key} {short(old.get(key))} -> {short(new.get(key))}")
+            if old.get(key) == new.get(key):
+                continue
+            if name == "params":
+                how = f" {short(old.get(key))} -> {short(new.get(key))}"
+            else:
+                how = "" if key in old and key in new else (" (new)" if key in new else " (gone)")
+            found.append(f"{name}: {key}{how}")
     if before.get("notebook") != current["notebook"]:
         found.append(f"notebook: {sid.step}.ipynb")
-    for name in ("lib", "data", "upstream"):
-        old, new = before.get(name), current[name]
-        old = old if isinstance(old, dict) else {}
-        for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key):
-                how = "" if key in old and key in new else (" (new)" if key in new else " (gone)")
-                found.append(f"{name}: {key}{how}")
     if before.get("encoder") != current["encoder"]:
         found.append("encoder: other weights or tokenizer")
-    return found or ["inputs: recorded differently"]
+    return found or ["inputs: recorded differently"] * (before != current)
 
 
 def short(value: object, most: int = 40) -> str:

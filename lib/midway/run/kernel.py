@@ -8,19 +8,16 @@ The fork server imports this module, so that it imports only the standard librar
 
 import contextlib
 import ctypes
-import fcntl
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import os
 import runpy
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
 SERVER: Any = multiprocessing.forkserver._forkserver
@@ -29,8 +26,6 @@ LOCK = threading.Lock()  # multiprocessing looks at all children whenever it sta
 # and then, which it cannot while native code runs) and does not import from the working directory.
 BOOT = """
 import os, sys
-if os.environ.pop("MIDWAY_NICE", ""):
-    os.nice(10)
 try:
     import ctypes
     ctypes.CDLL(None).prctl(1, 9)
@@ -71,23 +66,6 @@ def environment(root: Path, threads: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def private_folder() -> tuple[Path, TextIO]:
-    """Folder for a kernel's sockets (their paths must be short) and its lock, which is held open.
-
-    Folders of killed runners are removed: no process holds their lock.
-    """
-    place = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
-    for old in place.glob(f"midway-{os.getuid()}-*/lock"):
-        with contextlib.suppress(OSError), open(old, "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(old.parent, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"midway-{os.getuid()}-", dir=place))
-    lock = open(folder / ".lock", "a")  # noqa: SIM115  (held until the kernel is gone)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    os.rename(folder / ".lock", folder / "lock")  # only a held lock is ever seen
-    return folder, lock
-
-
 # -- the fork server ------------------------------------------------------------------------------
 
 
@@ -100,18 +78,16 @@ def forking(env: dict[str, str]):
     if not FORKS or sys.flags.optimize:
         yield
         return
-    before = dict(os.environ)
     FORKS.set_forkserver_preload(["midway.run.preload"])
+    before = dict(os.environ)
     try:
         os.environ.clear()
-        os.environ.update(env)
+        os.environ.update(env)  # also for a server that replaces a killed one
         multiprocessing.forkserver.ensure_running()
+        yield
     finally:
         os.environ.clear()
         os.environ.update(before)
-    try:
-        yield
-    finally:
         if SERVER._forkserver_pid is not None:
             with contextlib.suppress(OSError):
                 os.kill(SERVER._forkserver_pid, signal.SIGKILL)  # its kernels end with it
@@ -119,35 +95,12 @@ def forking(env: dict[str, str]):
                 SERVER._stop()  # waits for its end, so that its processor time counts as ours
 
 
-def _running() -> bool:
-    """Whether the fork server runs; multiprocessing would start one with another environment."""
-    pid = SERVER._forkserver_pid if FORKS else None
-    if pid is None:
-        return False
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-    except OSError:
-        return False
-
-
 def fork(arguments: list[str], cwd: str, env: dict[str, str], log: str) -> "Forked | None":
     """A kernel from the fork server, or None when there is none."""
     with contextlib.suppress(OSError, EOFError), LOCK:
-        if _running():
+        if FORKS and SERVER._forkserver_pid is not None:
             return Forked(arguments, cwd, env, log)
     return None
-
-
-@contextlib.contextmanager
-def _no_main():
-    """Keep multiprocessing from importing the parent's program in each kernel."""
-    main = sys.modules["__main__"]
-    kept = {k: main.__dict__.pop(k) for k in ("__spec__", "__file__") if k in main.__dict__}
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        main.__dict__.update(kept)
 
 
 class Forked:
@@ -161,8 +114,7 @@ class Forked:
         path = [*env["PYTHONPATH"].split(os.pathsep), *(p for p in sys.path if p not in main)]
         request = arguments, cwd, env, log, list(dict.fromkeys(path))
         self.process = FORKS.Process(target=become, args=request, daemon=True)
-        with _no_main():
-            self.process.start()
+        self.process.start()
         self.pid, self.returncode = self.process.pid, None
 
     def poll(self) -> int | None:
@@ -207,8 +159,6 @@ def become(arguments, cwd, env, log, path) -> None:
     if preload is None or not preload.SAFE:  # threads of the fork server are lost in its forks
         argv = [sys.executable, "-c", BOOT, *arguments]
         os.execve(argv[0], argv, env | {"JPY_PARENT_PID": str(parent)})
-    if env.pop("MIDWAY_NICE", ""):
-        os.nice(10)
     os.environ.clear()
     os.environ.update(env)
     sys.path[:] = [os.fsdecode(os.fsencode(p)) for p in path]  # the run may have another encoding

@@ -17,7 +17,6 @@ from typing import Any
 
 from midway.study.files import root
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")  # "<microseconds> <period>" or "max <period>"
 PACKAGES = (
     "torch transformers tokenizers datasets numpy pandas scipy scikit-learn papermill"
 ).split()
@@ -73,13 +72,9 @@ def own_gpu(compute, stop=None, wanted: bool = True):
 
 def cores() -> int:
     """Processor cores that this process may use: its affinity, and a container's quota."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
-    count = len(allowed(0)) if allowed else os.cpu_count() or 1
-    try:
-        quota, period = QUOTA.read_text(encoding="utf-8").split()
-        return max(1, min(count, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroups version 2, or "max": no limit
-        return count
+    from joblib import cpu_count  # a part of scikit-learn, which plan and status do without
+
+    return cpu_count()
 
 
 def cpu_seconds() -> float:

@@ -13,8 +13,11 @@ import re
 import time
 from pathlib import Path
 
+import nbformat
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from papermill.parameterize import parameterize_notebook
+
 from midway.run import client, kernel
-from midway.run.client import CellExecutionError, DeadKernelError, Stopped, nbformat
 from midway.run.status import Outcome, Stop
 from midway.study import errors
 from midway.study.errors import InputError, meant
@@ -43,7 +46,7 @@ def execute(
     nb.metadata["kernelspec"] = {
         "name": "python3", "display_name": "Python 3", "language": "python",
     }  # fmt: skip
-    nb = client.parameterize_notebook(nb, parameters, kernel_name="python3", language="python")
+    nb = parameterize_notebook(nb, parameters, kernel_name="python3", language="python")
     _mark(nb, None, 0)
     start = time.monotonic()
     stop = stop if stop is not None else Stop()
@@ -55,11 +58,13 @@ def execute(
             manager, kernel_name="python3", kernel_manager_class=client.Kernel,
             shutdown_kernel="immediate", startup_timeout=120, timeout=None,
         ).execute(cwd=str(root()), env=given)  # fmt: skip
+        if manager.error:
+            raise manager.error
         outcome = Outcome("done")
     except CellExecutionError as error:
         text = errors.one_line(f"{error.ename}: {error.evalue}")[:300]
         outcome = Outcome("failed", text + ADVICE * bool(OUT_OF_MEMORY.search(str(error))))
-    except (DeadKernelError, Stopped) as error:
+    except DeadKernelError as error:
         outcome = Outcome("died", errors.one_line(error))
     except Exception as error:  # the kernel did not start, or the engine itself is at fault
         outcome = Outcome("failed", errors.one_line(f"{type(error).__name__}: {error}")[:300])
@@ -83,10 +88,7 @@ def _read(path: Path):
         for cell in nb.cells:
             tags = cell.metadata.get("tags") or []
             cell.metadata["tags"] = [tags] if isinstance(tags, str) else list(tags)
-            if not isinstance(cell.source, str) or not isinstance(cell.cell_type, str):
-                raise TypeError("a cell's type or source is no text")
-        if not isinstance(nb.nbformat_minor, int):
-            raise TypeError("nbformat_minor is no number")
+        nbformat.validate(nb)
         if not isinstance(nb.metadata.get("papermill"), dict):
             nb.metadata["papermill"] = {}
     except OSError as error:

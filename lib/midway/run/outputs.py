@@ -12,7 +12,7 @@ Examples
 """
 
 import json
-import zipfile
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,8 +88,6 @@ def _end(record: Path) -> tuple[str, int]:
 def unpack(archive: Path) -> Path:
     """The sample as a folder of its own, which a notebook may also write to."""
     folder = by_hand("sample")
-    with zipfile.ZipFile(archive) as kept:
-        for name in kept.namelist():
-            if not (folder / name).exists():
-                kept.extract(name, folder)
+    if not (folder / "params.yaml").exists():
+        shutil.unpack_archive(archive, folder)
     return folder

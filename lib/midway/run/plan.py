@@ -67,19 +67,12 @@ def judge(study, study_dir: Path, sid: StepId, index: Path | None, waiting=(), n
     current = hashes.hashes(study, sid, folder, ignore_missing=True)
     will = {f"upstream: {up.path}" for up in waiting}
     why += [r for r in hashes.reasons(found, study, sid, current) if r.split(" (")[0] not in will]
-    files = changed_files(folder, found, index)
+    there = file_hashes({name: folder / name for name in found.files}, index, save=False)
+    wrong = [name for name, value in found.files.items() if there.get(name) != value]
+    files = [f"file: {n} {'was changed' if n in there else 'is gone'}" for n in wrong]
     lost = {f for f in files if f.endswith(".safetensors is gone") and sid.step == STEPS[0]}
     why += [f for f in files if f not in lost or sid in needed]
     return Item(sid, "changed" if why else "done", why, found, bool(lost))
-
-
-def changed_files(folder: Path, found: StepRecord, index: Path | None) -> list[str]:
-    """Products that are gone or differ from their recorded hash."""
-    there = file_hashes({name: folder / name for name in found.files}, index, save=False)
-    return [
-        f"file: {name} " + ("was changed" if name in there else "is gone")
-        for name, value in found.files.items() if there.get(name) != value
-    ]  # fmt: skip
 
 
 def last_end(folder: Path) -> dict:
@@ -102,15 +95,10 @@ def plan(study: params.Study, study_dir: Path, force: tuple[str, ...] = ()) -> l
     """
     study_dir = Path(study_dir)
     forced = {s for f in force for s in matching(study, f)}
-    needed: set[StepId] = set()
-    while True:
+    items = _plan(study, study_dir, forced, set())
+    again = [sid for sid, item in items.items() if sid.step == STEPS[1] and not item.ready]
+    if needed := {up for sid in again for up in upstream(study, sid) if items[up].lost}:
         items = _plan(study, study_dir, forced, needed)
-        todo = [item.sid for item in items.values() if not item.ready]
-        read = {up for sid in todo for up in upstream(study, sid)}
-        more = {up for up in read if items[up].ready and items[up].lost}
-        if not more:
-            break
-        needed |= more
     save_index(study_dir / hashes.INDEX)
     return list(items.values())
 

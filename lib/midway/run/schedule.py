@@ -138,13 +138,16 @@ class Run:
         say(f"{len(todo)} of {len(items)} steps to run, {self.engine.slots} at a time")
         self.progress = Progress(items, todo, self.engine.slots)
         with on_signals(self.stop), self.engine, ThreadPoolExecutor(1) as aside:
-            self.report = Report(self.study, folder, aside, self.stop)
+            self.report = Report(folder, aside, self.stop)
             self._loop(sorted(todo, key=urgency, reverse=True))
             if self.stop:
                 self._stop()
                 return 130
             if REPORT not in self.good and REPORT.step in wanted or self.bad:
-                self.report.last()
+                self.report.wait()
+                self.report.told = True
+                self.report.begin()
+                self.report.wait()
         for sid, end in self.bad.items():
             if end:
                 notebook = folder / sid.path / "notebook.ipynb"
@@ -233,10 +236,10 @@ class Run:
 class Report:
     """Drafts of the report while steps run; a draft leaves no record."""
 
-    def __init__(self, study, folder: Path, aside: ThreadPoolExecutor, stop: Stop):
-        self.study, self.folder, self.aside, self.stop = study, folder, aside, stop
+    def __init__(self, folder: Path, aside: ThreadPoolExecutor, stop: Stop):
+        self.folder, self.aside, self.stop = folder, aside, stop
         self.fresh, self.told, self.future = True, False, None
-        self.began, self.pause = 0.0, REPORT_EVERY
+        self.began, self.pause = 0.0, 0.0
 
     def look(self, more: bool) -> None:
         """Start a draft when it is due; ``more``: other steps still have to run."""
@@ -244,14 +247,14 @@ class Report:
             self.wait()
             self.pause = max(REPORT_EVERY, 10 * (time.monotonic() - self.began))
         published = (self.folder / STEPS[3] / "record.json").exists()
-        due = not self.began or time.monotonic() - self.began > self.pause
+        due = time.monotonic() - self.began > self.pause
         if due and more and published and self.fresh and not self.future:
-            self._begin(nice=bool(self.began))
+            self.begin()
 
-    def _begin(self, nice: bool) -> None:
+    def begin(self) -> None:
         self.fresh, self.began = False, time.monotonic()
         (self.folder / REPORT.path / "record.json").unlink(missing_ok=True)  # of another page
-        asked = {"draft": True, "stop": self.stop, "nice": nice}
+        asked = {"draft": True, "stop": self.stop}
         self.future = self.aside.submit(run_step, REPORT, self.folder / "params.yaml", **asked)
 
     def wait(self) -> None:
@@ -268,10 +271,3 @@ class Report:
         elif end.state == "done" and not self.told:
             self.told = True
             say(f"report (updated as results arrive): {self.folder / 'index.html'}")
-
-    def last(self) -> None:
-        """Write the page of an unfinished study at the end of a run."""
-        self.wait()
-        self.told = True
-        self._begin(nice=False)
-        self.wait()

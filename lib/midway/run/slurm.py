@@ -41,7 +41,7 @@ class Slurm:
         self.slots, self.tries = wanted.jobs, wanted.tries
         self.asked, self.kinds = wanted.options, wanted.steps
         self.jobs: dict[str, tuple] = {}  # id -> its job and Future
-        self.lock, self.over = threading.Lock(), threading.Event()
+        self.over = threading.Event()
         left = self.queue()
         self._executor()  # wrong options are refused before anything is cancelled
         if left:
@@ -85,15 +85,13 @@ class Slurm:
         except Exception as error:
             future.set_result(Outcome("failed", f"sbatch: {' '.join(str(error).split())[:300]}"))
             return future
-        with self.lock:
-            self.jobs[job.job_id] = job, future, self.folder / sid.path / "record.json"
+        self.jobs[job.job_id] = job, future, self.folder / sid.path / "record.json"
         return future
 
     def _watch(self) -> None:
         """Ask squeue, which every cluster has, for all jobs at once; sacct may keep no accounts."""
         while not self.over.wait(POLL):
-            with self.lock:
-                jobs = dict(self.jobs)
+            jobs = dict(self.jobs)  # a copy: submit adds to them meanwhile
             try:
                 known = self.queue() if jobs else {}
             except (InputError, OSError, subprocess.SubprocessError):
@@ -103,8 +101,7 @@ class Slurm:
                     self._ended(number, *job, self.ended.get(number, ""))
 
     def _ended(self, number, job, future, record, state) -> None:
-        with self.lock:
-            del self.jobs[number]
+        del self.jobs[number]
         end = time.monotonic() + LATE
         while state in ("", "COMPLETED") and not self.halt and time.monotonic() < end:
             if job.paths.result_pickle.exists():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from midway.run.progress import say
 from midway.study.errors import InputError
-from midway.study.files import write_atomic
+from midway.study.files import read_json, write_atomic
 
 CODES = {"done": 0, "failed": 1, "died": 138, "interrupted": 130}  # state -> exit code
 SINCE = time.time()
@@ -70,10 +70,7 @@ def read_state(out: Path) -> dict:
     A step left as running by a process that has ended is done if it has a record, else died.
     """
     out, path = Path(out), Path(out) / "state.json"
-    try:
-        state = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return {}
+    state = read_json(path)
     if state.get("state") == "running" and not alive(out, state):
         state["state"] = "done" if path.with_name("record.json").exists() else "died"
         state["error"] = "" if state["state"] == "done" else "killed, or its machine went down"
@@ -89,19 +86,18 @@ def write_state(out: Path, state: dict) -> None:
 
 
 @contextlib.contextmanager
-def only_one(out: Path, patience: float = 0.0, stop: Stop | None = None):
-    """Hold a step's folder; InputError when another process holds it for longer than ``patience``.
+def only_one(out: Path):
+    """Hold a step's folder; InputError when another process holds it.
 
     The operating system frees the lock when its process ends.
     """
-    end = time.monotonic() + max(1.0, patience)  # alive() holds it for a moment
     with open(out / ".lock", "a", encoding="utf-8") as lock:
-        while True:
+        for attempt in range(6):  # alive() holds it for a moment
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
-                if stop or time.monotonic() > end:
+                if attempt == 5:
                     pid = read_state(out).get("pid", "unknown")
                     raise InputError(f"{out}: process {pid} already runs this step") from None
                 time.sleep(0.2)
@@ -116,12 +112,8 @@ def lock(folder: Path):
     (shared folder) counts as held until it has been silent for ten minutes.
     """
     path = folder / ".lock"
-    with open(path, "a+", encoding="utf-8") as f:
-        f.seek(0)
-        try:
-            other = dict(json.loads(f.read() or "{}"))
-        except (ValueError, TypeError, RecursionError):
-            other = {}
+    with open(path, "a", encoding="utf-8") as f:
+        other = read_json(path)
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from midway.run import hashes, machine, record, steps
+from midway.run import hashes, machine, record
 from midway.run.record import now
 from midway.run.status import Outcome, Stop, me, only_one, read_state, write_state
 from midway.study import params
@@ -33,11 +33,10 @@ def settle(out: Path) -> dict:
     return state
 
 
-def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) -> Outcome:
+def run_step(sid, study_file, draft=False, stop=None, owner=None) -> Outcome:
     """Execute one step of a study; record.json is written only if the step ended without an error.
 
     A ``draft`` (the report of an unfinished study) leaves no record, so that it is made again.
-    ``nice``: its kernel has a low priority.
     ``owner``: content of the study's lock while the run that started this step is alive. Raises
     InputError for a bad study file, or when another process executes the step.
     """
@@ -45,9 +44,7 @@ def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) ->
     study = params.load(study_file)
     out = study_file.parent / sid.path
     out.mkdir(parents=True, exist_ok=True)
-    # the final report waits for an early report that is being written
-    patience = 300 if sid.step == steps.STEPS[4] and not draft else 0
-    with only_one(out, patience, stop):
+    with only_one(out):
         if draft and (out / "record.json").exists():  # the final report exists: keep it
             return Outcome("done", "unchanged")
         (out / "record.json").unlink(missing_ok=True)
@@ -61,7 +58,7 @@ def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) ->
         write_state(out, state)
         start = time.monotonic()
         try:
-            outcome = _run_step(sid, study, study_file, out, draft, stop, owner, nice)
+            outcome = _run_step(sid, study, study_file, out, draft, stop, owner)
         except InputError as error:
             outcome = Outcome("failed", one_line(error))
         except Exception as error:  # do not leave the state "running"
@@ -71,14 +68,12 @@ def run_step(sid, study_file, draft=False, stop=None, owner=None, nice=False) ->
     return outcome
 
 
-def _run_step(sid, study, study_file, out, draft, stop, owner, nice) -> Outcome:
+def _run_step(sid, study, study_file, out, draft, stop, owner) -> Outcome:
     from midway.run import notebook  # papermill: plan and status do not need it
 
     given = {"study": _relative(study_file), "out": _relative(out)}
     given |= {k: v for k, v in vars(sid).items() if k != "step" and v is not None}
     with machine.own_gpu(study.compute, stop, wanted=bool(sid.variant)) as env:
-        if nice:
-            env["MIDWAY_NICE"] = "1"
         outcome = notebook.execute(
             sid.notebook, out, given, study.compute.threads,
             _beat(out / "state.json", study_file.with_name(".lock"), owner, stop), stop, env,

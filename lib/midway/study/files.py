@@ -68,6 +68,14 @@ def once(pairs: list) -> dict:
     return found
 
 
+def read_json(path: str | Path) -> dict:
+    """The object in a JSON file; {} where the file is absent, torn or something else."""
+    try:
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
 def sha256(path: str | Path) -> str:
     """sha256 of a file's bytes."""
     with open(path, "rb") as f:
@@ -160,8 +168,4 @@ def save_index(index: Path) -> None:
 
 @functools.cache
 def _index(path: Path) -> dict:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8")).items()
-        return {k: v for k, v in known if isinstance(v, list) and len(v) == 2}
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return {}
+    return {k: v for k, v in read_json(path).items() if isinstance(v, list) and len(v) == 2}

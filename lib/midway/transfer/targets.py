@@ -14,6 +14,7 @@ from midway.encoder import weights as snapshots
 from midway.encoder.device import Inputs, setup
 from midway.encoder.heads import Model
 from midway.encoder.progress import bar
+from midway.evaluation.summary import summary
 from midway.intermediate.predictors import Development, logme
 from midway.intermediate.variant import weights_file
 from midway.kinds.kind import by_row_kind
@@ -24,7 +25,6 @@ from midway.study.files import digest, plain, write_atomic
 from midway.study.params import Study
 from midway.study.variants import LONGER, split_dose
 from midway.transfer import controls, submission
-from midway.transfer.summary import summary
 
 SWEEP_BYTES = 2**32  # half a million sentences in every layer of a large encoder would be 50 GB
 
