@@ -10,7 +10,6 @@ Examples
 """
 
 import pandas as pd
-import seaborn as sns
 
 from midway.correlation import tables
 from midway.correlation.words import SYMBOLS, holds
@@ -147,6 +146,8 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
 
     matrix: of :func:`tables.gain_matrix`. Blue: gain, orange: loss.
     """
+    import seaborn as sns
+
     rows, columns = matrix.shape
     if not matrix.size:
         return drawing.empty()
@@ -175,6 +176,8 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
 @styled
 def trajectories(points: pd.DataFrame):
     """Predictors over training, a panel each: variant, seed, fraction, predictor, value."""
+    import seaborn as sns
+
     shown = list(dict.fromkeys(points["predictor"]))
     if not shown:
         return drawing.empty()
@@ -205,6 +208,8 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", k: int | None = No
 
     runs: of :func:`choice.early`. k: kept variants (all k).
     """
+    import seaborn as sns
+
     if runs.empty:
         return drawing.empty()
     fig, (ax,) = drawing.new_axes(1, (5.2, 3.6))
