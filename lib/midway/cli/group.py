@@ -25,10 +25,6 @@ examples:
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
 IN_PROJECT = (*"run plan status report audit seal doctor fetch compare".split(), "list params")
-ORDER = (  # in which they are needed
-    *("run", "plan", "status", "report", "clean", "audit", "seal", "crate", "doctor", "fetch"),
-    *("recommend", "design", "compare", "correlate", "score", "list", "completion"),
-)
 FILE = click.Path(path_type=Path)
 
 
@@ -39,7 +35,7 @@ class Verbs(click.Group):
         return super().parse_args(ctx, [*args[1:2], "--help"] if args[:1] == ["help"] else args)
 
     def list_commands(self, ctx):
-        return sorted(self.commands, key=ORDER.index)
+        return list(self.commands)
 
 
 @click.group(
