@@ -149,7 +149,10 @@ MISSPELT = {
 @pytest.mark.parametrize("args", MISSPELT)
 def test_what_is_unknown_or_missing_is_named(args, capsys):
     assert cli.main(list(args)) == 2
-    assert MISSPELT[args] in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert MISSPELT[args] in said
+    if args:  # every refusal is one line
+        assert said.startswith("midway: ") and said.count("\n") == 1 and "--help" in said
 
 
 @pytest.mark.parametrize("args, shown", [(["help"], "Commands:"), (["help", "plan"], "--set")])

@@ -12,7 +12,7 @@ from midway.correlation import floors, items, reliability, tables
 from midway.data import sources
 from midway.evaluation import metrics
 from midway.study import params, tasks
-from midway.transfer import submission_files as files
+from midway.transfer import submission as files
 
 
 def crossed(rng, true, seeds, noise=1.0, shared=3.0):

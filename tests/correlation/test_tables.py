@@ -9,7 +9,7 @@ import pytest
 
 import synthetic
 from midway import cli
-from midway.correlation import any_table, arrays, export, tables
+from midway.correlation import advice, analysis, any_table, arrays, export, tables, words
 from midway.correlation.correlate import correlate
 from midway.study import tasks
 from midway.study.errors import InputError
@@ -157,6 +157,23 @@ def test_a_composite_is_no_unit_unless_asked_for(folder):
         == set(tasks.INTERMEDIATE)
     )
     assert "multi" in arrays.wide(*both, composites=True)[0].index.get_level_values(0)
+
+
+def test_the_average_of_one_target_is_not_counted_beside_it(root, tmp_path):
+    """Each pair was tested twice, and a primary pair of the average was no pair of the target."""
+    made = synthetic.write(root, tmp_path / "one", targets=["xnli"], doses=(0.5, 1.0))
+    primary = [["main", "average"], ["main_gain", "xnli"]]
+    setting = made.correlation.model_copy(update={"primary": primary})
+    data = analysis.read(tmp_path / "one", setting)
+    assert list(data.Y) == ["xnli"] and data.primary == (("main", "xnli"), ("main_gain", "xnli"))
+    few = {"permutations": 999, "resamples": 99}
+    cells, doses = analysis.between(data, **few), analysis.within(data, setting, **few)
+    assert (
+        set(cells["outcome"]) == set(doses["outcome"]) == {"xnli"} and cells["primary"].sum() == 2
+    )
+    assert "the gain on XNLI have rho" in words.headline(cells)[0]
+    quality, nested = analysis.choices(data, permutations=999)
+    assert advice.choice(quality, nested=nested)[0].startswith("For xnli") and len(nested)
 
 
 def test_families_say_which_units_belong_together():
@@ -436,7 +453,7 @@ def test_verb_prints_table_and_words(root, capsys):
     assert cli.main(["correlate", str(root / RUNS), *args.split(), "--resamples", "99"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].startswith("predictor,outcome,n,rho")
-    assert "n = 11 int_task" in err
+    assert "n = 11 values of int_task" in err
 
 
 def test_english_stands_before_the_zero_shot_languages():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from midway.correlation import advice, words
 from midway.correlation.correlate import COLUMNS, correlate
+from midway.data import mini
 
 GOOD = {
     "predictor": "accuracy", "outcome": "average", "n": 9, "rho": 0.9, "p": 0.002, "p_maxt": 0.02,
@@ -94,14 +95,14 @@ def test_uncorrected_significance_is_not_enough():
 
 
 HEADLINES = [
-    ({}, "In this study they rise together: how much a task's own score rises (main_gain)"),
-    ({"p_maxt": 0.2}, "Cannot tell: how much a task's own score rises (main_gain)"),
+    ({}, "In this study they rise together: how much a task's own score rises"),
+    ({"p_maxt": 0.2}, "Cannot tell: how much a task's own score rises"),
     (
         {"p_maxt": 0.05, "p_mc_low": 0.049, "p_mc_high": 0.051},
-        "Undecided: how much a task's own score rises (main_gain)",
+        "Undecided: how much a task's own score rises",
     ),
     ({"critical": np.nan}, "Too few tasks to tell: "),
-    ({"predictor": "main", "low": -0.5}, "Cannot tell: a task's own score (main) and the"),
+    ({"predictor": "main", "low": -0.5}, "Cannot tell: a task's own score and the"),
 ]
 
 
@@ -225,6 +226,16 @@ def test_limits_name_the_microworld():
     assert "One seed" not in " ".join(words.limits({"data": {"source": "hub"}}, 9, 2))
 
 
+def test_real_tasks_among_the_miniatures_are_not_called_a_microworld(monkeypatch, tmp_path):
+    """A study of own files beside the miniature was said to be about invented data alone."""
+    monkeypatch.delitem(mini.REGISTRY, "xnli")
+    study = {"intermediate": {"variants": ["none", "mnli+shuffled", "multi"]},
+             "transfer": {"targets": ["xnli", "xquad"]}}  # fmt: skip
+    (said,) = words.scope(study | {"data": {"source": "mini", "root": str(tmp_path)}})
+    assert said.startswith("All data but those of XNLI are a microworld")
+    assert words.scope(study | {"data": {"source": "mini"}}) == [words.MICROWORLD]
+
+
 def readme(sections: dict[str, list[str]]) -> str:
     """README's paragraph on a study, from the sections in 03's record (`results.sections`)."""
     short = [line.partition(";")[0].rstrip(".") + "." for line in sections["between"][:1]]
@@ -324,7 +335,7 @@ def test_a_table_word_for_word():
     table.attrs = {"alpha": 0.1, "method": "kendall"}
     lines = words.family(table)
     assert lines[0] == (
-        "Of 6 predictor-outcome pairs (n = 8 to 9 tasks, kendall), 2 hold after max-T correction "
+        "Of 6 predictor-outcome pairs (n = 8 to 9 tasks, Kendall), 2 hold after max-T correction "
         "over all of them, 1 is undecided; 4 at a false discovery rate of 0.1 (uncorrected, by "
         "chance alone up to 0.6 of the 6 that can reach 0.1 are expected)."
     )
@@ -344,7 +355,7 @@ def test_a_table_word_for_word():
     assert "taken alone" not in words.family(table, most=9)[-1]  # ece: p is .1, not below
     assert [len(words.family(table, most=k)) for k in (0, 1, 9)] == [1, 2, 7]
     plain = words.family(pd.DataFrame(rows))[0]  # of a table that does not say: .05 and rho
-    assert "(n = 8 to 9 tasks, rho), 2 hold" in plain and "can reach 0.05" in plain
+    assert "(n = 8 to 9 tasks, Spearman), 2 hold" in plain and "can reach 0.05" in plain
     open_ = table.assign(p_mc_low=0.01, p_mc_high=0.2)
     assert (
         "0 hold after max-T correction over all of them, 6 are undecided"
@@ -368,7 +379,7 @@ def test_a_headline_says_when_anything_fits(low, high, open_):
     (line,) = words.headline(pd.DataFrame([row]))
     ends = f" ({low:+.2f} to {high:+.2f})" if low == low else ""
     more = ". The interval includes clear relations in both directions" if open_ else ""
-    facts = f"a task's own score (main) and the average gain have rho = +0.10{ends}, n = 9 tasks"
+    facts = f"a task's own score and the average gain have rho = +0.10{ends}, n = 9 tasks"
     assert line == f"Cannot tell: {facts}{more}."
 
 

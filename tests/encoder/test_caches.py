@@ -125,7 +125,7 @@ def test_damaged_state_is_passed_over(folder, tmp_path, damage):  # noqa: F811
                 raise InterruptedError
 
         at = {s: lambda s=s, v=v: look(s, v) for s, v in {2: 50.0, 5: 70.0, 8: 60.0}.items()}
-        options = {"save": states, "save_every": 3, "best": best, "at": at}
+        options = {"states": states and snapshots.States(states, 3, best=best), "at": at}
         training.fit(model, sources, PLAN, 9, 5, MACHINE, **options)
         return best.restore(), weights(model)
 

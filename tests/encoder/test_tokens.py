@@ -180,7 +180,7 @@ def test_choices_stay_with_their_example(tokenizer):
     # the end of one epoch and the begin of the next in one batch: an example stands there twice
     sequences = [s for group in f.of([1, 1, 0]) for s in group]
     found = kinds.get("choice").targets(f, [1, 1, 0], sequences, 64)
-    assert found["owner"].tolist() == [0, 0, 1, 1, 2, 2, 2]
+    assert found["options"].tolist() == [2, 2, 3]
     assert found["labels"].tolist() == [0, 0, 2]
 
 

@@ -73,7 +73,7 @@ def test_cut_off_run_continues_bit_for_bit(folder, tmp_path, torn, capsys):
         raise Cut
 
     model, sources = make(folder, dropout=0.1)
-    options = {"save": tmp_path / "states", "save_every": 3}
+    options = {"states": snapshots.States(tmp_path / "states", 3)}
     with pytest.raises(Cut):
         training.fit(model, sources, PLAN, 12, 5, MACHINE, at={10: cut}, **options)
     newest = sorted((tmp_path / "states").glob("*.safetensors"))[-1]
@@ -90,10 +90,12 @@ def test_state_of_other_settings_is_not_continued(folder, tmp_path):
     """A changed learning rate must not start from what the old one had nearly finished."""
     states = tmp_path / "states"
     model, sources = make(folder)
-    training.fit(model, sources, PLAN, 12, 5, MACHINE, save=states, save_every=5, key="old")
+    training.fit(model, sources, PLAN, 12, 5, MACHINE, states=snapshots.States(states, 5, "old"))
     assert len(list(states.glob("step*"))) == 2
     fresh, sources = make(folder)
-    fit = training.fit(fresh, sources, PLAN, 8, 5, MACHINE, save=states, save_every=5, key="new")
+    fit = training.fit(
+        fresh, sources, PLAN, 8, 5, MACHINE, states=snapshots.States(states, 5, "new")
+    )
     straight, sources = make(folder)
     training.fit(straight, sources, PLAN, 8, 5, MACHINE)
     assert not fit.resumed_from and same(weights(fresh), weights(straight))
@@ -118,7 +120,7 @@ def test_best_weights_survive_a_cut(folder, tmp_path):
                 raise Cut
 
         at = {step: lambda step=step: look(step) for step in values}
-        options = {"save": states, "save_every": 3, "best": best, "at": at}
+        options = {"states": snapshots.States(states, 3, best=best), "at": at}
         training.fit(model, sources, PLAN, 9, 5, MACHINE, **options)
         return best.restore(), weights(model), seen
 
@@ -247,3 +249,9 @@ def test_batches_have_few_shapes_on_a_gpu():
     """Each new shape costs a GPU time; no batch may be wider than the encoder reads."""
     assert [batches.width(n, 512, "cuda") for n in (1, 32, 33, 500)] == [32, 32, 64, 512]
     assert batches.width(509, 510, "cuda") == 509 and batches.width(33, 512, "cpu") == 33
+
+
+def test_weights_that_the_model_lacks_are_not_passed_over():
+    """They would stay as they are: a transfer without what was trained."""
+    with pytest.raises(KeyError, match="other.weight"):
+        snapshots.restore(torch.nn.Linear(2, 2), {"other.weight": torch.ones(2, 2)})

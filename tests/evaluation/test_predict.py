@@ -88,8 +88,8 @@ def test_every_word_gets_a_tag():
 
 
 def test_options_are_compared_within_their_example():
-    scores, owner = torch.tensor([1.0, 3, 2, 9, 8]), torch.tensor([0, 0, 0, 1, 1])
-    table = by_example(scores, owner)
+    scores, options = torch.tensor([1.0, 3, 2, 9, 8]), torch.tensor([3, 2])
+    table = by_example(scores, options)
     assert table.argmax(1).tolist() == [1, 0] and table[1, 2] == -1e4
 
 

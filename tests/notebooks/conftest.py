@@ -10,3 +10,14 @@ def one_format(monkeypatch):
 
     draw = drawing._file
     monkeypatch.setattr(drawing, "_file", lambda fig, end: draw(fig, end) if end == "svg" else b"")
+
+
+@pytest.fixture
+def clone(root, tmp_path, monkeypatch):
+    """A new clone as the project: work by hand leaves no files in this one."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for part in ("notebooks", "lib", "docs", "params", "pyproject.toml"):
+        (folder / part).symlink_to(root / part)
+    monkeypatch.setenv("MIDWAY_ROOT", str(folder))
+    return folder

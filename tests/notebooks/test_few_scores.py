@@ -236,13 +236,8 @@ def test_one_row_to_transfer_to(root, tmp_path, monkeypatch, target, splits):
 
 
 @pytest.mark.slow
-def test_a_tour_of_one_row(root, tmp_path, monkeypatch):
+def test_a_tour_of_one_row(root, tmp_path, monkeypatch, clone):
     """A batch of 16 of one training row; a check that only pretrained encoders pass."""
-    project = tmp_path / "clone"
-    project.mkdir()
-    for part in ("lib", "docs", "pyproject.toml"):
-        (project / part).symlink_to(root / part)
-    monkeypatch.setenv("MIDWAY_ROOT", str(project))
     encoder = {"encoder.path": str(tiny.checkpoint(tmp_path / "encoder", positions=300))}
     study = params.load(root / "params/smoke.yaml", SMALL | encoder)
     (tmp_path / "p.yaml").write_text(yamlfile.dump(study.fold()), encoding="utf-8")

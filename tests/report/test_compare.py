@@ -19,7 +19,8 @@ def two(root, tmp_path_factory):
 def test_what_differs_is_shown(two):
     """Two studies of which nobody knows the difference cannot be compared."""
     found = compare.compare(*two)
-    assert found["settings"].loc["seeds"].tolist() == ["[1]", "[1, 2]"]
+    assert found["settings"].loc["seeds"].tolist() == ["1", "1, 2"]
+    assert not found["settings"].isin(["None", "{}", "[]"]).any(axis=None)
     assert "encoder.layers" not in found["settings"].index
     row = found["gains"].loc["MultiNLI"]
     assert row["difference"] == pytest.approx(row["B"] - row["A"])

@@ -289,7 +289,7 @@ def test_the_first_screen_answers(full):
     """Question, answer, certainty and basis come before anything else, state included."""
     text = html(full)
     places = [text.index(x) for x in ("<h1>Does a better score", 'class="lead"',
-                                      "How sure is this study?", "What does it rest on?",
+                                      "How sure is this study?", "What does this study rest on?",
                                       "<b>Finished:</b>", 'id="gains"')]  # fmt: skip
     assert places == sorted(places)
 
@@ -394,6 +394,16 @@ def test_names_break_at_their_joints_only():
 def test_sentences_are_set_as_such():
     line = report.typeset("rho = -0.10 (-0.8 to +0.7), p-value of 3-4 seeds, mnli-x")
     assert line == "rho\u00a0=\u00a0−0.10 (−0.8 to +0.7), p-value of 3-4 seeds, mnli-x"
+
+
+def test_copied_tables_have_titles():
+    """A reader of the report does not know the names of columns in our files."""
+    row = {"predictor": "edges-spr2_PRB", "outcome": "rte_TRG", "p_maxt": 0.2, "p_mc_low": 0.1}
+    made = report.published("probing_tasks", "x.csv", pd.DataFrame([row]))
+    assert [v for v, _ in made["rows"][0]] == ["probe of proto-roles (SPR2)", "RTE", "0.2"]
+    heads = [names.title(c, "columns") for c in made["columns"]]
+    assert heads == ["predictor", "outcome", "family-wise p"]
+    assert names.title("hypothesis_only", "values") == "this model, second text only"
 
 
 def test_a_choice_among_few_tasks_is_not_the_best():

@@ -8,7 +8,7 @@ from midway import kinds
 from midway.study import tasks
 from midway.study.errors import InputError
 from midway.transfer import submission
-from midway.transfer import submission_files as files
+from midway.transfer import submission as files
 
 
 def squad(answers: dict[str, str]) -> str:

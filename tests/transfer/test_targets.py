@@ -9,13 +9,14 @@ from safetensors.torch import load_file
 
 from midway.data import sources
 from midway.encoder import training
+from midway.evaluation import summary
 from midway.intermediate import variant as intermediate
 from midway.run import record, recording
 from midway.study import params, tasks
 from midway.study.errors import InputError, MissingData
 from midway.study.files import plain
 from midway.study.variants import LONGER
-from midway.transfer import summary, targets
+from midway.transfer import targets
 from tiny import checkpoint
 
 TARGETS = ["xnli", "udpos", "xquad", "mlqa", "bucc2018", "tatoeba"]

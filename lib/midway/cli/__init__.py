@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except click.ClickException as error:  # an unknown option, a missing argument
-        error.show()
+        help_ = f" ({error.ctx.command_path} --help says more)" if error.ctx else ""
+        said = one_line(error.format_message().rstrip("."))
+        print(f"midway: {said}{help_}", file=sys.stderr)
         return error.exit_code
     except InputError as error:
         print(f"midway: {one_line(error)}", file=sys.stderr)

@@ -5,18 +5,20 @@
 
 import pandas as pd
 
+from midway.correlation import tables
 from midway.correlation.words import p_of
 
 ENOUGH = 5  # candidates below which any metric finds the best one by luck
 SURE = 0.95  # a task helps, hurts or is best only if a repetition would find so, this probably
 
 
-def choice(table: pd.DataFrame, target: str = "average", nested=None, alpha=0.05) -> list[str]:
+def choice(table: pd.DataFrame, target: str = "", nested=None, alpha=0.05) -> list[str]:
     """Sentences on the cost of choosing a task by a metric, for one target.
 
-    table: of :func:`midway.correlation.choice.quality`, a description; nested: of
-    :func:`midway.correlation.choice.nested`, without which no verdict is given.
+    target: "" is the average; table: of :func:`midway.correlation.choice.quality`, a description;
+    nested: of :func:`midway.correlation.choice.nested`, without which no verdict is given.
     """
+    target = target or tables.overall(table["target"])
     rows = table[table["target"] == target].dropna(subset=["regret_1"])
     target = "the average" if target == "average" else target
     if rows.empty:
@@ -48,7 +50,8 @@ def nested_choice(nested, target: str = "the average", alpha: float = 0.05) -> l
     row = nested[nested["kind"] == "nested"].iloc[0]
     facts = (
         f"{row['tried']:.0f} rules tried; a choice between two unseen tasks of different families "
-        f"loses {row['regret']:.1f} points on average, a coin flip {row['random']:.1f}; difference "
+        f"loses {row['regret']:.1f} points on average against the better one, a coin flip "
+        f"{row['random']:.1f}; difference "
         f"{row['saved']:+.1f}, by chance {row['low']:+.1f} to {row['high']:+.1f}, {p_of(row['p'])}"
     )
     if row["p"] < alpha / 4:  # one-sided, and one of several verdicts on the same data
@@ -68,11 +71,14 @@ def advice(table: pd.DataFrame, target: str, facts: dict) -> list[str]:
     )
     if first["source"] != "measured":
         gain = gain.replace(f"measured {first['gain']:+.1f}; ", "not measured; ")
-    noise = f"Noise of one gain: {_noise(facts['noise'])}; seed noise {facts['seed_noise']}."
+    noise = ", ".join(f"{name} {sd:.1f}" for name, sd in facts["noise"].items())
+    noise = f"Noise of one gain: {noise}; seed noise {facts['seed_noise']}."
     if facts["repeat_hurts"] >= SURE:
         return [f"Take none for {target}: no intermediate task is expected to help; {gain}.", noise]
     if facts["repeat_helps"] < SURE:
-        return [f"Cannot tell whether any intermediate task helps {target}: {gain}.", noise]
+        return [f"Cannot tell whether any intermediate task helps {target}: {gain}; a repetition "
+                f"would find a clear gain with probability {facts['repeat_helps']:.2f}, and {SURE} "
+                "is asked for.", noise]  # fmt: skip
     cost = f"expected regret {facts['expected']:.1f} points, of a random task {facts['random']:.1f}"
     if facts["repeat_best"] >= SURE:
         return [f"Take {first['variant']} for {target}: {gain}; {cost}.", noise]
@@ -81,10 +87,6 @@ def advice(table: pd.DataFrame, target: str, facts: dict) -> list[str]:
     may = ", ".join(known.loc[known["p_best"] >= 0.05, "variant"])
     return [f"Cannot tell which task is best for {target}: it may be {may}. Training on one helps: "
             f"{gain}; {cost}.", noise]  # fmt: skip
-
-
-def _noise(parts: dict) -> str:
-    return ", ".join(f"{name} {sd:.1f}" for name, sd in parts.items())
 
 
 def comparison(table: pd.DataFrame, a: str, b: str) -> str:

@@ -94,7 +94,8 @@ def assemble(predictors, outcomes, setting, *, dosed, error=None, own=None,
         reliability.components(X), own or {}, X.groupby(level=0).mean().var()
     )
     everyone = X.index.get_level_values(0).union(Y.index.get_level_values(0)).unique()
-    primary = sorted(p for p in map(tuple, setting.primary) if p[0] in X and p[1] in Y)
+    asked = {(p, tables.overall(Y) if o == "average" else o) for p, o in setting.primary}
+    primary = sorted((p, o) for p, o in asked if p in X and o in Y)
     return Data(predictors, rest, dosed, X, Y, skip, tables.families(everyone),
                 reliability.told(x_parts), reliability.told(y_parts), weak, tuple(primary)
                 )  # fmt: skip
@@ -113,32 +114,26 @@ def between(data: Data, **options) -> pd.DataFrame:
     """Which task? Correlation over tasks in families, beside it reliability and ceiling."""
     table = correlate.correlate(data.X, data.Y, skip=data.skip, families=data.families,
                       primary=data.primary, **options)  # fmt: skip
-    kept, attrs = data.y_parts, table.attrs
-    table = reliability.disattenuate(table, data.x_parts, kept)
-    table.attrs = attrs
-    return table
+    return reliability.disattenuate(table, data.x_parts, data.y_parts)
 
 
 def within(data: Data, setting, **options) -> pd.DataFrame:
     """While a task trains: repeated-measures correlation over doses, with placebo."""
-    predictors, outcomes = data.dosed[0], reliability.without(data.dosed[1], data.weak)
-    if predictors.empty or outcomes.empty:
-        X, Y = (pd.DataFrame(index=pd.MultiIndex.from_arrays([[], [], []])) for _ in "XY")
-        skip: set = set()
-    else:
-        names, value = list(setting.predictors), setting.outcome
-        X, Y, skip = arrays.within(predictors, outcomes, names=names, value=value)
+    outcomes = reliability.without(data.dosed[1], data.weak)
+    X, Y, skip = arrays.within(data.dosed[0], outcomes, names=list(setting.predictors),
+                               value=setting.outcome)  # fmt: skip
     units = X.index.get_level_values(-3).union(Y.index.get_level_values(-3)).unique()
     return within_tasks.within(X, Y, families=tables.families(units), skip=skip,
                                primary=data.primary, **options)  # fmt: skip
 
 
-def choices(data: Data, *, target: str = "average", permutations: int = 9999, alpha: float = 0.05):
+def choices(data: Data, *, permutations: int = 9999, alpha: float = 0.05):
     """What choosing by a metric costs: (description of these tasks, verdict on unseen ones).
 
     Rivals of the metrics: train size, and the target's own English score after its few labels.
     """
     quality = choice.quality(data.X, data.Y, skip=data.skip, alpha=alpha)
+    target = tables.overall(data.Y)
     if target not in data.Y:
         return quality, choice.nested(pd.DataFrame(), pd.Series(dtype=float))
     x = data.X.groupby(level=0).mean()

@@ -117,6 +117,6 @@ def report(table, out=None, **args) -> int:
             print(path)
     else:
         print(shown.to_csv(index=False, float_format="%.4g"), end="")
-    for line in words.family(result, args["unit"]):
+    for line in words.family(result, f"values of {args['unit']}"):
         print(line, file=sys.stderr)
     return 0

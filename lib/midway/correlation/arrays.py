@@ -72,6 +72,8 @@ def _arrays(units, outcomes, index, value):
     units = pd.concat([units[units["target"].isna()], own])
     X = units.groupby([*index, "predictor"], sort=False)["value"].last().unstack()
     Y = outcomes.pivot(index=index, columns="target", values=value)
+    if len(Y.columns) == 2:
+        Y = Y.drop(columns="average", errors="ignore")  # repeats the only target
     Y = Y[sorted(Y, key=place(OUTCOMES))]
     X = X[sorted(X)]
     skip = {(p, o) for p in X for o in Y if ":" in p and p.split(":")[1] != o}

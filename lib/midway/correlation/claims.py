@@ -13,7 +13,7 @@ from midway.correlation.published import why_not
 from midway.study import tasks
 
 CANNOT = "this study cannot test it"
-WOULD = 'params/xlmr_large.yaml --set "seeds=[1,2,3]" would'
+WOULD = 'to test it: midway run params/xlmr_large.yaml --set "seeds=[1,2,3]"'
 COLUMNS = ["number", "claim", "published", "measured", "verdict", "note"]
 
 

@@ -60,21 +60,22 @@ def of_study(folder, predictor: str = "main_gain") -> Parts:
         known |= {"tasks": len(units), "families": len(set(family.values()))}
     known["seeds"] = max(len(study.get("seeds", [1])), 1)
     known["rows"] = study["data"].get("test_size") or base.rows
-    for name, table, column in (("metric", X, predictor), ("outcome", Y, "average")):
+    whole = tables.overall(Y)
+    for name, table, column in (("metric", X, predictor), ("outcome", Y, whole)):
         parts = reliability.components(table[[column]]) if column in table else pd.DataFrame()
         if len(parts) and parts["one_seed"].notna().all():
             known[name] = float(np.clip(parts["one_seed"].iloc[0], 0.01, 1))
         else:
             assumed.append(name)
-    if "average" in Y and known.get("tasks"):
+    if whole in Y and known.get("tasks"):
         covariances = [items.covariance(z) for z in items.influences(folder).values()]
-        spread = Y["average"].groupby(level=0).mean().var()
+        spread = Y[whole].groupby(level=0).mean().var()
         if covariances and spread > 0:
             c = sum(covariances[1:], covariances[0]) / len(covariances) ** 2
             known["items"] = min(items.between_units(c, units) / spread, 10.0)
         else:
             assumed.append("items")
-        known["icc"] = _icc(Y["average"].groupby(level=0).mean(), family)
+        known["icc"] = _icc(Y[whole].groupby(level=0).mean(), family)
     costs = tables.costs(folder).dropna(subset=["cpu_s"])
     mean = costs[costs["variant"] != "none"].groupby("step")["cpu_s"].mean()
     none = costs[costs["variant"] == "none"].groupby("seed")["cpu_s"].sum()

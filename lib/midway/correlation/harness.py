@@ -23,7 +23,7 @@ def read(path: Path) -> Table:
     if (path / "params.yaml").is_file():
         there = path / "03_correlation/tables/correlation.csv"
         raise InputError(f"{path}: a study's outputs, not a table; its correlations: {there}")
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path}: no such file")
     files, base = ([path], path.parent) if path.is_file() else (sorted(path.rglob("*.json")), path)
     trees = {file: _load(file) for file in files if file.name != "model_meta.json"}

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import betaincinv, ndtr, ndtri
 from scipy.stats import kendalltau, rankdata, t
 
-from midway.correlation.resampling import TIE
+from midway.correlation.resampling import TIE, vectors
 
 LIMIT = {"spearman": 100, "pearson": 100, "kendall": 50}
 NOTE = "many units: p by Student's t, interval by influence function"
@@ -109,25 +109,27 @@ def many(n, method):
 
 def closed(x, y, method, alpha):
     """rho, p (never 0), interval, leave-one-out range (P, O) and note of one block's values."""
-    found = _kendall(x, y) if method == "kendall" else _moments(x, y, method)
+    if method == "kendall":
+        rho, p = np.moveaxis([[kendalltau(a, b) for b in y.T] for a in x.T], -1, 0)
+        error = fisher_error(rho, len(x), method)
+        found = {"rho": rho, "p": p, "error": error, "note": NOTE_KENDALL}
+    else:
+        found = _moments(x, y, method)
     z, half = fisher_z(found["rho"], len(x), method), ndtri(1 - alpha / 2) * found.pop("error")
     found["p"] = np.maximum(found["p"], np.finfo(float).tiny)
     return found | {"low": np.tanh(z - half), "high": np.tanh(z + half)}
 
 
-def _kendall(x, y):
-    cells = np.array([[kendalltau(a, b) for b in y.T] for a in x.T])  # (P, O, 2)
-    error = fisher_error(cells[..., 0], len(x), "kendall")
-    return {"rho": cells[..., 0], "p": cells[..., 1], "error": error, "note": NOTE_KENDALL}
-
-
 def _moments(x, y, method):
     n, ranked = len(x), method == "spearman"
     values = [rankdata(v, axis=0) if ranked else v for v in (x, y)]
-    u, v = (_standardised(a) for a in values)
+    u, v = (np.sqrt(n) * vectors(a, "pearson") for a in values)
     rho = np.clip(u.T @ v / n, -1, 1)
     error, least, most = np.empty((3, *rho.shape))
-    places = [_places(a) for a in (x, y)] if ranked else []
+    places = [
+        (np.argsort(a, 0), *(rankdata(a, how, axis=0).astype(int) for how in ("min", "max")))
+        for a in (x, y)
+    ]
     for i, r in enumerate(rho):
         one = u[:, i : i + 1]
         share = one * v - r / 2 * (one**2 + v**2)  # influence of every unit (n, O)
@@ -145,19 +147,11 @@ def _moments(x, y, method):
     return ends | {"rho": rho, "p": p, "error": error, "note": NOTE}
 
 
-def _standardised(a):
-    with np.errstate(all="ignore"):
-        return np.where(a.max(0) == a.min(0), np.nan, (a - a.mean(0)) / a.std(0))
+def _above(a, order, lowest, highest):
+    """Sums of a over the units above each one and, added, over it and its ties as well.
 
-
-def _places(a):
-    """Order of the units, and where the ties of each begin and end in it."""
-    ends = (rankdata(a, how, axis=0).astype(int) for how in ("min", "max"))
-    return np.argsort(a, 0), next(ends) - 1, next(ends)
-
-
-def _above(a, order, begin, end):
-    """Sums of a over the units above each one, and over it and its ties as well."""
+    order: of the units; lowest, highest: ranks of each one's ties.
+    """
     a = np.take_along_axis(a, order, 0)
     sums = np.concatenate([a[::-1].cumsum(0)[::-1], np.zeros((1, a.shape[1]))])
-    return np.take_along_axis(sums, begin, 0) + np.take_along_axis(sums, end, 0)
+    return np.take_along_axis(sums, lowest - 1, 0) + np.take_along_axis(sums, highest, 0)

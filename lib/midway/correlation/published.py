@@ -143,24 +143,21 @@ def why_not(params: dict, target: str | None = None) -> str:
 
     target: one target's gains; None: the average over the study's.
     """
-    encoder, data, why = params["encoder"], params["data"], []
+    encoder, data = params["encoder"], params["data"]
     asked: list = [target] if target in tasks.TARGETS else params["transfer"].get("targets", [])
     own = Data(**data) if data["source"] == "hub" else Data()
-    if other := [t for t in asked if sources.note(tasks.get(t), own)]:
-        why.append(f"the hub's copy of {', '.join(other)} is not XTREME's own data")
+    other = ", ".join(t for t in asked if sources.note(tasks.get(t), own))
     name = str(encoder.get("name") or encoder.get("path"))
-    if encoder["kind"] == "packaged":
-        why.append("the encoder is packaged, not XLM-R Large")
-    elif "xlm-roberta-large" not in name:
-        why.append(f"the encoder is {name}")
-    if encoder.get("layers") or encoder.get("frozen_layers"):
-        why.append("layers cut or frozen")
-    if data["source"] == "mini":
-        why.append("the data are the miniature")
-    for phase in ("intermediate", "transfer"):
-        if params[phase].get("train_size"):
-            why.append(f"{phase} training on {params[phase]['train_size']} examples")
-    return "; ".join(why)
+    packaged = encoder["kind"] == "packaged"
+    sizes = {phase: params[phase].get("train_size") for phase in ("intermediate", "transfer")}
+    reasons = {
+        f"the hub's copy of {other} is not XTREME's own data": other,
+        "the encoder is packaged, not XLM-R Large": packaged,
+        f"the encoder is {name}": not packaged and "xlm-roberta-large" not in name,
+        "layers cut or frozen": encoder.get("layers") or encoder.get("frozen_layers"),
+        "the data are the miniature": data["source"] == "mini",
+    } | {f"{phase} training on {size} examples": size for phase, size in sizes.items()}
+    return "; ".join(reason for reason, holds in reasons.items() if holds)
 
 
 def beside(outcomes: pd.DataFrame, params: dict) -> pd.DataFrame:

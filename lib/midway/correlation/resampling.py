@@ -204,9 +204,7 @@ def tied(a):
     30.1 - 28.7 is not 35.6 - 34.2 in the last bits; such gaps (1e-11 of the column's largest value)
     must not make ranks.
     """
-    if a.shape[-2] < 2:
-        return a
-    size = np.abs(np.where(np.isnan(a), 0, a)).max(-2, keepdims=True)
+    size = np.abs(np.where(np.isnan(a), 0, a)).max(-2, keepdims=True, initial=0)
     order = np.argsort(a, -2)  # nan last
     ranked = np.take_along_axis(a, order, -2)
     steps = np.diff(ranked, axis=-2) > size * 1e-11

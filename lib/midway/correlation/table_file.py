@@ -15,7 +15,6 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,7 +142,7 @@ def parse(text: str, path: Path, separator: str | None = None, wanted=()) -> Tab
     if fault or not rows:
         raise InputError(f"{path}: {fault or 'the table is empty'}")
     raw = np.array([cells for _, cells in rows], object)
-    cells: Any = np.frompyfunc(str.strip if text.isascii() else _trim, 1, 1)(raw)
+    cells = np.vectorize(str.strip if text.isascii() else _trim, otypes=[object])(raw)
     head = list(cells[0])
     notes: list[str] = []
     if changed := int((raw != cells).sum()):

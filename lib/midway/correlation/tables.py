@@ -95,7 +95,7 @@ def scores(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
             continue
         rest = tree.get("n"), tree.get("split"), path.relative_to(study_dir).as_posix()
         rows += [[variant, dose, seed, target, lang, *item, *rest] for item in metrics.items()]
-    table = _typed(pd.DataFrame(rows, columns=SCORES), {"value": float, "seed": int})
+    table = pd.DataFrame(rows, columns=SCORES).astype({"value": float, "seed": int})
     table.attrs["skipped"] = skipped
     return table
 
@@ -133,7 +133,7 @@ def outcomes(study_dir, by: str = "target", doses: bool = False, but=()) -> pd.D
         name = tasks.get(target).group if by == "group" else target
         rows.append([*run, name, score, _mean(both), english, gained, whole, target])
     types = dict.fromkeys(OUTCOME[4:], float)
-    table = _typed(pd.DataFrame(rows, columns=[*OUTCOME, "source"]), types)
+    table = pd.DataFrame(rows, columns=[*OUTCOME, "source"]).astype(types)
     if by == "target":
         transfer = settings(study_dir).get("transfer", {})
         asked = (doses and transfer.get("dose_targets")) or transfer.get("targets")
@@ -184,7 +184,7 @@ def predictors(study_dir, doses: bool = False, but=()) -> pd.DataFrame:
                 run = [record["variant"], record["dose"], record["seed"], 0, record["dose"]]
                 rows.append([*run, "logme", result["logme"], target, name])
     types = dict.fromkeys(["value", "fraction", "dose"], float)
-    table = _typed(pd.DataFrame(rows, columns=PREDICTORS), types)
+    table = pd.DataFrame(rows, columns=PREDICTORS).astype(types)
     table.attrs["skipped"] = [*skipped, *more]
     return table
 
@@ -247,8 +247,10 @@ def _whole_mean(table, wanted):
     return pd.DataFrame(rows, columns=OUTCOME)
 
 
-def _typed(table, types):
-    return table.astype(types) if len(table) else table.astype({k: float for k in types})
+def overall(names) -> str:
+    """The outcome that stands for all targets: their average, or the only target."""
+    names = list(dict.fromkeys(names))
+    return names[0] if len(names) == 1 else "average"
 
 
 def place(order):

@@ -15,8 +15,11 @@ Examples
 'holds'
 """
 
-import numpy as np
 import pandas as pd
+
+from midway.correlation import tables
+from midway.data import sources
+from midway.study import names
 
 SYMBOLS = {"spearman": "rho", "pearson": "r", "kendall": "tau"}
 MICROWORLD = (
@@ -111,23 +114,21 @@ def _parts(table, otherwise="exploratory"):
 
 
 def _family(known, unit, most, name) -> list[str]:
-    alpha, n = known.attrs.get("alpha", 0.05), _range(known["n"])
+    alpha = known.attrs.get("alpha", 0.05)
+    n = " to ".join(str(int(v)) for v in dict.fromkeys([known["n"].min(), known["n"].max()]))
     symbol = SYMBOLS.get(known.attrs.get("method"), "rho")
     said = pd.Series([verdict(row, alpha) for _, row in known.iterrows()])
     good, open_ = int((said == "holds").sum()), int((said == "undecided").sum())
     able = int(known["critical"].notna().sum())
     if not able:
         return [f"With n = {n} no correlation at all could reach p < {alpha:g}."]
-    how = f"(n = {n} {unit}, {known.attrs.get('method', 'rho')})"
-    first = f"Of {len(known)} {name} pairs {how}, {good} {_hold(good)} after max-T correction over "
-    first += "all of them"
-    if open_:
-        first += f", {open_} {'is' if open_ == 1 else 'are'} undecided"
+    how = f"(n = {n} {unit}, {known.attrs.get('method', 'spearman').title()})"
+    also = f", {open_} {'is' if open_ == 1 else 'are'} undecided" if open_ else ""
     found = int((known["q_bh"] < alpha).sum())
-    first += (
-        f"; {found} at a false discovery rate of {alpha:g} (uncorrected, by chance alone up to "
-        f"{alpha * able:.1f} of the {able} that can reach {alpha:g} are expected)."
-    )
+    first = (f"Of {len(known)} {name} pairs {how}, {good} {_hold(good)} after max-T correction "
+             f"over all of them{also}; {found} at a false discovery rate of {alpha:g} (uncorrected,"
+             f" by chance alone up to {alpha * able:.1f} of the {able} that can reach {alpha:g} "
+             "are expected).")  # fmt: skip
     many = " and so many pairs"
     if len(known) == 1:
         weak = "not significant" if known["p_maxt"].iloc[0] >= alpha else "not shown"
@@ -136,10 +137,8 @@ def _family(known, unit, most, name) -> list[str]:
         many = ""
     out = [first]
     if not good:
-        out.append(
-            f"No association is shown, and none is excluded: with so few tasks{many} a study can "
-            "miss even a strong one."
-        )
+        out.append(f"No association is shown, and none is excluded: with so few tasks{many} a "
+                   "study can miss even a strong one.")  # fmt: skip
     told = _told(known.assign(size=-known["rho"].abs()), said, name, most)
     return out + [cell(row, alpha, unit, symbol) for row in told]
 
@@ -153,18 +152,17 @@ def _told(part, said, name, most) -> list[pd.Series]:
     return rows if name == "primary" else rows[:most]
 
 
-def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
+def headline(table: pd.DataFrame, outcome: str = "") -> list[str]:
     """Does the task's own score tell? One sentence, none without a correlation of it."""
-    alpha = table.attrs.get("alpha", 0.05)
+    alpha, outcome = table.attrs.get("alpha", 0.05), outcome or tables.overall(table["outcome"])
     rows = table[(table["outcome"] == outcome) & table["rho"].notna()].set_index("predictor")
     name = next((n for n in ("main_gain", "main") if n in rows.index), None)
     if name is None:
         return []
     row = rows.loc[name]
     what = "how much a task's own score rises" if name == "main_gain" else "a task's own score"
-    facts = f"{what} ({name}) and the {outcome} gain have rho = {row['rho']:+.2f}"
-    wide = pd.notna(row["low"])
-    facts += f" ({row['low']:+.2f} to {row['high']:+.2f})" if wide else ""
+    facts = f"{what} and the {names.effect('gain', outcome)} have rho = {row['rho']:+.2f}"
+    facts += f" ({row['low']:+.2f} to {row['high']:+.2f})" if pd.notna(row["low"]) else ""
     facts += f", n = {row['n']:.0f} tasks"
     said = verdict(row, alpha)
     if said == "none":
@@ -173,9 +171,8 @@ def headline(table: pd.DataFrame, outcome: str = "average") -> list[str]:
         way = "rise together" if row["rho"] > 0 else "go opposite ways"
         return [f"In this study they {way}: {facts}, family-wise {p_of(row['p_maxt'])}."]
     start = "Undecided" if said == "undecided" else "Cannot tell"
-    more = ""
-    if wide and row["low"] < -0.3 and row["high"] > 0.3:
-        more = ". The interval includes clear relations in both directions"
+    open_ = row["low"] < -0.3 and row["high"] > 0.3
+    more = ". The interval includes clear relations in both directions" if open_ else ""
     return [f"{start}: {facts}{more}."]
 
 
@@ -274,7 +271,11 @@ def _hold(n: int) -> str:
 
 def scope(study: dict) -> list[str]:
     """What results are about: one sentence for the miniature, none for real data."""
-    return [MICROWORLD] if study.get("data", {}).get("source") == "mini" else []
+    if study.get("data", {}).get("source") != "mini":
+        return []
+    real = ", ".join(sources.beside_mini(study))
+    part = MICROWORLD.replace("The data", f"All data but those of {real}")
+    return [part.replace("nothing here", "nothing that rests on it") if real else MICROWORLD]
 
 
 def limits(study: dict, n: int, seeds: int) -> list[str]:
@@ -292,8 +293,3 @@ def limits(study: dict, n: int, seeds: int) -> list[str]:
 
 def p_of(value):
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def _range(values):
-    low, high = int(np.min(values)), int(np.max(values))
-    return str(low) if low == high else f"{low} to {high}"

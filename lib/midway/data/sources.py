@@ -123,6 +123,16 @@ def source(card: Card, data: params.Data) -> str:
     return "local"
 
 
+def beside_mini(study: dict) -> list[str]:
+    """Titles of a study's tasks that the miniature does not make. study: plain parameters."""
+    variants = study.get("intermediate", {}).get("variants", [])
+    asked = [params.split_variant(v)[0] for v in variants]
+    asked += study.get("transfer", {}).get("targets", [])
+    cards, data = tasks.INTERMEDIATE | tasks.TARGETS, params.Data(**study["data"])
+    here = [cards[name] for name in dict.fromkeys(asked) if name in cards]
+    return [card.title for card in here if source(card, data) != "mini"]
+
+
 def note(card: Card, data: params.Data) -> str:
     """Difference between the hub's copy and the official data; "" if there is none."""
     return (card.hub or {}).get("note", "") if source(card, data) == "hub" else ""

@@ -56,12 +56,10 @@ SHAPES = {  # by model_type of config.json
 def check(settings: dict, key: str) -> None:
     """Refuse a config.json whose architecture cannot be trained here, with the reason."""
     kind, known = settings.get("model_type"), ", ".join(SHAPES)
+    if kind in SHAPES and not settings.get("is_decoder"):
+        return
     if kind in SHAPES:
-        reason = "is_decoder is true: it reads from left to right" * bool(
-            settings.get("is_decoder")
-        )
-        if not reason:
-            return
+        reason = "is_decoder is true: it reads from left to right"
     elif settings.get("auto_map"):
         reason = f"model_type {kind!r} needs code from its own repository, which is never run here"
     else:

@@ -1,4 +1,4 @@
-"""Which examples or sequences make a batch, and padding."""
+"""Which examples or sequences make a batch."""
 
 import numpy as np
 
@@ -50,11 +50,3 @@ def width(longest: int, most: int, device: str) -> int:
     """Pieces that a batch is padded to; most: the encoder's longest text."""
     wide = -(-longest // WIDTHS) * WIDTHS
     return wide if device != "cpu" and wide <= most else longest
-
-
-def pad(sequences, value: int, width: int) -> np.ndarray:
-    """(n, width) int64 array."""
-    out = np.full((len(sequences), width), value, np.int64)
-    for i, s in enumerate(sequences):
-        out[i, : len(s)] = s
-    return out

@@ -161,9 +161,16 @@ def inspect(folder: Path, key: str) -> dict:
 
 def _weights(folder: Path, layers: int, key: str) -> dict[str, list[int]]:
     """Shapes of all tensors in a folder's weight files, which must be whole and of all layers."""
+    from safetensors import safe_open
+
     shapes: dict[str, list[int]] = {}
     for path in sorted(folder.glob("model*.safetensors")):
-        shapes |= _head(path, key)
+        try:
+            with safe_open(path, "np") as file:
+                shapes |= {name: file.get_slice(name).get_shape() for name in [*file.keys()]}
+        except Exception as error:  # of safetensors, whose error is no OSError
+            reason = f"{path.name} cannot be read ({one_line(error)}); download it again"
+            raise InputError(f"{key}: {reason}") from None
     index = folder / "model.safetensors.index.json"
     if index.exists() and not (folder / "model.safetensors").exists():
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
@@ -173,18 +180,6 @@ def _weights(folder: Path, layers: int, key: str) -> dict[str, list[int]]:
     if (there := max(numbers, default=-1) + 1) < layers:
         raise InputError(f"{key}: config.json has {layers} layers, the weights have {there}")
     return shapes
-
-
-def _head(path: Path, key: str) -> dict[str, list[int]]:
-    """Shapes of the tensors of a safetensors file, which must be as long as its head says."""
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, "np") as file:
-            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # of safetensors, whose error is no OSError
-        reason = f"{path.name} cannot be read ({one_line(error)}); download it again"
-        raise InputError(f"{key}: {reason}") from None
 
 
 def tokenizer(folder: Path, settings: dict, key: str):

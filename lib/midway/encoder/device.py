@@ -1,6 +1,5 @@
 """Device, precision and threads of a job, and the cached output of the frozen layers."""
 
-import contextlib
 import hashlib
 import os
 from contextlib import nullcontext
@@ -14,7 +13,7 @@ from filelock import FileLock
 
 from midway import kinds
 from midway.encoder import weights
-from midway.encoder.batches import evaluation_batches, pad, width
+from midway.encoder.batches import evaluation_batches, width
 from midway.encoder.heads import Model, pool
 from midway.kinds.tokens import Features
 from midway.study.errors import InputError
@@ -102,10 +101,9 @@ class Inputs:
         cache.mkdir(parents=True, exist_ok=True)
         file, about = cache / f"{digest.hexdigest()[:32]}.trunk", {"of": digest.hexdigest()}
         with FileLock(f"{file}.lock"):
-            kept, said = None, {}
-            with contextlib.suppress(InputError):  # absent, damaged, or of other texts
-                kept, said = weights.read_weights(file)
-            if kept is None or said != about:
+            try:
+                kept, _ = weights.read_weights(file, about)
+            except InputError:  # absent, damaged, or of other texts
                 weights.save_weights(self._run_trunk(), file, about)
                 kept, _ = weights.read_weights(file)
         return kept["trunk"].numpy(), kept["pooled"].numpy()
@@ -135,19 +133,21 @@ class Inputs:
         f, device = self.features, self.model.device
         lengths = f.lengths[sequences]
         wide = width(int(lengths.max()), self.model.longest, device.type)
-        ids = pad([f.sequences[s] for s in sequences], self.model.pad, wide)
-        mask = np.arange(wide)[None] < lengths[:, None]
+        mask = np.arange(wide) < lengths[:, None]
+
+        def padded(arrays, value: int = 0) -> torch.Tensor:
+            flat = np.concatenate(arrays)
+            out = np.full((*mask.shape, *flat.shape[1:]), value, flat.dtype)
+            out[mask] = flat
+            return torch.from_numpy(out).to(device)
+
         batch = {"mask": torch.from_numpy(mask).to(device)}
-        batch["ids"] = torch.from_numpy(ids).to(device)
+        batch["ids"] = padded([f.sequences[s] for s in sequences], self.model.pad).long()
         if f.types is not None:
-            batch["types"] = torch.from_numpy(pad([f.types[s] for s in sequences], 0, wide)).to(
-                device
-            )
+            batch["types"] = padded([f.types[s] for s in sequences]).long()
         if self.trunk is not None:
-            start = np.zeros((*ids.shape, self.trunk.shape[1]), np.float16)
-            for row, s in enumerate(sequences):
-                start[row, : f.lengths[s]] = self.trunk[self.starts[s] : self.starts[s + 1]]
-            batch["trunk"] = torch.from_numpy(start).to(device).float()
+            parts = [self.trunk[self.starts[s] : self.starts[s + 1]] for s in sequences]
+            batch["trunk"] = padded(parts).float()
         return batch
 
     def training(self, examples) -> dict:

@@ -3,7 +3,6 @@
 import itertools
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -70,11 +69,7 @@ def fit(
     machine: Machine,
     at: dict | None = None,
     also=None,
-    save: Path | None = None,
-    save_every: int = 0,
-    log: list | None = None,
-    best: weights.Best | None = None,
-    key: str = "",
+    states: weights.States | None = None,
 ) -> Fit:
     """Train in place for ``steps`` optimiser steps.
 
@@ -86,13 +81,9 @@ def fit(
         Called after that many steps (0: before the first) with the model in evaluation mode.
     also : callable(step) -> Tensor, optional
         A further loss added to each step (continued masked-language modelling).
-    save, save_every : Path, int
-        Folder of resumable states; a run killed at any moment continues from the newest whole
-        one and gives the same weights as an uninterrupted run (bit for bit on a CPU).
-    log, best : list, weights.Best, optional
-        Notes of the callbacks (JSON values) and the best weights; saved in the states and restored.
-    key : str
-        Hash of everything that the training depends on; states with another key are removed.
+    states : weights.States, optional
+        A run killed at any moment continues from the newest whole state and gives the same weights
+        as an uninterrupted run (bit for bit on a CPU).
     """
     torch.manual_seed(seed)
     groups = model.groups(plan.lr, plan.head_lr, plan.weight_decay)
@@ -100,8 +91,8 @@ def fit(
     rates = [g["lr"] for g in optimiser.param_groups]
     scaler = torch.amp.GradScaler("cuda", enabled=machine.precision == "fp16")
     result = Fit()
-    if save_every and save:
-        result.resumed_from = weights.resume(save, model, optimiser, result, log, best, key)
+    if states:
+        result.resumed_from = states.resume(model, optimiser, result)
         if result.scale:
             scaler.load_state_dict(result.scale)
     params = [p for g in optimiser.param_groups for p in g["params"]]
@@ -132,9 +123,9 @@ def fit(
         result.tokens += tokens
         if step + 1 in at:
             _look(model, at[step + 1])
-        if save_every and save and (step + 1) % save_every == 0 and step + 1 < steps:
+        if states and states.every and (step + 1) % states.every == 0 and step + 1 < steps:
             result.scale = scaler.state_dict()
-            weights.save_state(save, step + 1, model, optimiser, result, log, best, key)
+            states.save(step + 1, model, optimiser, result)
     model.eval()
     return result
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,8 @@ def trained(model) -> dict[str, torch.Tensor]:
 
 def restore(model, kept: dict[str, torch.Tensor]) -> None:
     """Put tensors of :func:`trained` back into a model that has them."""
-    own = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in kept.items():
-            own[name].copy_(tensor)
+    if unknown := model.load_state_dict(kept, strict=False).unexpected_keys:
+        raise KeyError(f"the model has no {unknown[0]}")  # it would stay as it is, in silence
 
 
 def save_weights(tensors: dict, path: Path, meta: dict) -> None:
@@ -88,54 +87,62 @@ class Best:
         return self.step
 
 
-def save_state(folder: Path, step: int, model, optimiser, result, log, best, key: str) -> None:
-    """Save a resumable checkpoint as one safetensors file (no pickle); the newest two are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model/{n}": t for n, t in trained(model).items()}
-    for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
-        for name, value in optimiser.state[p].items():
-            tensors[f"optimiser/{i}/{name}"] = value.detach().clone()
-    tensors["rng"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["rng_cuda"] = torch.cuda.get_rng_state()
-    meta = {"step": step, "losses": result.losses, "tokens": result.tokens}
-    meta |= {"log": log, "key": key, "scale": result.scale}
-    if best and best.weights:
-        tensors |= {f"best/{n}": t for n, t in best.weights.items()}
-        meta["best"] = best.step, best.value
-    tensors = {n: t.cpu() for n, t in tensors.items()}
-    save_weights(tensors, folder / f"step{step:08d}.safetensors", meta)
-    for old in sorted(folder.glob("step*.safetensors"))[:-2]:
-        old.unlink()
+@dataclass
+class States:
+    """Resumable states of a training: a safetensors file each (no pickle), the newest two.
 
-
-def resume(folder: Path, model, optimiser, result, log=None, best=None, key: str = "") -> int:
-    """Load the newest complete state; a damaged one is named, and an older one is tried.
-
-    A state of other settings, data or code (another ``key``) is removed.
+    A state has weights, optimiser, random state, and ``log`` (JSON values) and ``best``. Nothing is
+    saved where ``every``, the number of steps between states, is 0. ``key``: hash of everything
+    that the training depends on; a state with another key is removed.
     """
-    for file in sorted(folder.glob("step*.safetensors"), reverse=True):
-        try:
-            tensors, meta = read_weights(file)
-            if meta.get("key") != key:
+
+    folder: Path
+    every: int
+    key: str = ""
+    best: Best | None = None
+    log: list = field(default_factory=list)
+
+    def save(self, step: int, model, optimiser, result) -> None:
+        """Save the state after this many steps."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model/{n}": t for n, t in trained(model).items()}
+        for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
+            tensors |= {f"optimiser/{i}/{n}": t for n, t in optimiser.state[p].items()}
+        tensors["rng"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["rng_cuda"] = torch.cuda.get_rng_state()
+        meta = {"step": step, "losses": result.losses, "tokens": result.tokens}
+        meta |= {"log": self.log, "key": self.key, "scale": result.scale}
+        if self.best and self.best.weights:
+            tensors |= {f"best/{n}": t for n, t in self.best.weights.items()}
+            meta["best"] = self.best.step, self.best.value
+        tensors = {n: t.cpu() for n, t in tensors.items()}
+        save_weights(tensors, self.folder / f"step{step:08d}.safetensors", meta)
+        for old in sorted(self.folder.glob("step*.safetensors"))[:-2]:
+            old.unlink()
+
+    def resume(self, model, optimiser, result) -> int:
+        """Load the newest state and return its step; a damaged one is named and passed over."""
+        for file in sorted(self.folder.glob("step*.safetensors"), reverse=True):
+            try:
+                tensors, meta = read_weights(file)
+            except InputError as error:
+                print(f"ignoring the damaged training state {file.name}: {error}", flush=True)
+                continue
+            if meta.get("key") != self.key:
                 file.unlink()
                 continue
-        except InputError as error:  # an older one may do
-            print(f"ignoring the damaged training state {file.name}: {error}", flush=True)
-            continue
-        restore(model, {n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
-        for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
-            names = [n for n in tensors if n.startswith(f"optimiser/{i}/")]
-            optimiser.state[p] = {n.rsplit("/", 1)[1]: tensors[n].to(p.device) for n in names}
-        torch.set_rng_state(tensors["rng"])
-        if "rng_cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["rng_cuda"])
-        result.losses, result.tokens = meta["losses"], meta["tokens"]
-        result.scale = meta.get("scale", {})
-        if log is not None:
-            log[:] = meta["log"]
-        if best and "best" in meta:
-            best.step, best.value = meta["best"]
-            best.weights = {n[5:]: t for n, t in tensors.items() if n.startswith("best/")}
-        return meta["step"]
-    return 0
+            restore(model, {n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
+            for i, p in enumerate(p for g in optimiser.param_groups for p in g["params"]):
+                names = [n for n in tensors if n.startswith(f"optimiser/{i}/")]
+                optimiser.state[p] = {n.rsplit("/", 1)[1]: tensors[n].to(p.device) for n in names}
+            torch.set_rng_state(tensors["rng"])
+            if "rng_cuda" in tensors and torch.cuda.is_available():
+                torch.cuda.set_rng_state(tensors["rng_cuda"])
+            result.losses, result.tokens = meta["losses"], meta["tokens"]
+            result.scale, self.log[:] = meta["scale"], meta["log"]
+            if self.best and "best" in meta:
+                self.best.step, self.best.value = meta["best"]
+                self.best.weights = {n[5:]: t for n, t in tensors.items() if n.startswith("best/")}
+            return meta["step"]
+        return 0

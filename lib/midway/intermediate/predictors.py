@@ -17,7 +17,6 @@ from midway.evaluation import metrics, retrieval
 from midway.kinds import encode
 from midway.kinds.kind import Answers
 from midway.kinds.tokens import columns, texts
-from midway.study import tasks
 from midway.study.errors import MissingData
 
 GROUPS = 10  # of rows that are left out in turn
@@ -41,13 +40,12 @@ def jackknife(measure, n: int) -> dict[str, list[float]]:
 class Development:
     """Rows of a task, tokenised once for a model; measured at every checkpoint of training."""
 
-    def __init__(
-        self, task: str, rows, labels, model, tokenizer, plan, machine, cache, head: str = ""
-    ):
-        self.card, self.rows, self.labels, self.machine = tasks.get(task), rows, labels, machine
-        features = encode(rows, self.card.kind, labels, tokenizer, plan.max_length, plan.stride)
-        self.inputs, self.model = Inputs(features, model, machine, cache), model
-        self.head = head or task  # XNLI is answered by MNLI's head
+    def __init__(self, run, card, rows, labels, plan, model: Model, head: str):
+        pieces = run.encoded.tokenizer
+        features = encode(rows, card.kind, labels, pieces, plan.max_length, plan.stride)
+        self.card, self.rows, self.labels, self.machine = card, rows, labels, run.machine
+        self.inputs, self.model = Inputs(features, model, run.machine, run.cache), model
+        self.head = head  # XNLI is answered by MNLI's
 
     def answers(self) -> Answers:
         given = self.inputs, self.rows, self.labels, self.machine

@@ -120,9 +120,8 @@ class Run:
 
     def _ready(self, card, rows) -> Development:
         """Rows of one of the tasks, tokenised for the model."""
-        plan, pieces = self.plans[card.name], self.encoded.tokenizer
-        rest = (self.model, pieces, plan, self.machine, self.cache)
-        return Development(card.name, rows, self.labels[card.name], *rest)
+        plan, labels = self.plans[card.name], self.labels[card.name]
+        return Development(self, card, rows, labels, plan, self.model, card.name)
 
     def _sources(self) -> list[training.Source]:
         sizes = {c.name: len(self.rows[c.name]) for c in self.cards}
@@ -181,10 +180,10 @@ class Run:
 
         seed = training.stable_seed("intermediate", self.variant, self.seed)
         at = {m: lambda m=m: visit(m) for m in marks | looks}
-        states: dict = {"save": self.out / "states", "save_every": self.study.compute.save_every}
-        states |= {"log": self.trajectory, "best": best, "key": self.key}
+        every = self.study.compute.save_every
+        states = weights.States(self.out / "states", every, self.key, best, self.trajectory)
         self.fit = training.fit(
-            self.model, made, plan, steps, seed, self.machine, at, self.mlm, **states
+            self.model, made, plan, steps, seed, self.machine, at, self.mlm, states
         )
         self.selected = best.restore()
         if self.selected not in (None, steps):  # the last point describes the saved weights

@@ -60,20 +60,19 @@ class Choice(Kind):
         return 1
 
     def targets(self, features, examples, sequences, width: int) -> dict:
-        options = [len(group) for group in features.of(examples)]  # may hold an example twice
-        owner = np.repeat(np.arange(len(options)), options)
-        return {"labels": features.labels[np.asarray(examples)], "owner": owner}
+        options = np.array([len(group) for group in features.of(examples)])
+        return {"labels": features.labels[np.asarray(examples)], "options": options}
 
     def loss(self, logits, batch: dict):
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(by_example(logits[:, 0], batch["owner"]), batch["labels"])
+        return cross_entropy(by_example(logits[:, 0], batch["options"]), batch["labels"])
 
     def answer(self, values: list, features, rows: dict, labels, null: bool) -> Answers:
         import torch
 
-        owner = torch.from_numpy(np.asarray(features.owner))
-        table = by_example(torch.from_numpy(np.stack(values)[:, 0]), owner).numpy()
+        scores = torch.from_numpy(np.stack(values)[:, 0])
+        table = by_example(scores, np.bincount(features.owner)).numpy()
         return decided(log_softmax(table), features.labels)
 
     def score(self, card, predictions, rows, lang: str) -> dict[str, float]:
@@ -124,16 +123,11 @@ def _inputs(rows: list) -> dict[str, tuple]:
     return {"option_only": (bags, None), "option_overlap": (bags, dense)}
 
 
-def by_example(scores, owner):
+def by_example(scores, options):
     """(sequences,) option scores to (examples, most options); absent options are -1e4."""
-    import torch
+    from torch.nn.utils.rnn import pad_sequence
 
-    counts = torch.bincount(owner)
-    column = torch.arange(len(owner), device=owner.device)
-    column = column - (counts.cumsum(0) - counts)[owner]
-    table = scores.new_full((len(counts), int(counts.max())), -1e4)
-    table[owner, column] = scores
-    return table
+    return pad_sequence(scores.split(options.tolist()), True, -1e4)
 
 
 KIND = Choice()

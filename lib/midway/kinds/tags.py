@@ -118,8 +118,8 @@ class Tags(Kind):
         return found | {"f1": found["f1_xtreme"]}
 
     def measure(self, card, answers: Answers, rows) -> dict[str, float]:
-        scores = metrics.tag_scores(answers.predictions, columns(rows)["tags"])
-        return {"accuracy": scores["accuracy"], "tag_f1": scores["f1_xtreme"]}
+        scores = self.score(card, answers.predictions, rows, "en")
+        return {"accuracy": scores["accuracy"], "tag_f1": scores["f1"]}
 
     def main(self, card, scores: dict[str, float]) -> float:
         return scores["tag_f1"] if card.metric == "f1" else scores["accuracy"]
@@ -154,11 +154,9 @@ class Tags(Kind):
             "random": [rng.choice(names, len(row["tokens"]), p=shares).tolist() for row in rows],
             "lexicon": [[lexicon.get(w.lower(), unknown) for w in row["tokens"]] for row in rows],
         }
-        gold, scores = [list(row["tags"]) for row in rows], {}
-        for name, given in answers.items():
-            found = metrics.tag_scores(given, gold)
-            scores[name] = {"f1": found["f1_xtreme"], "accuracy": found["accuracy"]}
-        return scores
+        gold = {"tags": [list(row["tags"]) for row in rows]}
+        scores = {name: self.score(card, given, gold, lang) for name, given in answers.items()}
+        return {name: {k: s[k] for k in ("f1", "accuracy")} for name, s in scores.items()}
 
     def write(self, predictions) -> str:
         return "\n".join("".join(f"{tag}\n" for tag in tags) for tags in predictions)

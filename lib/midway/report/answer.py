@@ -4,6 +4,7 @@ import pandas as pd
 
 from midway.correlation import tables, words
 from midway.report import pictures
+from midway.study import names
 
 SAID = {  # by the sign of what is shown
     1: "Yes: {}, {} {} more ({}).",
@@ -78,7 +79,9 @@ def _range(study, outcomes, complete: bool) -> list[str]:
 
 
 def mini(study) -> str:
-    return "This study, a miniature" if study.data.source == "mini" else "This study"
+    said = words.scope(study.fold())
+    part = "" if said == [words.MICROWORLD] else "partly "
+    return f"This study, {part}a miniature" if said else "This study"
 
 
 def real(made: dict) -> str:
@@ -105,7 +108,8 @@ def here(cells: pd.DataFrame) -> str:
     if row["predictor"] == "main_gain":
         who = "those whose own score rose more in training"
     does = "improve" if sign == 0 else "improved"
-    text = SAID[sign].format(where, who, f"{does} transfer to other languages",
+    what = "" if row["outcome"] == "average" else f" on {names.outcome(row['outcome'])}"
+    text = SAID[sign].format(where, who, f"{does} transfer to other languages{what}",
                              _rho(row, row["low"], row["high"]))  # fmt: skip
     start = {"undecided": "Undecided:", "none": "Too few tasks to tell:"}.get(verdict)
     return text.replace("Not shown:", start) if start else text

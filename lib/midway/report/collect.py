@@ -4,7 +4,6 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -81,8 +80,7 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
     targets = list(study.transfer.targets)
     part = {t: p for p, names_ in study.parts().items() for t in names_}
     at = {(s["variant"], s["seed"], s["part"]): s for s in steps if s["step"] == "02_transfer"}
-    runs: Any = outcomes.itertuples()
-    by = {(r.variant, r.seed, r.target): r for r in runs}
+    by = {key: part for key, part in outcomes.groupby(["variant", "target"])}
     items = scores.groupby("target")["n"].max().to_dict() if len(scores) else {}
     rows: list[dict] = []
     for variant in sorted(study.intermediate.variants, key=tables.variant_place):
@@ -90,18 +88,17 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
         for target in [*targets, "average"]:
             parts = {part[target]} if target in part else set(part.values())
             runs = [at[variant, s, p] for s in study.seeds for p in sorted(parts)]
-            have = [by[variant, s, target] for s in study.seeds if (variant, s, target) in by]
-            none = [by.get(("none", r.seed, target)) for r in have]
-            base = [r.score for r in none if r]
+            own, base = (by.get((v, target), outcomes[:0]) for v in (variant, "none"))
+            base = base[base["seed"].isin(own["seed"])]["score"]
             kind = "score" if variant == "none" else "gain"
-            values = [getattr(r, kind) for r in have if not np.isnan(getattr(r, kind))]
+            values = own[kind].dropna()
             states = Counter(r["state"] for r in runs if r["state"] != "done")
             cells.append({
                 "target": target, "runs": runs if target != "average" else [], "n": len(values),
-                "value": mean(values), "kind": kind, "score": mean([r.score for r in have]),
-                "english": mean([r.english for r in have]),
+                "value": mean(values), "kind": kind, "score": mean(own["score"]),
+                "english": mean(own["english"]),
                 "state": max(states, key=states.__getitem__) if states else "done",
-                "half": half_width(values, [r.score for r in have], base, items.get(target)),
+                "half": half_width(values, own["score"], base, items.get(target)),
             })  # fmt: skip
         rows.append({"variant": variant, "cells": cells})
     known = [c["value"] for r in rows for c in r["cells"] if c["value"] and c["kind"] == "gain"]
@@ -112,13 +109,13 @@ def gains(study, steps: list[dict], outcomes: pd.DataFrame, scores: pd.DataFrame
     return {"groups": list(groups.items()), "targets": targets, "rows": rows}
 
 
-def half_width(gains: list, scores: list, base: list, n: float | None) -> float | None:
+def half_width(gains, scores, base, n: float | None) -> float | None:
     """Half of a gain's approximate 95 % interval in points, from its test rows and its seeds.
 
     A score p of n rows has variance p (100 - p) / n: all languages ask the same rows. The errors of
     the two models are taken as independent, which is careful. Seeds: their variance / k.
     """
-    if not gains or not base or not n or np.isnan(n):
+    if not len(gains) or not len(base) or not n or np.isnan(n):
         return None
     both = np.clip(np.array([mean(scores), mean(base)], float), 1, 99)
     rows = (both * (100 - both) / n).sum()
@@ -153,36 +150,30 @@ def languages(study, scores, steps) -> list[dict]:
     """Per target: variants x languages (main score, mean over seeds), controls, what is missing."""
     found = []
     for target in study.transfer.targets:
-        card = tasks.get(target)
-        own = scores[(scores["target"] == target) & (scores["metric"] == card.metric)]
+        card, table = tasks.get(target), tables.language_table(scores, target)
         every = [(s, s["results"].get("targets", {}).get(target)) for s in steps]
         every = [(s, result) for s, result in every if result is not None]
-        if own.empty and not every:
+        if table.empty and not every:
             continue
-        table = tables.language_table(scores, target)
-        beside: dict[str, dict[str, list]] = {}
-        missing: dict[str, str] = {}
-        for _, result in every:
-            missing |= result.get("missing") or {}
-            for lang, controls in (result.get("controls") or {}).items():
-                for control, values in controls.items():
-                    values = values.get(card.metric)
-                    beside.setdefault(control, {}).setdefault(lang, []).append(values)
-        rows = [
-            {"name": v, "runs": [s for s, _ in every if s["variant"] == v], "values": list(r)}
-            for v, r in zip(table.index, table.to_numpy(), strict=True)
-        ]
-        means = {c: [mean(v.get(lang, [])) for lang in table] for c, v in beside.items()}
-        controls: list[dict] = [{"name": c, "values": v} for c, v in means.items()]
-        for row in [*rows, *controls]:
-            each = zip(table, row["values"], strict=True)
-            row["zero_shot"] = mean([value for lang, value in each if lang != "en"])
-        n = own.groupby("lang")["n"].max()
+        beside = [
+            (control, lang, values.get(card.metric))
+            for _, result in every for lang, controls in (result.get("controls") or {}).items()
+            for control, values in controls.items()
+        ]  # fmt: skip
+        beside = pd.DataFrame(beside, columns=["control", "lang", "value"]).astype({"value": float})
+        beside = beside.pivot_table("value", "control", "lang", sort=False)
+        rows, controls = (
+            [{"name": name, "values": [*row], "zero_shot": mean(row.drop("en", errors="ignore")),
+              "runs": [s for s, _ in every if s["variant"] == name]} for name, row in t.iterrows()]
+            for t in (table, beside.reindex(columns=table.columns))
+        )  # fmt: skip
+        own = scores[(scores["target"] == target) & (scores["metric"] == card.metric)]
         found.append({
             "target": target, "title": card.title, "metric": card.metric, "rows": rows,
-            "languages": list(table), "controls": controls, "missing": missing,
+            "languages": [*table], "controls": controls,
+            "missing": {k: v for _, r in every for k, v in (r.get("missing") or {}).items()},
             "note": next((r["note"] for _, r in every if r.get("note")), ""),
-            "n": [n.get(lang) for lang in table],
+            "n": [*own.groupby("lang")["n"].max().reindex(table.columns)],
         })  # fmt: skip
     return found
 

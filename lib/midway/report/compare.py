@@ -26,9 +26,9 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
     """
     both = [Path(a), Path(b)]
     studies = [params.load(f / "params.yaml") for f in both]
-    flat = [pd.json_normalize(s.fold()).iloc[0].map(str).to_dict() for s in studies]
-    keys = [k for k in dict.fromkeys([*flat[0], *flat[1]]) if flat[0].get(k) != flat[1].get(k)]
-    settings = pd.DataFrame([[f.get(k) for f in flat] for k in keys], keys, ["A", "B"])
+    given = [_given(s.fold()) for s in studies]
+    keys = [k for k in dict.fromkeys([*given[0], *given[1]]) if given[0].get(k) != given[1].get(k)]
+    settings = pd.DataFrame([[f.get(k) for f in given] for k in keys], keys, ["A", "B"])
     matrices = [tables.gain_matrix(tables.outcomes(f)) for f in both]
     average = _beside([m.get("average", pd.Series(dtype=float)) for m in matrices])
     shared = [m.drop(index="none", errors="ignore") for m in matrices]
@@ -43,6 +43,24 @@ def compare(a, b) -> dict[str, pd.DataFrame]:
     }
 
 
+def _given(tree: dict, prefix: str = "") -> dict[str, str]:
+    """Settings by dotted key; what is left to its default is left out."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _given(value, f"{prefix}{key}.")
+        elif value not in (None, []):
+            flat[prefix + key] = _words(value)
+    return flat
+
+
+def _words(value) -> str:
+    """A setting as in a params file; a list of lists as pairs."""
+    if isinstance(value, list):
+        return ", ".join(" and ".join(v) if isinstance(v, list) else _words(v) for v in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _beside(pair: list[pd.Series]) -> pd.DataFrame:
     table = pd.concat(dict(zip("AB", pair, strict=True)), axis=1)
     return table.assign(difference=table["B"] - table["A"])
@@ -52,7 +70,7 @@ def _rhos(study, folder: Path) -> pd.Series:
     steps = collect.steps(study, folder)
     made = {n: (p, t) for n, p, t in collect.written(steps, folder, "03_correlation")}
     cells, _ = collect.correlations(study, made, tables.predictors(folder), tables.outcomes(folder))
-    part = cells[cells["outcome"] == "average"].dropna(subset=["rho"])
+    part = cells[cells["outcome"] == tables.overall(cells["outcome"])].dropna(subset=["rho"])
     return part.set_index("predictor")["rho"].astype(float)
 
 
@@ -80,7 +98,7 @@ def text(found: dict[str, pd.DataFrame]) -> str:
     """The comparison for a terminal."""
     parts = [" ".join(sentences(found))]
     for name, table in found.items():
-        shown = table.to_string(float_format=lambda v: f"{v:+.2f}", na_rep="–")
+        shown = table.to_string(max_colwidth=60, float_format="{:+.2f}".format, na_rep="–")
         parts.append(f"{CAPTIONS[name]}\n{shown if len(table) else 'none'}")
     return "\n\n".join(parts)
 

@@ -47,9 +47,8 @@ def pairs(folder) -> None:
     if len(X) < 4 or Y.empty:
         print("too few tasks are finished")
         return
-    first = [c for c in ("main_gain", "main") if c in X]
-    order = [*first, *(c for c in X if c not in first)]
-    outcomes = ["average", *(c for c in Y if c != "average")] if "average" in Y else list(Y)
+    order = sorted(X, key=lambda c: {"main_gain": 0, "main": 1}.get(c, 2))
+    outcomes = sorted(Y, key=lambda c: c != "average")
     controls(
         partial(_pair, X, Y, skip),
         predictor=[(names.predictor(c), c) for c in order],

@@ -12,6 +12,7 @@ Examples
 import pandas as pd
 import seaborn as sns
 
+from midway.correlation import tables
 from midway.correlation.words import SYMBOLS, holds
 from midway.report import drawing
 from midway.report.drawing import COLOURS, GAIN, GRID, INK, LOSS, MARKERS, MUTED, save, show, styled
@@ -111,12 +112,12 @@ def _axes(ax, row, what: str) -> None:
 
 
 @styled
-def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
+def forest(table: pd.DataFrame, outcome: str = "", unit: str = "tasks", what: str = "gain"):
     """Correlation of every predictor with one outcome: interval, leave-one-out range, p.
 
     table: of :func:`correlate.correlate`. Filled: holds after max-T over the family.
     """
-    alpha = table.attrs.get("alpha", 0.05)
+    alpha, outcome = table.attrs.get("alpha", 0.05), outcome or tables.overall(table["outcome"])
     part = table[table["outcome"] == outcome].dropna(subset=["rho"]).sort_values("rho")
     if part.empty:
         return drawing.empty("no correlation can be computed yet")
@@ -134,7 +135,7 @@ def forest(table: pd.DataFrame, outcome: str = "average", unit: str = "tasks"):
     labels = [names.predictor(p) for p in part["predictor"]]
     ax.set(yticks=range(len(part)), yticklabels=labels, xlim=(-1.05, 1.05))
     method = table.attrs.get("method", "spearman").title()
-    ax.set_xlabel(f"{method} correlation with the {names.effect('gain', outcome)}")
+    ax.set_xlabel(f"{method} correlation with the {names.effect(what, outcome)}")
     cells = int(table["p"].notna().sum())
     text = f"unit: {unit}; line: {1 - alpha:.0%} interval, thick: leave one out; filled: max-T "
     return drawing.footnote(fig, f"{text}over {cells} pairs < {alpha:g}")

@@ -3,9 +3,14 @@
 Outputs are data: HTML is reduced to tables and text (bleach), everything else is escaped.
 """
 
+import contextlib
 import functools
 import re
 from pathlib import Path
+
+import bleach
+import nbformat
+from nbconvert import HTMLExporter
 
 from midway.study.files import digest, root, sha256, write_atomic
 
@@ -17,39 +22,26 @@ TAGS = (
 DOCUMENTS = ("metrics", "glossary")
 
 
-def write(folder: Path, into: Path, step: dict) -> Path:
-    """Write the page of one step.
+def documents() -> dict[str, Path]:
+    """Documents that become pages, where they are: definitions and glossary."""
+    found = {name: root() / "docs" / f"{name}.md" for name in DOCUMENTS}
+    return {name: path for name, path in found.items() if path.exists()}
 
-    folder: the study's; into: the report's; step: as :func:`midway.report.collect.steps` gives it.
-    A notebook that cannot be read becomes a page that says so.
+
+def write(into: Path, step: dict, source: Path) -> Path:
+    """Write the page of an executed notebook, or of a document, unless it has not changed.
+
+    into: the report's folder; step: as :func:`midway.report.collect.steps` gives it (of a document
+    only path and state). A notebook that cannot be read becomes a page that says so.
     """
-    notebook = folder / step["path"] / "notebook.ipynb"
     path = into / "pages" / f"{step['path']}.html"
-    return _kept(path, notebook, step, read)
-
-
-def documents() -> list[str]:
-    """Names of the documents that become pages: definitions and glossary, where they are."""
-    return [n for n in DOCUMENTS if (root() / "docs" / f"{n}.md").exists()]
-
-
-def write_document(into: Path, name: str) -> Path:
-    """Write a document of the documentation as a page; every term has an anchor."""
-    source = root() / "docs" / f"{name}.md"
-    step = dict.fromkeys(("notebook", "record")) | {"path": name, "state": "document"}
-    return _kept(into / "pages" / f"{name}.html", source, step, _document)
-
-
-def _kept(path: Path, source: Path, step: dict, reader) -> Path:
-    """Write a page unless it is there and made from this source in this state."""
-    stamp = digest([sha256(source), _version(), {k: step[k] for k in ("state", "record")}])
-    try:
-        with open(path, encoding="utf-8") as f:
-            if stamp in f.read(400):
-                return path
-    except OSError:
-        pass
-    return write_atomic(path, render(reader(source), step, stamp))
+    about = {k: step.get(k) for k in ("path", "state", "notebook", "record")}
+    stamp = digest([sha256(source), _version(), about])
+    with contextlib.suppress(OSError), open(path, encoding="utf-8") as f:
+        if stamp in f.read(400):
+            return path
+    nb = _document(source) if source.suffix == ".md" else read(source)
+    return write_atomic(path, render(nb, about | {"stamp": stamp}))
 
 
 def _document(source: Path):
@@ -67,15 +59,11 @@ def _anchors(cell: re.Match) -> str:
 
 
 def _page_of(markdown: str):
-    import nbformat
-
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)])
 
 
 def read(notebook: Path):
     """A notebook; one that cannot be read becomes one that says so."""
-    import nbformat
-
     try:
         return nbformat.read(notebook, as_version=4)
     except Exception as error:  # torn by a power cut, or not a notebook: the report goes on
@@ -89,38 +77,29 @@ def _version() -> str:
     return digest([(HERE / name).read_text("utf-8") for name in parts])
 
 
-def render(nb, step: dict, stamp: str = "") -> str:
+def render(nb, about: dict) -> str:
     """A notebook's page."""
-    section = step["path"]
+    section = about["path"]
     for cell in nb.cells:
         if cell.cell_type == "markdown" and (heading := re.search(r"(?m)^#+ +(.+)$", cell.source)):
             section = heading[1]
         cell.metadata["section"] = section
-    facts = {
-        "stamp": stamp, "path": step["path"], "state": step["state"],
-        "css": (HERE / "style.css").read_text(encoding="utf-8"),
-        "up": "../" * (step["path"].count("/") + 1),
-        "notebook": step["notebook"], "record": step["record"],
-    }  # fmt: skip
+    facts = about | {"css": (HERE / "style.css").read_text(encoding="utf-8")}
+    facts["up"] = "../" * (about["path"].count("/") + 1)
     html, _ = _exporter().from_notebook_node(nb, resources={"midway": facts})
     return html
 
 
 @functools.cache
 def _exporter():
-    from nbconvert import HTMLExporter
-
-    made = HTMLExporter(
-        template_name="base", template_file=str(HERE / "page.html.j2"), exclude_anchor_links=True
-    )
-    made.register_filter("clean", clean)
-    return made
+    return HTMLExporter(
+        template_name="base", template_file=str(HERE / "page.html.j2"), exclude_anchor_links=True,
+        filters={"clean": clean},
+    )  # fmt: skip
 
 
 def clean(html: str) -> str:
     """HTML reduced to tables and text; every table in a box of its own, directions by content."""
-    import bleach
-
     html = re.sub(r"(?s)<style[^>]*>.*?</style>", "", str(html))
     html = bleach.clean(html, tags=TAGS, attributes=_allowed, protocols=["http", "https", "data"])
     html = re.sub(r"<(td|th|p|li)(?=[ >])", r'<\1 dir="auto"', html)

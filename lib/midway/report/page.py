@@ -24,7 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import midway
-from midway.correlation import tables
+from midway.correlation import tables, taskweb
 from midway.report import answer, collect, drawing, notebooks, pictures
 from midway.run.progress import span
 from midway.run.record import now
@@ -50,8 +50,13 @@ PUBLISHED = {
     "probes": "Mean correlation of every probe, by unit",
     "probing_tasks": "All probe-target cells with the task as the unit",
 }
+WORDED = {
+    "predictor": names.predictor, "rule": names.predictor, "outcome": names.outcome,
+    "target": names.outcome, "variant": names.variant, "encoder": str,
+}  # fmt: skip
+TASKWEB = taskweb.ENCODERS | {"own": "own score", "share": "own score, a guess = 0"}
+TASKWEB |= {"given": "gain of other tasks"}
 MADE = ("index.html", "pages", "figures")  # what a report consists of, in its folder
-DECISIVE = ("definition of scores", "encoder (sha256)", "bf16")
 
 
 def build(study, folder, facts: dict | None = None, into=None) -> Path:
@@ -70,9 +75,9 @@ def build(study, folder, facts: dict | None = None, into=None) -> Path:
     path = write_atomic(into / "index.html", render(facts))
     for step in facts["steps"]:
         if step["page"]:
-            notebooks.write(folder, into, step)
-    for name in facts["documents"]:
-        notebooks.write_document(into, name)
+            notebooks.write(into, step, folder / step["path"] / "notebook.ipynb")
+    for name, source in facts["documents"].items():
+        notebooks.write(into, {"path": name, "state": "document"}, source)
     return path
 
 
@@ -98,16 +103,11 @@ def content(study, folder, into=None) -> dict:
     X, Y = pictures.units(study, predictors, outcomes, weak)
     skipped = {x for t in (outcomes, predictors, scores) for x in t.attrs.get("skipped", [])}
     complete = states["done"] == len(steps)
-    old = sum(s["old"] for s in steps)
-    warnings = [f"Unreadable and left out: {len(skipped)} (see Provenance)."] if skipped else []
-    if old:
-        warnings.append(f"{old} of them are from another version of Midway, or some of their files "
-                        "are missing (midway status says which).")  # fmt: skip
     return {
         "documents": notebooks.documents(), "stale": stale,
         "study": study, "version": midway.__version__, "written": now()[:16].replace("T", " "),
         "steps": steps, "states": states, "done": states["done"], "complete": complete,
-        "warnings": warnings,
+        "old": sum(s["old"] for s in steps),
         "bad": states["failed"] + states["died"],  # what was interrupted goes on by itself
         **answer.first_screen(study, cells, outcomes, made, three if csv else {}, four["results"],
                               complete),
@@ -124,10 +124,6 @@ def content(study, folder, into=None) -> dict:
         "four": four if four["record"] else None,
         "evidence": four["results"].get("words", [])[:2],
         "total": total(steps), "origins": origins, "skipped": sorted(skipped),
-        "mixed": [
-            f"{name} differs between steps, so their numbers may not be comparable."
-            for name, values in origins if len(values) > 1 and name in DECISIVE
-        ],
         "settings": yamlfile.dump(study.fold()),
     }  # fmt: skip
 
@@ -178,7 +174,7 @@ def correlation_tables(cells: pd.DataFrame) -> dict:
     rows = _records(cells.assign(note=cells["note"].fillna("")))
     known = [r for r in rows if not pd.isna(r["rho"])]
     outcomes = list(dict.fromkeys(r["outcome"] for r in known))
-    first = "average" if "average" in outcomes else (outcomes or [""])[0]
+    first = tables.overall(outcomes)
     largest = max((r["n"] for r in known), default=2)
     for r in known:  # three tasks that agree are weaker evidence than ten: as in max-T
         r["shade"] = abs(r["rho"]) * ((r["n"] - 1) / max(largest - 1, 1)) ** 0.5
@@ -214,11 +210,9 @@ def explore(X, Y, cells: pd.DataFrame, what: str) -> dict:
     columns = ["predictor", "outcome", "n", "rho", "low", "high", "p", "p_maxt"]
     rows = pairs[columns].astype(object).where(pairs[columns].notna(), None)
 
-    def values(table):
-        return {c: {u: round(float(v), 4) for u, v in t.dropna().items()} for c, t in table.items()}
-
+    values = [{c: t.dropna().round(4).to_dict() for c, t in table.items()} for table in (X, Y)]
     return {
-        "x": values(X), "y": values(Y), "pairs": rows.to_numpy().tolist(),
+        "x": values[0], "y": values[1], "pairs": rows.to_numpy().tolist(),
         "names": {c: names.with_unit(c) for c in X} | {c: names.outcome(c) for c in Y}
         | {u: names.variant(u) for u in X.index},
         "axes": {c: f"{names.effect(what, c)} (points)" for c in Y},
@@ -226,7 +220,11 @@ def explore(X, Y, cells: pd.DataFrame, what: str) -> dict:
 
 
 def published(name: str, path: str, table: pd.DataFrame) -> dict:
-    """One table of 03 or 04 as text."""
+    """One table of 03 or 04 as text, its names in words."""
+    table = table[[c for c in table if c not in names.TITLES["hidden"]]]
+    for column in [c for c in table if c in WORDED]:
+        worded = [TASKWEB.get(v) or WORDED[column](v) for v in table[column]]
+        table = table.assign(**{column: worded})
     rows = table.head(ROWS).itertuples(index=False, name=None)
     rows = [[(_shown(v), isinstance(v, (int, float))) for v in row] for row in rows]
     return {
@@ -245,7 +243,7 @@ def chosen(path: str, table: pd.DataFrame) -> dict | None:
     """What choosing by each metric costs on average."""
     if not {"target", "predictor", "regret_1", "n"} <= set(table.columns):
         return None
-    rows = table[table["target"] == "average"]
+    rows = table[table["target"] == tables.overall(table["target"])]
     # what only some tasks have is no choice among all: last
     rows = rows.sort_values(["n", "regret_1"], ascending=[False, True])
     return {"url": collect.url(path), "rows": _records(rows)}

@@ -53,10 +53,11 @@ def all_of(study, folder: Path, base: str, made: dict, cells, predictors, X, Y, 
 
     base: relative path from the page to the study's folder; weak: see :func:`units`.
     """
-    found = [real(made), miniature(cells, X, Y), forest(cells), curves(predictors)]
+    what = study.correlation.outcome
+    found = [real(made), miniature(cells, X, Y, what), forest(cells, what), curves(predictors)]
     if "correlation" in made:
         found += [taken(folder, base, name) for name in TAKEN]
-        found.append(doses(folder, made, weak, study.correlation.outcome))
+        found.append(doses(folder, made, weak, what))
     return {p.name: p for p in found if p is not None}
 
 
@@ -98,7 +99,7 @@ def real(made: dict) -> Picture | None:
 
 def own_score(cells) -> pd.Series | None:
     """The correlation of the own score (its rise, if known) with the average gain."""
-    rows = cells[(cells["outcome"] == "average") & cells["rho"].notna()]
+    rows = cells[(cells["outcome"] == tables.overall(cells["outcome"])) & cells["rho"].notna()]
     for name in ("main_gain", "main"):
         for _, row in rows[rows["predictor"] == name].iterrows():
             row.attrs["method"] = cells.attrs.get("method", "spearman")
@@ -106,39 +107,44 @@ def own_score(cells) -> pd.Series | None:
     return None
 
 
-def miniature(cells, X, Y) -> Picture | None:
-    """This study: the own score against the average gain."""
+def miniature(cells, X, Y, what: str = "gain") -> Picture | None:
+    """This study: the own score against the average gain; what: gain or score."""
     row = own_score(cells)
-    if row is None or row["predictor"] not in X or "average" not in Y:
+    if row is None or row["predictor"] not in X or row["outcome"] not in Y:
         return None
-    name = row["predictor"]
-    points = X[[name]].join(Y["average"]).dropna().set_axis(["x", "y"], axis=1)
-    fig = figures.scatter(points, row, unit="intermediate tasks", size=SIZE)
+    name, effect = row["predictor"], names.effect(what, row["outcome"])
+    points = X[[name]].join(Y[row["outcome"]]).dropna().set_axis(["x", "y"], axis=1)
+    fig = figures.scatter(points, row, unit="intermediate tasks", what=what, size=SIZE)
     values = ", ".join(f"{v} {p.x:.3g} and {p.y:+.1f}" for v, p in points.iterrows())
     targets = [c for c in Y if c in tasks.TARGETS]
     of = f"the mean over {len(targets)} targets"
     if len(targets) == 1:
         of = f"that on {names.outcome(targets[0])}"
+    why = "The rise is shown, as scores of different tasks have different scales. "
+    why = why if name == "main_gain" else ""
     return new(
         "miniature", fig,
-        f"This study: a dot for each intermediate task, mean over seeds; the gain is {of}. "
+        f"This study: a dot for each intermediate task, mean over seeds; the {what} is {of}. {why}"
         "Violet: sentence pairs; green: questions and choices; pink: tagging.",
-        f"Scatter of {names.predictor(name)} against the average gain of {len(points)} tasks: "
+        f"Scatter of {names.predictor(name)} against the {effect} of {len(points)} tasks: "
         f"{values}.", points,
     )  # fmt: skip
 
 
-def forest(cells) -> Picture | None:
+def forest(cells, what: str = "gain") -> Picture | None:
     """Correlations of every predictor with the average gain."""
-    part = cells[(cells["outcome"] == "average") & cells["rho"].notna()]
+    outcome = tables.overall(cells["outcome"])
+    effect = names.effect(what, outcome)
+    part = cells[(cells["outcome"] == outcome) & cells["rho"].notna()]
     if part.empty:
         return None
     values = ", ".join(f"{names.predictor(r.predictor)} {r.rho:+.2f}" for r in part.itertuples())
     return new(
-        "forest", figures.forest(cells),
-        "The correlation of every predictor with the average gain; point at a line to see its "
+        "forest", figures.forest(cells, what=what),
+        f"The correlation of every predictor with the {effect}; point at a line to see its "
         "numbers.",
-        f"Correlations with the average gain: {values}.", part.set_index("predictor"),
+        f"Correlations with the {effect}: {values}.",
+        part.set_index("predictor"),
     )  # fmt: skip
 
 
@@ -147,18 +153,19 @@ def doses(folder: Path, made: dict, weak, value: str) -> Picture | None:
     if "within" not in made:
         return None
     table = made["within"][1].dropna(subset="p")
-    rows = table[(table["predictor"] == "main") & (table["outcome"] == "average")]
+    outcome = tables.overall(table["outcome"])
+    rows = table[(table["predictor"] == "main") & (table["outcome"] == outcome)]
     if rows.empty:
         return None
     kept = reliability.without(tables.outcomes(folder, doses=True), weak)
-    points = arrays.doses(tables.predictors(folder, doses=True), kept, "main", "average", value)
+    points = arrays.doses(tables.predictors(folder, doses=True), kept, "main", outcome, value)
     ends = points[points["dose"] == 1]
     values = ", ".join(f"{p.variant} {p.x:.3g} and {p.y:+.1f}" for p in ends.itertuples())
     return new(
         "within", figures.doses(points, rows.iloc[0], value),
-        "Own score and average gain while a task is trained: one line for each task, through the "
-        "points where both were measured.",
-        f"Own score and average gain at the end of training: {values}.", points,
+        f"Own score and {names.effect(value, outcome)} while a task is trained: one line for each "
+        "task, through the points where both were measured.",
+        f"Own score and {names.effect(value, outcome)} at the end of training: {values}.", points,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ class Name(NamedTuple):
 
 _TABLE = yamlfile.parse(Path(__file__).with_name("names.yaml").read_text(encoding="utf-8"))
 PREDICTORS = {key: Name(**fields) for key, fields in _TABLE.items()}
+TITLES = yamlfile.parse(Path(__file__).with_name("titles.yaml").read_text(encoding="utf-8"))
 GROUPS = {
     "pair": "sentence pairs", "structured": "tagging", "qa": "question answering",
     "retrieval": "retrieval",
@@ -37,7 +38,7 @@ def _known(name: str) -> Name:
 def predictor(name: str) -> str:
     """A predictor in words: "logme:xnli" is "LogME on XNLI"; unknown names stay as they are."""
     short, _, target = str(name).partition(":")
-    title = _known(name).title or short
+    title = _known(name).title or TITLES["published"].get(short, short)
     return effect(title, target) if target else title
 
 
@@ -45,7 +46,12 @@ def outcome(name: str) -> str:
     """A target or group of targets in words; "average", languages and others as they are."""
     if name in tasks.TARGETS:
         return tasks.get(name).title.partition(" (")[0]
-    return GROUPS.get(name, str(name))
+    return GROUPS.get(name) or TITLES["published"].get(name, str(name))
+
+
+def title(name: str, of: str) -> str:
+    """A name of titles.yaml in words, e.g. of "columns": "p_maxt" is "family-wise p"."""
+    return TITLES[of].get(name, name.replace("_", " "))
 
 
 def effect(what: str, name: str) -> str:

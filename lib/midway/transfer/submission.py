@@ -1,8 +1,14 @@
-"""A submission scored as XTREME's evaluate.py scores it (google-research/xtreme).
+"""A submission in XTREME's layout, scored as XTREME's evaluate.py does (google-research/xtreme).
 
-Its files: :mod:`midway.transfer.submission_files`. XTREME's averages are over XTREME's languages; a
-submission that cannot be right (no known id or label) is refused; one whose predictions are all the
-same is scored with a note.
+XTREME's averages are over XTREME's languages; a submission that cannot be right (no known id or
+label) is refused; one whose predictions are all the same is scored with a note. A submission is a
+folder with `<task>/test-<lang>.tsv` (QA: `.json`); the folder of labels looks the same:
+
+xnli, pawsx      one label a line ("entailment"; "0" or "1")
+udpos, panx      one tag a line, a blank line between sentences
+xquad mlqa tydiqa  predictions {question id: answer text}; labels in SQuAD's schema
+bucc2018         "source id<TAB>target id" a line, any order, each pair once
+tatoeba          one number a line: for each English sentence the foreign line (from 0)
 """
 
 import json
@@ -12,13 +18,29 @@ from midway import kinds
 from midway.evaluation import metrics
 from midway.study import tasks
 from midway.study.errors import InputError
-from midway.transfer.submission_files import path_of
+from midway.study.files import write_atomic
 
 #: XTREME's groups are called classification, tagging, qa and retrieval there.
 GROUPS = {
     group: [name for name, card in tasks.TARGETS.items() if card.group == group]
     for group in tasks.GROUPS
 }
+
+
+def path_of(folder: str | Path, task: str, lang: str) -> Path:
+    """Where a submission keeps one task and language."""
+    suffix = kinds.get(tasks.get(task).kind).suffix
+    return Path(folder) / task / f"test-{lang}.{suffix}"
+
+
+def write_predictions(folder: str | Path, task: str, lang: str, predictions) -> Path:
+    """Write one prediction file and return its path.
+
+    predictions by kind: pair: label names; tags: lists of tags; span: {id: text};
+    mining: (source id, target id) pairs; parallel: for each English sentence a foreign row.
+    """
+    content = kinds.get(tasks.get(task).kind).write(predictions)
+    return write_atomic(path_of(folder, task, lang), content)
 
 
 def _mean(values: list[float]) -> float:
@@ -28,6 +50,8 @@ def _mean(values: list[float]) -> float:
 def _text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("missing, but the other folder has this file; add it") from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -38,23 +62,14 @@ def _text(path: Path) -> str:
     return text
 
 
-def _languages(folder: Path, task: str) -> set[str]:
-    pattern = path_of(folder, task, "*")
-    return {path.stem.removeprefix("test-") for path in pattern.parent.glob(pattern.name)}
-
-
 def _score_task(predictions: Path, labels: Path, card: tasks.Card) -> dict:
-    ours, theirs = _languages(predictions, card.name), _languages(labels, card.name)
-    languages = sorted(ours | theirs)
+    pattern = str(path_of("", card.name, "*"))
+    files = [path for folder in (predictions, labels) for path in folder.glob(pattern)]
+    languages = sorted({path.stem.removeprefix("test-") for path in files})
     if not languages:
         raise InputError(
             f"{predictions / card.name}: has no {path_of('', card.name, '<lang>').name}"
         )
-    for lang in languages:
-        for folder, there in ((predictions, ours), (labels, theirs)):
-            if lang not in there:
-                missing = path_of(folder, card.name, lang)
-                raise InputError(f"{missing}: missing, but the other folder has {lang}; add it")
     kind, found, notes = kinds.get(card.kind), {}, []
     for lang in languages:
         path = path_of(labels, card.name, lang)

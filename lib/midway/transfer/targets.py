@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from midway import kinds
 from midway.data import sources
@@ -23,7 +24,7 @@ from midway.study.errors import MissingData, Unreachable
 from midway.study.files import digest, plain, write_atomic
 from midway.study.params import Study
 from midway.study.variants import LONGER, split_dose
-from midway.transfer import controls, submission_files
+from midway.transfer import controls, submission
 
 SWEEP_BYTES = 2**32  # half a million sentences in every layer of a large encoder would be 50 GB
 
@@ -158,9 +159,8 @@ class Run:
 
     def _ready(self, card, model: Model, rows) -> Development:
         """Rows of a target, tokenised for its model."""
-        plan, pieces = self.study.training("transfer", card.name), self.encoded.tokenizer
-        rest = (model, pieces, plan, self.machine, self.cache, card.train_key)
-        return Development(card.name, rows, card.labels, *rest)
+        plan = self.study.training("transfer", card.name)
+        return Development(self, card, rows, card.labels, plan, model, card.train_key)
 
     def _training_rows(self, card):
         size = self.study.training("transfer", card.name).train_size
@@ -179,14 +179,14 @@ class Run:
             facts["logme"] = logme(model, inputs, self.layer, self.machine)
         steps = plan.length(inputs.features.examples)
         steps += (self.study.intermediate.steps or 0) if self.variant == LONGER else 0
-        save = self._states(card.train_key + (".blind" if blind else ""))
+        place = self._states(card.train_key + (".blind" if blind else ""))
         best = snapshots.Best(model)
         at = self._selection(card, model, plan, steps, best, blind) if plan.selections else {}
         made = [training.Source(card.train_key, card.kind, inputs)]
         seed = training.stable_seed("transfer", card.train_key, self.seed)
-        kept: dict = {"save": save, "save_every": self.study.compute.save_every, "best": best}
-        kept["key"] = self.step.score_key(card.name)
-        run = training.fit(model, made, plan, steps, seed, self.machine, at, **kept)
+        every, key = self.study.compute.save_every, self.step.score_key(card.name)
+        states = snapshots.States(place, every, key, best)
+        run = training.fit(model, made, plan, steps, seed, self.machine, at, states=states)
         if plan.selections:
             facts["selected_step"] = best.restore()
         self.tokens += run.tokens
@@ -243,7 +243,7 @@ class Run:
             metrics=metrics,
             main=card.metric,
             controls=(rivals(rows, lang) if rivals else {}) | (beside or {}),
-            predictions=submission_files.write_predictions(*place, predictions),
+            predictions=submission.write_predictions(*place, predictions),
             extra=extra,
         )
 
@@ -258,18 +258,16 @@ class Run:
     def vectors(self, lines) -> dict[int, np.ndarray]:
         """Sentence vectors by the untuned variant, each text encoded once: {layer: (n, size)}."""
         snapshots.restore(self.bare.encoder, self.start)
-        unique = list(dict.fromkeys(lines))
+        order, unique = pd.factorize(np.asarray(lines, object))
         # XTREME and jiant cut retrieval texts at 512 pieces.
         longest = min(512, self.encoded.max_length)
-        features = texts(unique, self.encoded.tokenizer, longest)
+        features = texts(list(unique), self.encoded.tokenizer, longest)
         inputs = Inputs(features, self.bare, self.machine, self.cache)
         self.tokens += int(inputs.features.lengths.sum())
         every = range(1, self.encoded.layers + 1)
         fits = 4 * len(every) * len(unique) * self.encoded.hidden_size <= SWEEP_BYTES
         layers = list(every) if self.study.transfer.layer_sweep and fits else [self.layer]
         found = predict.vectors(self.bare, inputs, self.machine, layers)
-        place = {text: i for i, text in enumerate(unique)}
-        order = [place[text] for text in lines]
         return {layer: v[order] for layer, v in found.items()}
 
     def about_vectors(self, **more) -> dict:
