@@ -186,7 +186,8 @@ def trajectories(points: pd.DataFrame):
     for ax, name in zip(axes, shown, strict=False):
         part = points[points["predictor"] == name].dropna(subset=["value"])
         sns.lineplot(
-            part, x="fraction", y="value", hue="variant", style="variant", ax=ax, dashes=False,
+            part, x="fraction", y="value", hue="variant", style="variant", ax=ax,
+            dashes={v: (1, 1) if "+" in v else "" for v in looks},
             palette={v: k["color"] for v, k in looks.items()}, lw=1.2, mec="none", ms=5,
             markers={v: k["marker"] for v, k in looks.items()}, errorbar=("pi", 100),
         )  # fmt: skip
@@ -195,7 +196,7 @@ def trajectories(points: pd.DataFrame):
             ax.get_legend().remove()
         ax.set(title=names.predictor(name), ylabel=names.unit(name), xlabel="share of training")
     if len(looks) > 1:
-        fig.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5))
+        fig.legend(handles, map(names.variant, labels), loc="center left", bbox_to_anchor=(1, 0.5))
     n, seeds = points["variant"].nunique(), points["seed"].nunique()
     band = f"; band: range over {seeds} seeds" if seeds > 1 else ""
     return drawing.footnote(fig, f"unit: variant (n = {n}){band}; no test")
