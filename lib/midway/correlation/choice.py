@@ -18,15 +18,13 @@ import pandas as pd
 from midway.correlation import tables
 from midway.study.names import PREDICTORS
 
-#: predictors of which less is better; of all others more is
-LESS_IS_BETTER = tuple(name for name, about in PREDICTORS.items() if about.smaller)
 FIXED = "mnli"  # what one would take without looking, see STILTs
 NO_TASK = "no intermediate task"
 
 
 def sign(predictor: str) -> int:
     """+1, or -1 where a lower value should mean a better choice."""
-    return -1 if predictor in LESS_IS_BETTER else 1
+    return -1 if predictor in PREDICTORS and PREDICTORS[predictor].smaller else 1
 
 
 def regret(merit: np.ndarray, gain: np.ndarray, k: int = 1) -> float:

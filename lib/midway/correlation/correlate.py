@@ -190,17 +190,14 @@ def compare(
     boot = rs.bootstrap(xs, ys, method, resamples, rng, crossed, family) * sign
     rho = np.column_stack([rho, rho.mean(1)])
     boot = np.concatenate([boot, boot.mean(2, keepdims=True)], axis=2)
-    table = []
-    for j, name in enumerate([*Y.columns, "mean of outcomes"]):
-        d = boot[:, 0, j] - boot[:, 1, j]
-        d = d[~np.isnan(d)]
-        row = [name, len(rows), *rho[:, j], rho[0, j] - rho[1, j], np.nan, np.nan, np.nan]
-        if len(d) and not np.isnan(row[4]):
-            tail = min((d <= rs.TIE).sum(), (d >= -rs.TIE).sum())
-            p = min(1.0, 2 * (tail + 1) / (len(d) + 1))
-            row[5:] = *np.quantile(d, [alpha / 2, 1 - alpha / 2]), p
-        table.append(row)
-    return pd.DataFrame(table, columns="outcome n rho_a rho_b difference low high p".split())
+    difference, d = rho[0] - rho[1], boot[:, 0] - boot[:, 1]
+    tail = np.minimum((d <= rs.TIE).sum(0), (d >= -rs.TIE).sum(0))
+    p = np.minimum(1, 2 * (tail + 1) / ((~np.isnan(d)).sum(0) + 1))
+    drawn = np.where(np.isnan(difference), np.nan, [*iv.percentiles(d, alpha), p])
+    table = pd.DataFrame({"outcome": [*Y.columns, "mean of outcomes"], "n": len(rows)})
+    table[["rho_a", "rho_b", "difference"]] = np.column_stack([*rho, difference])
+    table[["low", "high", "p"]] = drawn.T
+    return table
 
 
 def _why(x, y, reach, alpha):

@@ -110,7 +110,7 @@ def many(n, method):
 def closed(x, y, method, alpha):
     """rho, p (never 0), interval, leave-one-out range (P, O) and note of one block's values."""
     if method == "kendall":
-        rho, p = np.moveaxis([[kendalltau(a, b) for b in y.T] for a in x.T], -1, 0)
+        rho, p = np.array([[kendalltau(a, b) for b in y.T] for a in x.T]).transpose(2, 0, 1)
         error = fisher_error(rho, len(x), method)
         found = {"rho": rho, "p": p, "error": error, "note": NOTE_KENDALL}
     else:

@@ -41,7 +41,7 @@ def influences(folder, targets=()) -> dict[str, pd.DataFrame]:
         part = known[(known["target"] == target) & (known["metric"] == card.metric)]
         part = part[part["lang"] != "en"]
         languages = part["lang"].nunique()
-        columns: dict[tuple, pd.Series] = {}
+        columns: dict[tuple, list] = {}
         for lang, runs in part.groupby("lang"):
             try:
                 rows = sources.load(target, "test", lang, data, data.test_size)
@@ -52,11 +52,9 @@ def influences(folder, targets=()) -> dict[str, pd.DataFrame]:
             for run in runs.itertuples():
                 one = _influence(card, lang, gold, folder / run.record)
                 if one is not None:
-                    key = run.variant, run.seed
-                    before = [columns[key]] if key in columns else []
-                    columns[key] = pd.concat([*before, one / languages])
+                    columns.setdefault((run.variant, run.seed), []).append(one / languages)
         if columns:
-            merged = {k: v.groupby(level=0).sum() for k, v in columns.items()}
+            merged = {k: pd.concat(v).groupby(level=0).sum() for k, v in columns.items()}
             out[target] = pd.DataFrame(merged).fillna(0.0)
     return out
 

@@ -56,8 +56,7 @@ def recommend(study_dir, target: str = "average", *, predictor: str = "main", dr
     mean, runs = gains.mean(), gains.count()
     noise = _noise(study_dir, part, target, mean, runs)
     true = posterior(mean.to_numpy(), noise, draws, rng)
-    root = np.linalg.cholesky(_covariances(noise, len(mean), draws, rng, again=True))
-    again = true + np.einsum("dij,dj->di", root, rng.standard_normal(true.shape))
+    again = true + _errors(noise, len(mean), draws, rng)
     true, again = (pd.DataFrame(d, columns=list(mean.index)) for d in (true, again))
     source = dict.fromkeys(mean.index, "measured")
     for variant, guess in _untransferred(study_dir, table, mean, predictor).items():
@@ -149,6 +148,11 @@ def _shared(own, seen, free, part, rng):
     p = np.exp(fit - fit.max(1, keepdims=True)).cumsum(1)
     at = (rng.random((len(own), 1)) * p[:, -1:] > p).sum(1)
     return own * np.exp(ratio[at])
+
+
+def _errors(noise, n, draws, rng):
+    root = np.linalg.cholesky(_covariances(noise, n, draws, rng, again=True))
+    return np.einsum("dij,dj->di", root, rng.standard_normal((draws, n)))
 
 
 def _noise(study_dir, part, target, mean, runs) -> dict:
