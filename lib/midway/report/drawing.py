@@ -126,6 +126,7 @@ def label_points(ax, points, size: float = 7.5) -> None:
     ax.figure.draw_without_rendering()  # from here on it is known where things are
     x, y = [*points["x"]], [*points["y"]]
     textalloc.allocate(
-        ax, x, y, [*points["title"]], x_scatter=x, y_scatter=y, textsize=size, linecolor=MUTED,
-        linewidth=0.6, margin=0.015, min_distance=0.02, max_distance=0.3, nbr_candidates=400,
+        ax, x, y, [*points["title"]], x_scatter=x, y_scatter=y, textsize=size, textcolor=INK,
+        linecolor=MUTED, linewidth=0.6, margin=0.015, min_distance=0.02, max_distance=0.3,
+        nbr_candidates=400,
     )  # fmt: skip
