@@ -136,8 +136,8 @@ def test_help_shows_how(verb, capsys):
 
 
 MISSPELT = {
-    ("xyzzy",): "unknown verb 'xyzzy'; known: run, plan",
-    ("statsu",): "did you mean 'status'?",
+    ("xyzzy",): "No such command 'xyzzy'",
+    ("statsu",): "Did you mean 'status'?",
     ("run",): "Missing argument 'PARAMS'",
     ("run", "p.yaml", "--corse", "2"): "'--cores'",
     ("correlate",): "Missing argument 'TABLE'",

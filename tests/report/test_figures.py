@@ -132,6 +132,7 @@ def test_names_of_crowded_points_do_not_cover_each_other(table):
     boxes = [matplotlib.text.Text.get_window_extent(t) for t in labels]
     assert len(boxes) == len(VARIANTS)
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert {t.get_color() for t in labels} == {drawing.INK}  # which a dark page makes light
 
 
 @pytest.mark.parametrize(("method", "sign"), words.SYMBOLS.items())

@@ -16,7 +16,7 @@ import pytest
 import browser
 import synthetic
 from midway.correlation import arrays, correlate, export, tables
-from midway.report import collect, notebooks
+from midway.report import answer, collect, notebooks
 from midway.report import page as report
 from midway.run import hashes, plan
 from midway.run.record import BY_HAND, RUNNER, ScoreRecord, StepRecord
@@ -394,6 +394,16 @@ def test_names_break_at_their_joints_only():
 def test_sentences_are_set_as_such():
     line = report.typeset("rho = -0.10 (-0.8 to +0.7), p-value of 3-4 seeds, mnli-x")
     assert line == "rho\u00a0=\u00a0−0.10 (−0.8 to +0.7), p-value of 3-4 seeds, mnli-x"
+
+
+def test_two_tasks_have_no_answer_and_no_power():
+    """A finished study of two tasks was told to wait, and given the power of nine tasks."""
+    nothing = pd.DataFrame(columns=correlate.COLUMNS)
+    assert answer.here(nothing, 2, True).startswith("No answer: 2 intermediate tasks are too few.")
+    assert answer.here(nothing, 2, False).startswith("No answer yet: ")
+    design = {"design": [{"design": "as it is", "power_between": 0.15}]}
+    assert "15 of 100" in answer._power(design | {"n": 9})[0]
+    assert answer._power(design | {"n": 2}) == []
 
 
 def test_copied_tables_have_titles():

@@ -10,7 +10,8 @@ import sys
 
 import click
 
-from midway.cli import analysis, study  # noqa: F401  (their verbs)
+import midway.cli.study  # noqa: F401  (its verbs stand first)
+from midway.cli import analysis  # noqa: F401
 from midway.cli.group import argument, changes, verb, verbs  # noqa: F401
 from midway.study.errors import InputError, Unreachable, Visible, one_line
 

@@ -14,51 +14,6 @@ from midway.study.files import root
 LISTS = ("tasks", "encoders", "params")
 
 
-@verb("score predictions labels")
-@argument("predictions", type=FILE)
-@argument("labels", type=FILE)
-@as_json
-def score(predictions, labels, as_json):
-    """Score predictions in XTREME's submission layout (<task>/test-<lang>.tsv or .json)."""
-    from midway.transfer import submission
-
-    print(submission.main_score(predictions, labels, as_json))
-
-
-@verb(
-    'correlate results.csv --unit task --predictors "dev_*" --outcomes "gain_*" --out tables',
-    "correlate lib/midway/correlation/published_data/pruksachatkun2020_runs.csv \\\n"
-    '    --unit int_task --run run --predictors "edges-*_PRB" --outcomes "*_TRG"',
-    "correlate lm_eval_output --unit model \\\n"
-    '    --predictors "arc_easy/acc,none" --outcomes "piqa/*"',
-)
-@argument("table", type=FILE)
-@option("--unit", required=True, help="Column of the units, e.g. tasks (several columns: a,b).")
-@option("--run", help="Column of the runs of a unit, e.g. seeds.")
-@option("--predictors", required=True, multiple=True, help="Names or patterns like '*_PRB'.")
-@option("--outcomes", required=True, multiple=True, help="Names or patterns like '*_TRG'.")
-@option("--names", help="Long table: the column of names.")
-@option("--values", help="Long table: the column of values.")
-@option("--rows-are-runs", is_flag=True, help="Rows of one unit are its runs.")
-@option("--missing", multiple=True, help="Text of a missing number.")
-@option("--separator", help="Separator of a text table: one character, or tab.")
-@option("--method", default="spearman", show_default=True,
-        type=click.Choice(["spearman", "pearson", "kendall"]))  # fmt: skip
-@option("--permutations", default=100_000, show_default=True)
-@option("--resamples", default=9999, show_default=True, help="Resamples of the bootstrap.")
-@option("--alpha", default=0.05, show_default=True)
-@option("--seed", default=0, show_default=True, help="Seed of permutations and bootstrap.")
-@option("--out", help="Folder for correlation.csv, .md and .tex.")
-def correlate(table, **options):
-    """Correlate the columns of a table of your own.
-
-    The table is printed to standard output as CSV, sentences about it to standard error.
-    """
-    from midway.correlation import any_table
-
-    return any_table.report(table, **options)
-
-
 @verb(
     "recommend outputs/mini --target xquad", "recommend outputs/mini --target retrieval --budget .4"
 )
@@ -108,6 +63,51 @@ def compare(folder, other):
     print(side.text(found))
     path = folder.parent / f"compare_{folder.name}_{other.name}.html"
     print(side.write(found, folder, other, path))
+
+
+@verb(
+    'correlate results.csv --unit task --predictors "dev_*" --outcomes "gain_*" --out tables',
+    "correlate lib/midway/correlation/published_data/pruksachatkun2020_runs.csv \\\n"
+    '    --unit int_task --run run --predictors "edges-*_PRB" --outcomes "*_TRG"',
+    "correlate lm_eval_output --unit model \\\n"
+    '    --predictors "arc_easy/acc,none" --outcomes "piqa/*"',
+)
+@argument("table", type=FILE)
+@option("--unit", required=True, help="Column of the units, e.g. tasks (several columns: a,b).")
+@option("--run", help="Column of the runs of a unit, e.g. seeds.")
+@option("--predictors", required=True, multiple=True, help="Names or patterns like '*_PRB'.")
+@option("--outcomes", required=True, multiple=True, help="Names or patterns like '*_TRG'.")
+@option("--names", help="Long table: the column of names.")
+@option("--values", help="Long table: the column of values.")
+@option("--rows-are-runs", is_flag=True, help="Rows of one unit are its runs.")
+@option("--missing", multiple=True, help="Text of a missing number.")
+@option("--separator", help="Separator of a text table: one character, or tab.")
+@option("--method", default="spearman", show_default=True,
+        type=click.Choice(["spearman", "pearson", "kendall"]))  # fmt: skip
+@option("--permutations", default=100_000, show_default=True)
+@option("--resamples", default=9999, show_default=True, help="Resamples of the bootstrap.")
+@option("--alpha", default=0.05, show_default=True)
+@option("--seed", default=0, show_default=True, help="Seed of permutations and bootstrap.")
+@option("--out", help="Folder for correlation.csv, .md and .tex.")
+def correlate(table, **options):
+    """Correlate the columns of a table of your own.
+
+    The table is printed to standard output as CSV, sentences about it to standard error.
+    """
+    from midway.correlation import any_table
+
+    return any_table.report(table, **options)
+
+
+@verb("score predictions labels")
+@argument("predictions", type=FILE)
+@argument("labels", type=FILE)
+@as_json
+def score(predictions, labels, as_json):
+    """Score predictions in XTREME's submission layout (<task>/test-<lang>.tsv or .json)."""
+    from midway.transfer import submission
+
+    print(submission.main_score(predictions, labels, as_json))
 
 
 @verb("list tasks", "list encoders", "list params", name="list")

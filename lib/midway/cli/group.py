@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from midway import __version__
-from midway.study.errors import InputError, meant
+from midway.study.errors import InputError
 from midway.study.files import root
 
 EPILOG = """\b
@@ -25,27 +25,17 @@ examples:
 exit codes: 0 ok, 1 a step failed or something does not agree, 2 bad input, 130 interrupted
 """
 IN_PROJECT = (*"run plan status report audit seal doctor fetch compare".split(), "list params")
-ORDER = (  # in which they are needed
-    *("run", "plan", "status", "report", "clean", "audit", "seal", "crate", "doctor", "fetch"),
-    *("recommend", "design", "compare", "correlate", "score", "list", "completion"),
-)
 FILE = click.Path(path_type=Path)
 
 
 class Verbs(click.Group):
-    """A group that says which verb may have been meant."""
+    """Verbs in the order in which they are needed; ``help VERB`` is ``VERB --help``."""
 
     def parse_args(self, ctx, args):
         return super().parse_args(ctx, [*args[1:2], "--help"] if args[:1] == ["help"] else args)
 
-    def resolve_command(self, ctx, args):
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            hint = meant(args[0], self.list_commands(ctx))
-            raise click.UsageError(f"unknown verb {args[0]!r}; {hint}", ctx)
-        return super().resolve_command(ctx, args)
-
     def list_commands(self, ctx):
-        return sorted(self.commands, key=ORDER.index)
+        return list(self.commands)
 
 
 @click.group(

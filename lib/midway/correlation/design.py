@@ -53,9 +53,9 @@ def of_study(folder, predictor: str = "main_gain") -> Parts:
     outcomes = tables.outcomes(folder)
     X, Y, _ = arrays.wide(tables.predictors(folder), outcomes)
     known: dict = {"doses": len(study["intermediate"].get("doses") or [1])}
-    assumed = []
     units = sorted(set(X.index.get_level_values(0)) & set(Y.index.get_level_values(0)))
     family = tables.families(units).to_dict()
+    assumed = ["tasks"] if len(units) < 3 else []
     if len(units) > 2:
         known |= {"tasks": len(units), "families": len(set(family.values()))}
     known["seeds"] = max(len(study.get("seeds", [1])), 1)

@@ -25,7 +25,7 @@ def first_screen(study, cells, outcomes, made, three: dict, four: dict, complete
         "between": words.family(cells, most=1)[:2] if cells["p"].notna().any() else [],
         "limits": words.limits(study.fold(), n, len(study.seeds)),
     }
-    lines = {"Published real tasks": real(made), mini(study): here(cells)}
+    lines = {"Published real tasks": real(made), mini(study): here(cells, n, complete)}
     more = said["answer"] + four.get("answer", [])[:2]
     for part in ("between", "within", "reliability"):
         more += said.get(part, [])[:1]
@@ -48,7 +48,8 @@ def _width(cells: pd.DataFrame) -> list[str]:
 def _power(three: dict) -> list[str]:
     """How often a study like this one would find a true correlation."""
     for row in three.get("design", []):
-        if row["design"] == "as it is" and row.get("power_between") is not None:
+        known = row.get("power_between") is not None and three.get("n", 3) >= 3
+        if row["design"] == "as it is" and known:
             found = f"{100 * row['power_between']:.0f} of 100 cases"
             return [f"A study of this size finds a true correlation of 0.5 in {found}."]
     return []
@@ -96,9 +97,13 @@ def real(made: dict) -> str:
     return SAID[sign].format(where, who, f"{does} other tasks", _rho(row, low, high))
 
 
-def here(cells: pd.DataFrame) -> str:
-    """One plain sentence about this study."""
+def here(cells: pd.DataFrame, n: int = 0, complete: bool = False) -> str:
+    """One plain sentence about this study of n intermediate tasks."""
     row = pictures.own_score(cells)
+    if row is None and complete:
+        return (f"No answer: {n} intermediate task{'s are' if n != 1 else ' is'} too few. A "
+                "correlation needs three, and at least five to be significant.") if n < 3 else (
+                "No answer: no correlation of the own score can be computed.")  # fmt: skip
     if row is None:
         return "No answer yet: too few variants have been carried to all targets."
     verdict = words.verdict(row, cells.attrs.get("alpha", 0.05))

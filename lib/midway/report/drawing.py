@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
-from adjustText import adjust_text
+import textalloc
 
 from midway.study import names, tasks
 from midway.study.files import write_atomic
@@ -124,9 +124,9 @@ def titled(points):
 def label_points(ax, points, size: float = 7.5) -> None:
     """Write each point's title (columns x, y, title) where there is room; far: with a line."""
     ax.figure.draw_without_rendering()  # from here on it is known where things are
-    texts = [ax.text(p.x, p.y, p.title, fontsize=size) for _, p in points.iterrows()]
-    adjust_text(
-        texts, [*points["x"]], [*points["y"]], ax=ax, iter_lim=200, expand=(1.2, 1.4),
-        force_text=(0.3, 0.5), prevent_crossings=False, min_arrow_len=8,
-        arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.6},
+    x, y = [*points["x"]], [*points["y"]]
+    textalloc.allocate(
+        ax, x, y, [*points["title"]], x_scatter=x, y_scatter=y, textsize=size, textcolor=INK,
+        linecolor=MUTED, linewidth=0.6, margin=0.015, min_distance=0.02, max_distance=0.3,
+        nbr_candidates=400,
     )  # fmt: skip

@@ -10,7 +10,6 @@ Examples
 """
 
 import pandas as pd
-import seaborn as sns
 
 from midway.correlation import tables
 from midway.correlation.words import SYMBOLS, holds
@@ -147,6 +146,8 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
 
     matrix: of :func:`tables.gain_matrix`. Blue: gain, orange: loss.
     """
+    import seaborn as sns
+
     rows, columns = matrix.shape
     if not matrix.size:
         return drawing.empty()
@@ -175,6 +176,8 @@ def heatmap(matrix: pd.DataFrame, what: str = "gain over none (points)", note: s
 @styled
 def trajectories(points: pd.DataFrame):
     """Predictors over training, a panel each: variant, seed, fraction, predictor, value."""
+    import seaborn as sns
+
     shown = list(dict.fromkeys(points["predictor"]))
     if not shown:
         return drawing.empty()
@@ -183,7 +186,8 @@ def trajectories(points: pd.DataFrame):
     for ax, name in zip(axes, shown, strict=False):
         part = points[points["predictor"] == name].dropna(subset=["value"])
         sns.lineplot(
-            part, x="fraction", y="value", hue="variant", style="variant", ax=ax, dashes=False,
+            part, x="fraction", y="value", hue="variant", style="variant", ax=ax,
+            dashes={v: (1, 1) if "+" in v else "" for v in looks},
             palette={v: k["color"] for v, k in looks.items()}, lw=1.2, mec="none", ms=5,
             markers={v: k["marker"] for v, k in looks.items()}, errorbar=("pi", 100),
         )  # fmt: skip
@@ -192,7 +196,7 @@ def trajectories(points: pd.DataFrame):
             ax.get_legend().remove()
         ax.set(title=names.predictor(name), ylabel=names.unit(name), xlabel="share of training")
     if len(looks) > 1:
-        fig.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5))
+        fig.legend(handles, map(names.variant, labels), loc="center left", bbox_to_anchor=(1, 0.5))
     n, seeds = points["variant"].nunique(), points["seed"].nunique()
     band = f"; band: range over {seeds} seeds" if seeds > 1 else ""
     return drawing.footnote(fig, f"unit: variant (n = {n}){band}; no test")
@@ -204,6 +208,8 @@ def regret_curve(runs: pd.DataFrame, target: str = "average", k: int | None = No
 
     runs: of :func:`choice.early`. k: kept variants (all k).
     """
+    import seaborn as sns
+
     if runs.empty:
         return drawing.empty()
     fig, (ax,) = drawing.new_axes(1, (5.2, 3.6))

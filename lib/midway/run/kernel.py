@@ -22,19 +22,11 @@ from typing import Any
 FORKS = multiprocessing.get_context("forkserver") if sys.platform == "linux" else None
 SERVER: Any = multiprocessing.forkserver._forkserver
 LOCK = threading.Lock()  # multiprocessing looks at all children whenever it starts one
-# What an ordinary kernel runs first: it ends with its runner (Linux; elsewhere ipykernel looks now
-# and then, which it cannot while native code runs) and does not import from the working directory.
-BOOT = """
-import os, sys
-try:
-    import ctypes
-    ctypes.CDLL(None).prctl(1, 9)
-except Exception:
-    pass
-if os.getppid() != int(os.environ["JPY_PARENT_PID"]):
-    os._exit(1)
+# What an ordinary kernel runs: it does not import from the working directory.
+BOOT = """import os, sys
 sys.path[:] = [p for p in sys.path if p not in ("", ".")]
 from midway.run import kernel
+kernel.end_with(int(os.environ["JPY_PARENT_PID"]))
 kernel.serve()
 """
 UNANSWERED = 70  # exit code of a kernel that could not answer its client
@@ -64,6 +56,14 @@ def environment(root: Path, threads: int) -> dict[str, str]:
         "MALLOC_MMAP_THRESHOLD_": str(2**25),
         "MALLOC_TRIM_THRESHOLD_": str(2**30),
     }  # fmt: skip
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent ends (Linux; elsewhere ipykernel looks now and then)."""
+    with contextlib.suppress(Exception):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 # -- the fork server ------------------------------------------------------------------------------
@@ -143,11 +143,7 @@ def become(arguments, cwd, env, log, path) -> None:
     """Start the kernel in the forked process."""
     preload = sys.modules.get("midway.run.preload")
     os.setsid()  # interrupts go to the group of a kernel
-    parent = os.getppid()
-    with contextlib.suppress(Exception):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end when the fork server ends
-    if os.getppid() != parent:
-        os._exit(1)
+    end_with(parent := os.getppid())
     for target, name, mode in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_APPEND)):
         fd = os.open(name, mode | os.O_CREAT, 0o600)
         os.dup2(fd, target)

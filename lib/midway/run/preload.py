@@ -1,13 +1,14 @@
 """What every kernel needs, imported once by the fork server (midway.run.kernel)."""
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import os
 import signal
 import threading
 from pathlib import Path
+
+from midway.run.kernel import end_with
 
 LIBRARIES = (  # not matplotlib_inline: imported outside a kernel, it does not register its figures
     "ipykernel.kernelapp", "pandas", "pydantic", "scipy.stats",
@@ -16,8 +17,7 @@ LIBRARIES = (  # not matplotlib_inline: imported outside a kernel, it does not r
 )  # fmt: skip
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run
-with contextlib.suppress(Exception):
-    ctypes.CDLL(None).prctl(1, 9)  # end with the run
+end_with(os.getppid())  # the run
 for name in LIBRARIES:
     with contextlib.suppress(ImportError):
         importlib.import_module(name)
