@@ -103,6 +103,18 @@ def fork(arguments: list[str], cwd: str, env: dict[str, str], log: str) -> "Fork
     return None
 
 
+@contextlib.contextmanager
+def _no_main():
+    """Keep multiprocessing from running the program that called us again in each kernel."""
+    main = sys.modules["__main__"]
+    kept = {k: main.__dict__.pop(k) for k in ("__spec__", "__file__") if k in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(kept)
+
+
 class Forked:
     """The part of the ``Popen`` interface that Jupyter needs, for a forked kernel."""
 
@@ -114,7 +126,8 @@ class Forked:
         path = [*env["PYTHONPATH"].split(os.pathsep), *(p for p in sys.path if p not in main)]
         request = arguments, cwd, env, log, list(dict.fromkeys(path))
         self.process = FORKS.Process(target=become, args=request, daemon=True)
-        self.process.start()
+        with _no_main():
+            self.process.start()
         self.pid, self.returncode = self.process.pid, None
 
     def poll(self) -> int | None:
