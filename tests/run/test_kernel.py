@@ -96,3 +96,18 @@ def test_threads_of_the_fork_server_are_seen():
         command = [sys.executable, "-c", code.format(other)]
         env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib"), "OPENBLAS_NUM_THREADS": "1"}
         assert subprocess.check_output(command, text=True, env=env).strip() == str(not other)
+
+
+def test_the_calling_program_is_not_run_again(tmp_path):
+    """A script without a main guard would run once more in each kernel."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from midway.run import kernel\nprint('once')\n"
+        "with kernel.forking(kernel.environment(kernel.Path.cwd(), 1)):\n"
+        "    one = kernel.fork(['-h'], '.', dict(kernel.os.environ), 'log')\n"
+        "    one.wait(60)\nprint(open('log').read().count('once'))\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(toy.PROJECT / "lib")}
+    command = [sys.executable, str(script)]
+    said = subprocess.check_output(command, text=True, cwd=tmp_path, env=env)
+    assert said.split() == ["once", "0"]
