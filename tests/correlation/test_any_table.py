@@ -571,6 +571,10 @@ def test_helm(tmp_path):
         path, "Model/adapter", "Accuracy/MMLU - EM", "Robustness/MMLU - EM", **FEW
     )
     same(table, 7, rho(slice(7)))
+    path.write_text(json.dumps(one))
+    (tmp_path / "robustness.json").write_text(json.dumps(two))  # a file for each table
+    asked = ("Model/adapter", "Accuracy/MMLU - EM", "Robustness/MMLU - EM")
+    same(correlate_table(tmp_path, *asked, **FEW), 7, rho(slice(7)))
     path.write_text(json.dumps(one | {"rows": [*rows, rows[0]]}))
     with pytest.raises(InputError, match="row 9: 'mnli' occurs twice"):
         correlate_table(path, "Model/adapter", "MMLU - EM", "MMLU - EM", **FEW)

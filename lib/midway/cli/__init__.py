@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except click.ClickException as error:  # an unknown option, a missing argument
-        help_ = f" ({error.ctx.command_path} --help says more)" if error.ctx else ""
+        verb = getattr(error, "ctx", None)
+        help_ = f" ({verb.command_path} --help says more)" if verb else ""
         said = one_line(error.format_message().rstrip("."))
         print(f"midway: {said}{help_}", file=sys.stderr)
         return error.exit_code

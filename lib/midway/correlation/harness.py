@@ -33,7 +33,8 @@ def read(path: Path) -> Table:
         rows = [[fact.get(name, "") for name in names] for fact in facts]
         return typed(path, names, rows, tidy=tuple(tidy))
     if path.is_dir():
-        raise InputError(f"{path}: no results of lm-evaluation-harness or mteb in its JSON files")
+        tools = "lm-evaluation-harness, mteb or HELM"
+        raise InputError(f"{path}: no results of {tools} in its JSON files")
     tree = trees[path]
     if isinstance(tree, list) and tree and all(isinstance(row, dict) for row in tree):
         names = [*dict.fromkeys(name for row in tree for name in row)]

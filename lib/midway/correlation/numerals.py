@@ -25,6 +25,15 @@ _WITH_COMMA = re.compile(r"[-+]?[0-9.]*,[0-9.,]*(?:[eE][-+]?[0-9]+)?")
 _MINUS = str.maketrans({c: "-" for c in "\u2212\ufe63\uff0d"})
 _SPREAD = re.compile(r"\s*(?:±|\+/-|\+-)\s*")
 
+_NO_NUMBER = (
+    " is not a number; correct it, leave the cell empty, or name what stands for a missing value "
+    "(--missing)"
+)
+_DOUBT = (
+    ": is the comma a decimal sign or one of thousands? The columns do not tell; write numbers as "
+    "1234.5"
+)
+
 
 def numbers(table: Table, names, missing=()) -> dict[str, np.ndarray]:
     """Columns as float64 with nan where a number is missing.
@@ -50,19 +59,14 @@ def _column(table: Table, name: str, skip, comma: bool | None) -> np.ndarray:
         elif comma is not None:
             shown = _short(cells[bad[0]])
             raise InputError(f"{table.path}: {what} holds text ({shown}), not numbers")
-    others = [i for i, mark in enumerate(marks) if mark not in ("%", "missing")]
-    for rows, why in (
-        (bad, "is not a number; correct it, leave the cell empty, or name what stands for a "
-         "missing value (--missing)"),
-        (others if "%" in marks else [], "is no percentage, others are"),
-        (np.flatnonzero(np.isinf(values)), "is no finite number"),
-    ):  # fmt: skip
-        for row in rows:
-            cell = cells[row]
-            if type(cell) is str and comma is None and _WITH_COMMA.fullmatch(_plain(cell)):
-                why = (": is the comma a decimal sign or one of thousands? The columns do not "
-                       "tell; write numbers as 1234.5")  # fmt: skip
-            raise table.fault(row, f"{what}: {_short(cell)} {why}".replace(" :", ":"))
+    doubt = bad and comma is None and _WITH_COMMA.fullmatch(_plain(str(cells[bad[0]])))
+    faults = [(i, _DOUBT if doubt else _NO_NUMBER) for i in bad[:1]]
+    if "%" in marks:
+        others = [i for i, mark in enumerate(marks) if mark not in ("%", "missing")]
+        faults += [(i, " is no percentage, others are") for i in others]
+    faults += [(i, " is no finite number") for i in np.flatnonzero(np.isinf(values))]
+    for row, why in faults:
+        raise table.fault(row, f"{what}: {_short(cells[row])}{why}")
     points = [c for c in cells if type(c) is str and "." in c]
     if comma is False and 0 < len(points) < there and all(map(_THOUSANDS.fullmatch, points)):
         told = f"{_short(points[0])} is read as {float(points[0]):g}"

@@ -128,7 +128,7 @@ def beside_mini(study: dict) -> list[str]:
     variants = study.get("intermediate", {}).get("variants", [])
     asked = [params.split_variant(v)[0] for v in variants]
     asked += study.get("transfer", {}).get("targets", [])
-    cards, data = tasks.INTERMEDIATE | tasks.TARGETS, params.Data(**study["data"])
+    cards, data = {**tasks.INTERMEDIATE, **tasks.TARGETS}, params.Data(**study["data"])
     here = [cards[name] for name in dict.fromkeys(asked) if name in cards]
     return [card.title for card in here if source(card, data) != "mini"]
 

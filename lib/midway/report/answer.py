@@ -11,6 +11,7 @@ SAID = {  # by the sign of what is shown
     0: "Not shown: {}, {} did not clearly {} more ({}).",
     -1: "The opposite: {}, {} {} less ({}).",
 }
+SCORE = "those with a better score of their own"
 
 
 def first_screen(study, cells, outcomes, made, three: dict, four: dict, complete: bool) -> dict:
@@ -93,29 +94,28 @@ def real(made: dict) -> str:
     low, high = min(row["low"], row["family_low"]), max(row["high"], row["family_high"])
     sign = int(low > 0) - int(high < 0)
     where = f"among {row['n'] / row['strata']:.0f} English tasks (English targets)"
-    who, does = "those with a better score of their own", ("help" if sign == 0 else "helped")
-    return SAID[sign].format(where, who, f"{does} other tasks", _rho(row, low, high))
+    does = "help" if sign == 0 else "helped"
+    return SAID[sign].format(where, SCORE, f"{does} other tasks", _rho(row, low, high))
 
 
 def here(cells: pd.DataFrame, n: int = 0, complete: bool = False) -> str:
     """One plain sentence about this study of n intermediate tasks."""
     row = pictures.own_score(cells)
-    if row is None and complete:
-        return (f"No answer: {n} intermediate task{'s are' if n != 1 else ' is'} too few. A "
-                "correlation needs three, and at least five to be significant.") if n < 3 else (
-                "No answer: no correlation of the own score can be computed.")  # fmt: skip
-    if row is None:
+    if row is None and not complete:
         return "No answer yet: too few variants have been carried to all targets."
+    if row is None and n < 3:
+        return (f"No answer: {n} intermediate task{'s are' if n != 1 else ' is'} too few. A "
+                "correlation needs three, and at least five to be significant.")  # fmt: skip
+    if row is None:
+        return "No answer: no correlation of the own score can be computed."
     verdict = words.verdict(row, cells.attrs.get("alpha", 0.05))
     sign = (1 if row["rho"] > 0 else -1) * int(verdict == "holds")
-    where = f"among {row['n']:.0f} intermediate tasks"
-    who = "those with a better score of their own"
-    if row["predictor"] == "main_gain":
-        who = "those whose own score rose more in training"
-    does = "improve" if sign == 0 else "improved"
-    what = "" if row["outcome"] == "average" else f" on {names.outcome(row['outcome'])}"
-    text = SAID[sign].format(where, who, f"{does} transfer to other languages{what}",
-                             _rho(row, row["low"], row["high"]))  # fmt: skip
+    rise = row["predictor"] == "main_gain"
+    who = "those whose own score rose more in training" if rise else SCORE
+    on = "" if row["outcome"] == "average" else f" on {names.outcome(row['outcome'])}"
+    does = f"{'improve' if sign == 0 else 'improved'} transfer{on} to other languages"
+    facts = _rho(row, row["low"], row["high"])
+    text = SAID[sign].format(f"among {row['n']:.0f} intermediate tasks", who, does, facts)
     start = {"undecided": "Undecided:", "none": "Too few tasks to tell:"}.get(verdict)
     return text.replace("Not shown:", start) if start else text
 

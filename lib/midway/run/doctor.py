@@ -201,7 +201,8 @@ def _files(study, card, wanted) -> dict:
         hint = f" (get it: {where})" if where else ""
         return _row(card.name, False, _some(missing) + hint)
     if made:
-        return _row(card.name, True, f"miniature, {len(counts)} splits and languages")
+        some = f"{len(counts)} splits and languages" if len(counts) > 1 else "1 split"
+        return _row(card.name, True, f"miniature, {some}")
     kept = root() / "outputs" / study.study / hashes.INDEX
     content = hashes.data_hashes(study, [card.name], kept if kept.exists() else None)
     detail = f"{sum(counts.values()):,} rows in {len(counts)} splits and languages"
