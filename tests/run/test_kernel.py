@@ -74,6 +74,13 @@ def test_random_numbers_are_not_those_of_the_next_kernel(server, tmp_path):
     assert not set(one) & set(two)
 
 
+def test_a_kernel_starts_processes_as_any_other(server, tmp_path):
+    """Under the fork server's method each progress bar left a warning of a leaked semaphore."""
+    cell = "import multiprocessing\nprint(multiprocessing.get_start_method())"
+    plain = subprocess.check_output([sys.executable, "-c", cell], text=True)
+    assert run(tmp_path, cell)[2] == plain
+
+
 def test_a_kernels_end_is_known(server, tmp_path):
     assert run(tmp_path / "1", "import os; os._exit(3)")[0].error.endswith("exit code 3")
     assert "signal 9" in run(tmp_path / "2", "import os; os.kill(os.getpid(), 9)")[0].error

@@ -173,8 +173,9 @@ def become(arguments, cwd, env, log, path) -> None:
     sys.path[:] = [os.fsdecode(os.fsencode(p)) for p in path]  # the run may have another encoding
     for name in [n for n in sys.modules if n.partition(".")[0] in ("midway", "__mp_main__")]:
         del sys.modules[name]
+    multiprocessing.set_start_method(None, force=True)  # both as in a process of its own
     if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()  # as in a process of its own; random does so itself
+        sys.modules["numpy"].random.seed()  # random does so itself
     sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={parent}"]
     serve()
 

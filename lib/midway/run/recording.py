@@ -36,13 +36,12 @@ class Step:
         path = self.out / "scores" / f"{target}.{lang}.json"
         try:
             found = load_score(path)
-            kept = found.predictions is None or (
-                sha256(self.out / found.predictions) == found.predictions_sha256
-            )
             whole = path.read_text(encoding="utf-8") == found.text()
+            if whole and (name := found.predictions):
+                whole = sha256(self.out / name) == found.predictions_sha256
         except (InputError, OSError):
             return None
-        if not (whole and kept and found.key == self.score_key(target) and not found.missing):
+        if not whole or found.missing or found.key != self.score_key(target):
             return None
         self._remember(found)
         return found
