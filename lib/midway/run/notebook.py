@@ -88,7 +88,10 @@ def _read(path: Path):
         for cell in nb.cells:
             tags = cell.metadata.get("tags") or []
             cell.metadata["tags"] = [tags] if isinstance(tags, str) else list(tags)
-        nbformat.validate(nb)
+            if cell.cell_type == "code":  # some editors leave these out
+                empty = {"execution_count": None, "outputs": []}
+                cell.update({k: v for k, v in empty.items() if k not in cell})
+        nbformat.validate(nb, relax_add_props=True)
         if not isinstance(nb.metadata.get("papermill"), dict):
             nb.metadata["papermill"] = {}
     except OSError as error:
